@@ -1,0 +1,35 @@
+//! Plain types: the words the rest of the house is written in. No I/O, no clocks, no configuration.
+
+pub mod charge;
+pub mod decision;
+pub mod entity;
+pub mod glob;
+pub mod hold;
+pub mod identity;
+pub mod ids;
+pub mod money;
+pub mod period;
+pub mod record;
+pub mod role;
+pub mod scope;
+pub mod secret;
+pub mod time;
+pub mod usage;
+
+pub use charge::{Amount, Charge, CounterKey, Kind, Window};
+pub use decision::{Allow, Decision, Denial, ErrorType};
+pub use entity::{
+    AccessGroup, Budget, BudgetWindow, EndUser, Key, KeyType, Limits, Member, ModelBudget, Organization, Project, Tag,
+    Team, User,
+};
+pub use hold::{Hold, Progress};
+pub use identity::{AuthMethod, Caller, Identity};
+pub use ids::{HoldId, KeyHash};
+pub use money::{Money, Price};
+pub use period::{BudgetDuration, Calendar, Period};
+pub use record::{Account, Parties, Record, RecordStatus};
+pub use role::{Role, TeamRole};
+pub use scope::{Scope, ScopeKind};
+pub use secret::Secret;
+pub use time::Timestamp;
+pub use usage::Usage;

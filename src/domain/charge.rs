@@ -1,0 +1,62 @@
+//! Charges: what an admission takes from which counter, and under which limit.
+
+use super::money::Money;
+use super::period::Period;
+use super::scope::Scope;
+
+/// What a limit counts. Amounts are whole numbers of its unit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Kind {
+    /// Requests in any 60 seconds.
+    Requests,
+    /// Tokens in any 60 seconds.
+    Tokens,
+    /// Requests in flight.
+    InFlight,
+    /// Nano-dollars in a budget period.
+    Spend,
+}
+
+impl Kind {
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Kind::Requests => "requests",
+            Kind::Tokens => "tokens",
+            Kind::InFlight => "max_parallel_requests",
+            Kind::Spend => "spend",
+        }
+    }
+}
+
+/// An amount in the unit of a [`Kind`]: requests, tokens, slots or nano-dollars.
+pub type Amount = i64;
+
+/// Over what a counter sums.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Window {
+    /// Any 60 seconds (requests, tokens).
+    Minute,
+    /// While requests are in flight.
+    InFlight,
+    /// A budget period.
+    Period(Period),
+}
+
+/// The name of one counter.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct CounterKey {
+    pub scope: Scope,
+    pub kind: Kind,
+    pub window: Window,
+}
+
+/// One line of an admission: admit iff `spent + held + amount <= limit`; then `amount` is held.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Charge {
+    pub counter: CounterKey,
+    pub amount: Amount,
+    pub limit: Amount,
+    /// Where this is a budget with a soft limit: passing it raises an event once a period, and never refuses.
+    pub soft_limit: Option<Money>,
+}

@@ -1,0 +1,52 @@
+//! What a request used, by class: the numbers prices are multiplied with.
+
+use serde::{Deserialize, Serialize};
+
+/// Units a request used. Token classes are disjoint where named so; totals include their parts as providers report
+/// them.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Usage {
+    /// All prompt tokens, cached and written ones included.
+    pub input_tokens: u64,
+    /// Part of `input_tokens` read from a cache.
+    pub cache_read_tokens: u64,
+    /// Part of `input_tokens` written to a cache that lives minutes.
+    pub cache_write_tokens: u64,
+    /// Part of `input_tokens` written to a cache that lives an hour or longer.
+    pub cache_write_1h_tokens: u64,
+    /// Parts of `input_tokens` that are audio and image.
+    pub input_audio_tokens: u64,
+    pub input_image_tokens: u64,
+    /// All completion tokens, reasoning and audio included.
+    pub output_tokens: u64,
+    /// Parts of `output_tokens`.
+    pub reasoning_tokens: u64,
+    pub output_audio_tokens: u64,
+    pub output_image_tokens: u64,
+    /// Media by unit: milliseconds of audio or video, characters, images, pages, searches.
+    pub input_millis: u64,
+    pub output_millis: u64,
+    pub input_characters: u64,
+    pub output_characters: u64,
+    pub input_images: u64,
+    pub output_images: u64,
+    pub pages: u64,
+    pub searches: u64,
+    /// `flex`, `priority`, `batch` … as the provider reported it; picks the suffixed prices.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub service_tier: Option<String>,
+}
+
+impl Usage {
+    /// Tokens that count against a limit of tokens per minute: all of them.
+    #[must_use]
+    pub fn total_tokens(&self) -> u64 {
+        self.input_tokens.saturating_add(self.output_tokens)
+    }
+
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        *self == Usage { service_tier: self.service_tier.clone(), ..Usage::default() }
+    }
+}

@@ -1,0 +1,8 @@
+//! Tollward stands at the gate of any Envoy and answers three questions about every request to an AI model: who is
+//! calling, may they do this, and what may they still spend? Then it keeps the books on what the request really cost.
+//!
+//! Rooms follow the life of a request; a room uses those below it, never above.
+
+#![forbid(unsafe_code)]
+
+pub mod domain;
