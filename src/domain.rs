@@ -1,5 +1,6 @@
 //! Plain types: the words the rest of the house is written in. No I/O, no clocks, no configuration.
 
+pub mod api;
 pub mod charge;
 pub mod decision;
 pub mod entity;
@@ -16,6 +17,7 @@ pub mod secret;
 pub mod time;
 pub mod usage;
 
+pub use api::{Api, PromptSize};
 pub use charge::{Amount, Charge, CounterKey, Kind, Window};
 pub use decision::{Allow, Decision, Denial, ErrorType};
 pub use entity::{

@@ -5,4 +5,32 @@
 
 #![forbid(unsafe_code)]
 
+pub mod cli;
+
+pub mod server;
+
+pub mod grpc;
+
+pub mod http;
+
+pub mod manage;
+
+pub mod gate;
+
+pub mod request;
+
+pub mod authn;
+
+pub mod authz;
+
+pub mod quota;
+
+pub mod spend;
+
+pub mod directory;
+
+pub mod telemetry;
+
+pub mod config;
+
 pub mod domain;

@@ -68,6 +68,17 @@ impl FromStr for BudgetDuration {
 }
 
 impl BudgetDuration {
+    #[must_use]
+    pub const fn seconds(count: u32) -> Self {
+        BudgetDuration { count, unit: DurationUnit::Seconds }
+    }
+
+    /// Its length; a month counts 30 days.
+    #[must_use]
+    pub fn as_duration(self) -> std::time::Duration {
+        std::time::Duration::from_secs(self.rough_seconds().unsigned_abs())
+    }
+
     fn rough_seconds(self) -> i64 {
         let unit = match self.unit {
             DurationUnit::Seconds => 1,
@@ -222,7 +233,8 @@ impl Calendar {
     fn months(&self, today: Date, count: i64) -> Option<(Timestamp, Timestamp)> {
         let month = i64::from(today.year()) * 12 + i64::from(today.month()) - 1;
         let first = month.div_euclid(count) * count;
-        let date = |month: i64| Date::new(month.div_euclid(12).try_into().ok()?, (month.rem_euclid(12) + 1) as i8, 1).ok();
+        let date =
+            |month: i64| Date::new(month.div_euclid(12).try_into().ok()?, (month.rem_euclid(12) + 1) as i8, 1).ok();
         Some((self.begin(date(first)?)?, self.begin(date(first + count)?)?))
     }
 

@@ -1,0 +1,1 @@
+//! Who calls: one list of authenticators, each of which knows one kind of credential.

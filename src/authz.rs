@@ -1,0 +1,1 @@
+//! May they: roles, routes, models and networks.

@@ -1,0 +1,57 @@
+//! The configuration: one YAML file, read and checked as a whole before anything starts. Each section is a file of its
+//! own; `docs/configuration.md` is generated from these types.
+
+mod counters;
+mod directory;
+mod general;
+mod listen;
+mod litellm;
+mod metering;
+mod model;
+mod quota;
+mod request;
+mod telemetry;
+mod tls;
+
+use schemars::JsonSchema;
+use serde::Deserialize;
+
+pub use counters::Counters;
+pub use directory::Directory;
+pub use general::{General, HeaderMapping, PassThroughEndpoint};
+pub use listen::Listen;
+pub use litellm::{LiteLlm, TokenRateLimitType};
+pub use metering::{Metering, UnknownModel, Unmeterable};
+pub use model::{LiteLlmParams, ModelEntry, ModelInfo};
+pub use quota::{InputBound, OnCounterFailure, Quota, Reserve};
+pub use request::{OnError, PartialBody, Request, UpstreamIdentity};
+pub use telemetry::{LogFormat, Telemetry};
+pub use tls::{ServerTls, Tls};
+
+/// The whole file.
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct Config {
+    /// Addresses of the three ports.
+    pub listen: Listen,
+    /// Where keys, teams, budgets and the ledger live.
+    pub directory: Directory,
+    /// Where rate limits, in-flight leases and spend are counted.
+    pub counters: Counters,
+    /// How limits and budgets are enforced.
+    pub quota: Quota,
+    /// How spend is metered and priced.
+    pub metering: Metering,
+    /// How requests are read and answered.
+    pub request: Request,
+    /// Certificates of the ports.
+    pub tls: Tls,
+    /// Logs and metrics.
+    pub telemetry: Telemetry,
+    /// LiteLLM's `general_settings`.
+    pub general_settings: General,
+    /// LiteLLM's `litellm_settings`.
+    pub litellm_settings: LiteLlm,
+    /// LiteLLM's `model_list`: public names, prices, access groups, provider keys.
+    pub model_list: Vec<ModelEntry>,
+}

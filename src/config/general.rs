@@ -1,0 +1,96 @@
+use std::collections::BTreeMap;
+
+use schemars::JsonSchema;
+use serde::Deserialize;
+
+use crate::domain::Secret;
+
+/// LiteLLM's `general_settings`, as far as they concern who may do what.
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct General {
+    /// The key of the operator: role `proxy_admin`. `TOLLWARD_MASTER_KEY` and `LITELLM_MASTER_KEY` stand where it is
+    /// absent.
+    pub master_key: Option<Secret>,
+    /// Accepts a missing, short or publicly known master key.
+    pub dangerously_permit_weak_or_unset_master_key: bool,
+    /// A header that, where present, replaces every other place a key is read from; its value needs `Bearer `.
+    pub litellm_key_header_name: Option<String>,
+    /// Client addresses that may call at all: addresses or networks. Empty is any.
+    pub allowed_ips: Vec<String>,
+    /// The only routes that exist for anyone; exact paths.
+    pub allowed_routes: Vec<String>,
+    /// Routes only a `proxy_admin` may use; exact paths.
+    pub admin_only_routes: Vec<String>,
+    /// Routes that need no credential: exact paths, a trailing `*`, or a group as `LiteLLMRoutes.public_routes`.
+    pub public_routes: Vec<String>,
+    /// Paths of upstream services that are not model APIs.
+    pub pass_through_endpoints: Vec<PassThroughEndpoint>,
+    /// Lets clients name destinations and credentials of the provider in the body.
+    pub allow_client_side_credentials: bool,
+    /// POST requests to model routes must name a `user`.
+    pub enforce_user_param: bool,
+    /// The header that names the end user.
+    pub user_header_name: Option<String>,
+    /// Headers that name users by role.
+    pub user_header_mappings: Vec<HeaderMapping>,
+    /// Parameters every request must hold; dotted names look one level deeper.
+    pub enforced_params: Vec<String>,
+    /// Refuses tags that the client chooses.
+    pub reject_clientside_metadata_tags: bool,
+    /// Budgets of users bind their team keys too.
+    pub apply_user_budget_to_team_keys: bool,
+    /// LiteLLM's switch for `quota.reserve: none`.
+    pub disable_budget_reservation: bool,
+    /// What counts against token limits: `total`, `input` or `output`.
+    pub token_rate_limit_type: super::litellm::TokenRateLimitType,
+    /// Requests in flight over the whole gate.
+    pub global_max_parallel_requests: Option<u64>,
+    /// Refuses larger request bodies.
+    pub max_request_size_mb: Option<f64>,
+    /// Keys whose text the caller chooses are refused.
+    pub disable_custom_api_keys: bool,
+    /// LiteLLM's names for our `directory.cache_ttl` (seconds) and `directory.cache_size`.
+    pub user_api_key_cache_ttl: Option<u64>,
+    pub user_api_key_cache_max_size: Option<usize>,
+    /// LiteLLM's name for `directory.url`.
+    pub database_url: Option<Secret>,
+    /// LiteLLM's switch for `request.trusted_hops: 1`.
+    pub use_x_forwarded_for: bool,
+    /// Keys of LiteLLM that concern no part of our job; named once in a warning.
+    #[serde(skip)]
+    pub ignored: BTreeMap<String, ()>,
+}
+
+/// A header that names a user.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+pub struct HeaderMapping {
+    pub header_name: String,
+    /// `customer` names the end user; other roles are not read here.
+    pub litellm_user_role: String,
+}
+
+/// A path of an upstream service that is not a model API.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+pub struct PassThroughEndpoint {
+    pub path: String,
+    /// `true`: callers need a key, and the path must be in its `allowed_passthrough_routes`. `false`: anyone may call.
+    #[serde(default = "yes")]
+    pub auth: bool,
+    #[serde(default)]
+    pub include_subpath: bool,
+    /// Dollars a request.
+    #[serde(default)]
+    pub cost_per_request: Option<f64>,
+    /// Where the upstream is; Envoy's business.
+    #[serde(default)]
+    pub target: Option<String>,
+    #[serde(default)]
+    pub methods: Vec<String>,
+    #[serde(default)]
+    pub headers: BTreeMap<String, serde_json::Value>,
+}
+
+const fn yes() -> bool {
+    true
+}

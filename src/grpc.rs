@@ -1,0 +1,1 @@
+//! The Envoy edge: protobuf in, our types out, and back. Nothing is decided here.

@@ -1,0 +1,169 @@
+//! Counters: the trait behind which the embedded and the shared form stand. Every admission is one atomic step; a hold
+//! is settled once, in whatever order its messages arrive; nothing leaks.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+
+use crate::domain::{Account, Amount, CounterKey, Hold, HoldId, Money, Progress, Record, Timestamp};
+
+/// What `admit` answers.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// All charges are held. One entry a charge, in the order of `hold.charges`.
+    Admitted { remaining: Vec<Remaining> },
+    /// One limit refused; nothing was charged.
+    Refused(Refusal),
+    /// Budget counters that are not loaded yet: load each with [`Books::spent`], `seed` it, and ask again.
+    Unseeded(Vec<Unseeded>),
+}
+
+/// A budget counter that is missing (never the same as zero).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Unseeded {
+    pub counter: CounterKey,
+    /// Names the moment; `seed` fails if the counter was settled upon since, and the load must be repeated.
+    pub generation: u64,
+}
+
+/// What is left of one limit after an admission.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Remaining {
+    pub remaining: Amount,
+    /// Until the limit is whole again (its window or period ends).
+    pub reset: Duration,
+    /// The first admission or settlement that passes a soft limit in this period says so, once.
+    pub soft_limit_passed: bool,
+}
+
+/// Why an admission was refused.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Refusal {
+    /// Index into `hold.charges` of the limit that refuses; where several do, the one that refuses longest.
+    pub charge: usize,
+    /// Spent or charged so far, without what is held; then what is held by requests in flight.
+    pub spent: Amount,
+    pub held: Amount,
+    pub retry_after: Duration,
+    /// Larger than the limit itself: waiting never helps.
+    pub never: bool,
+    /// Refused only by what is held or in flight: a settlement may soon make room.
+    pub may_be_released: bool,
+}
+
+/// What `start`, `renew` or `release` found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum HoldState {
+    Absent,
+    Held,
+    Started,
+    Settled,
+    Expired,
+    Released,
+}
+
+/// What `settle` did.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Settled {
+    /// The first settlement of a hold that was held or started: booked.
+    Applied,
+    /// The hold had expired and was booked then; the difference is booked now.
+    Corrected,
+    /// Settled before: nothing changed.
+    Duplicate,
+    /// The counters have forgotten the hold: nothing changed. The caller asks the ledger whether it knows the hold, and
+    /// settles again with `forgotten: true` if it does not.
+    Forgotten,
+}
+
+/// The counters cannot answer.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum CountersError {
+    #[error("the counters are unavailable: {0}")]
+    Unavailable(String),
+    #[error("too many requests in flight for the counters: {0} holds")]
+    Full(usize),
+}
+
+/// How an admission is to be judged.
+#[derive(Clone, Copy, Debug)]
+pub struct Terms {
+    /// The Envoy that asks; its meter is alive if one of its streams started lately.
+    pub gateway: std::net::IpAddr,
+    /// Refuse where this gateway's meter is known to be dead (`metering.required` and a money or token limit binds).
+    pub meter_required: bool,
+}
+
+/// The counters: rate-limit windows, in-flight leases, spend held and spent. See `docs/how-limits-work.md` for the
+/// states of a hold and what each call does in each.
+#[async_trait]
+pub trait Counters: Send + Sync {
+    /// Checks every charge of the hold, then charges all of them or none. Idempotent by `hold.id`: a second call
+    /// answers as the first did and charges nothing.
+    async fn admit(&self, hold: Arc<Hold>, terms: Terms) -> Result<Verdict, CountersError>;
+
+    /// Completes when something was released, settled or expired that may make room for the refused charge, or after
+    /// `patience`. Bounded: returns `false` at once where too many wait already.
+    async fn wait_for_room(&self, counter: &CounterKey, patience: Duration) -> bool;
+
+    /// The request reached the upstream. Also tells that the gateway's meter is alive.
+    async fn start(
+        &self,
+        hold: &Arc<Hold>,
+        gateway: std::net::IpAddr,
+        progress: Progress,
+    ) -> Result<HoldState, CountersError>;
+
+    /// The requests are still running, and have used this much.
+    async fn renew(&self, running: &[(HoldId, Progress)]) -> Result<(), CountersError>;
+
+    /// Replaces what was held by what was used and books `record` (through [`Books::book`]) in the same atomic step.
+    /// `tokens` is what counts against token limits. Applied once.
+    async fn settle(
+        &self,
+        hold: &Arc<Hold>,
+        tokens: Amount,
+        record: Record,
+        forgotten: bool,
+    ) -> Result<Settled, CountersError>;
+
+    /// The Check was cancelled before it was answered: gives back everything, requests included. Never undoes a
+    /// started hold.
+    async fn release(&self, hold: HoldId) -> Result<HoldState, CountersError>;
+
+    /// Sets a missing budget counter; `false` where it was settled upon since `generation`, and must be loaded again.
+    async fn seed(&self, counter: &CounterKey, generation: u64, spent: Money) -> Result<bool, CountersError>;
+
+    /// Adds an adjustment, opening or imported amount to the counters of its accounts and books it.
+    async fn adjust(&self, record: Record) -> Result<(), CountersError>;
+
+    /// What a counter stands at: spent, then held. `None` where it is not loaded.
+    async fn read(&self, counter: &CounterKey) -> Result<Option<(Amount, Amount)>, CountersError>;
+
+    /// Every loaded budget counter and what is spent on it, for `ledger verify`.
+    async fn budgets(&self) -> Result<Vec<(Account, Money)>, CountersError>;
+
+    /// Holds by state (held, started), for metrics.
+    async fn holds(&self) -> Result<(u64, u64), CountersError>;
+
+    /// Whether this gateway's meter is known dead (a hold of it expired unstarted and none started since).
+    fn meter_is_dead(&self, gateway: std::net::IpAddr, now: Timestamp) -> bool;
+}
+
+/// Where counters book what they settle: the ledger. Called inside the counters' atomic step, so it only enqueues.
+#[async_trait]
+pub trait Books: Send + Sync {
+    /// Takes a record to be made durable. From now on [`Books::spent`] counts it. Never blocks.
+    fn book(&self, record: Record);
+
+    /// Notes that a hold started or how far it is, so that a restart after a crash books what was in flight.
+    fn started(&self, hold: &Arc<Hold>, progress: Progress);
+    fn progressed(&self, running: &[(HoldId, Progress)]);
+
+    /// What an account has spent: durable rows and all that is booked but not written yet.
+    async fn spent(&self, account: &Account) -> Result<Money, CountersError>;
+
+    /// Whether a record of this hold is booked.
+    async fn knows(&self, hold: HoldId) -> Result<bool, CountersError>;
+}

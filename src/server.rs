@@ -1,0 +1,1 @@
+//! Wires configuration to stores, gate and listeners; start-up, reload and graceful shutdown.

@@ -1,0 +1,1 @@
+//! What it costs: prices, usage read from responses as they pass, and the ledger.
