@@ -19,6 +19,12 @@ impl KeyHash {
         KeyHash(bytes)
     }
 
+    /// A hash that was computed before, as rows and hold tokens carry it.
+    #[must_use]
+    pub const fn new(bytes: [u8; 32]) -> Self {
+        KeyHash(bytes)
+    }
+
     #[must_use]
     pub const fn as_bytes(&self) -> &[u8; 32] {
         &self.0

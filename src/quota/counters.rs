@@ -17,6 +17,11 @@ pub enum Verdict {
     Refused(Refusal),
     /// Budget counters that are not loaded yet: load each with [`Books::spent`], `seed` it, and ask again.
     Unseeded(Vec<Unseeded>),
+    /// The period of a charge is not the one the counters' own clock is in: compute it again for `now`, and ask again.
+    WrongPeriod { now: Timestamp },
+    /// This gateway's meter is dead and the caller's money or tokens are limited; nothing was charged. One request is
+    /// let through as a probe every few seconds.
+    MeterDead { retry_after: Duration },
 }
 
 /// A budget counter that is missing (never the same as zero).
@@ -46,13 +51,24 @@ pub struct Refusal {
     pub spent: Amount,
     pub held: Amount,
     pub retry_after: Duration,
-    /// Larger than the limit itself: waiting never helps.
+    /// Larger than the limit itself, or a budget without an end is spent: waiting never helps.
     pub never: bool,
-    /// Refused only by what is held or in flight: a settlement may soon make room.
+    /// Every limit that refuses does so only by what is held or in flight: a settlement may soon make room.
     pub may_be_released: bool,
+    /// Names the moment of the refusal for [`Counters::wait_for_room`], so that what is released between the two calls
+    /// is not missed.
+    pub epoch: u64,
 }
 
-/// What `start`, `renew` or `release` found.
+/// A soft limit was passed by a settlement or an adjustment, where no admission was there to tell.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SoftLimitPassed {
+    pub counter: CounterKey,
+    pub soft_limit: Money,
+    pub spent: Money,
+}
+
+/// What `start` or `release` found: the state before the call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum HoldState {
     Absent,
@@ -66,7 +82,7 @@ pub enum HoldState {
 /// What `settle` did.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Settled {
-    /// The first settlement of a hold that was held or started: booked.
+    /// The first booking of a hold (held, started, or given back before): booked whole.
     Applied,
     /// The hold had expired and was booked then; the difference is booked now.
     Corrected,
@@ -95,17 +111,17 @@ pub struct Terms {
     pub meter_required: bool,
 }
 
-/// The counters: rate-limit windows, in-flight leases, spend held and spent. See `docs/how-limits-work.md` for the
-/// states of a hold and what each call does in each.
+/// The counters: rate-limit windows, in-flight leases, spend held and spent. See `docs/holds.md` for the states
+/// of a hold and what each call does in each.
 #[async_trait]
 pub trait Counters: Send + Sync {
     /// Checks every charge of the hold, then charges all of them or none. Idempotent by `hold.id`: a second call
     /// answers as the first did and charges nothing.
     async fn admit(&self, hold: Arc<Hold>, terms: Terms) -> Result<Verdict, CountersError>;
 
-    /// Completes when something was released, settled or expired that may make room for the refused charge, or after
-    /// `patience`. Bounded: returns `false` at once where too many wait already.
-    async fn wait_for_room(&self, counter: &CounterKey, patience: Duration) -> bool;
+    /// Completes with `true` as soon as something was released, settled or expired on the refused counter since
+    /// `epoch` (of the [`Refusal`]), and with `false` after `patience`, or at once where too many wait already.
+    async fn wait_for_room(&self, counter: &CounterKey, epoch: u64, patience: Duration) -> bool;
 
     /// The request reached the upstream. Also tells that the gateway's meter is alive.
     async fn start(
@@ -146,6 +162,10 @@ pub trait Counters: Send + Sync {
 
     /// Holds by state (held, started), for metrics.
     async fn holds(&self) -> Result<(u64, u64), CountersError>;
+
+    /// Soft limits passed by settlements and adjustments since the last call. Those passed by an admission are in its
+    /// [`Remaining`] instead.
+    fn soft_events(&self) -> Vec<SoftLimitPassed>;
 
     /// Whether this gateway's meter is known dead (a hold of it expired unstarted and none started since).
     fn meter_is_dead(&self, gateway: std::net::IpAddr, now: Timestamp) -> bool;
