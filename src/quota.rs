@@ -2,3 +2,4 @@
 //! that replaces what was held by what was used.
 
 pub mod counters;
+pub mod token;

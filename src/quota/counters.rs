@@ -1,6 +1,12 @@
 //! Counters: the trait behind which the embedded and the shared form stand. Every admission is one atomic step; a hold
 //! is settled once, in whatever order its messages arrive; nothing leaks.
 
+pub mod clock;
+pub mod memory;
+#[cfg(test)]
+mod suite;
+mod window;
+
 use std::sync::Arc;
 use std::time::Duration;
 

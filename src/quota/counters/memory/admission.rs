@@ -1,0 +1,163 @@
+//! Judging an admission: every limit is asked before any is charged.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use smallvec::SmallVec;
+
+use super::super::{CountersError, HoldState, Refusal, Remaining, Terms, Unseeded, Verdict};
+use super::holds::{Open, Seats, UNTIL_START};
+use super::state::State;
+use super::table::{Body, Counter};
+use crate::domain::{Amount, Charge, Hold, Kind, Money, Period};
+
+/// What a caller is told to wait where only requests in flight are in the way, and nobody knows when they end.
+const WHILE_IN_FLIGHT: Duration = Duration::from_secs(1);
+
+/// What a charge takes; a negative amount takes nothing.
+pub(super) fn amount_of(charge: &Charge) -> Amount {
+    charge.amount.max(0)
+}
+
+impl State {
+    pub(super) fn admit(&mut self, hold: &Arc<Hold>, terms: Terms) -> Result<Verdict, CountersError> {
+        if self.holds.state(hold.id) != HoldState::Absent {
+            return Ok(Verdict::Admitted { remaining: self.remaining_again(hold) });
+        }
+        let now = self.now;
+        let (held, started) = self.holds.count();
+        if held + started >= self.max_holds {
+            return Err(CountersError::Full(held + started));
+        }
+        if hold.charges.iter().filter_map(|charge| Counter::period(&charge.counter)).any(|period| !period.contains(now))
+        {
+            return Ok(Verdict::WrongPeriod { now });
+        }
+        if terms.meter_required
+            && hold.charges.iter().any(|charge| matches!(charge.counter.kind, Kind::Tokens | Kind::Spend))
+            && let Some(retry_after) = self.meters.refuses(terms.gateway, now)
+        {
+            return Ok(Verdict::MeterDead { retry_after });
+        }
+
+        let mut all: SmallVec<[u32; 12]> = SmallVec::new();
+        let mut unseeded = Vec::new();
+        for charge in &hold.charges {
+            let seat = self.table.seat(&charge.counter, now);
+            if let Some(Counter { body: Body::Unseeded { generation, .. }, .. }) = self.table.get(seat)
+                && !all.contains(&seat)
+            {
+                unseeded.push(Unseeded { counter: charge.counter.clone(), generation: *generation });
+            }
+            all.push(seat);
+        }
+        if !unseeded.is_empty() {
+            return Ok(Verdict::Unseeded(unseeded));
+        }
+        if let Some(refusal) = self.refusal(hold, &all) {
+            return Ok(Verdict::Refused(refusal));
+        }
+
+        // A counter that two limits name is charged once.
+        let seats: Seats =
+            all.iter().enumerate().map(|(at, seat)| (!all[..at].contains(seat)).then_some(*seat)).collect();
+        for (charge, seat) in hold.charges.iter().zip(&seats) {
+            if let Some(counter) = seat.and_then(|seat| self.table.get(seat)) {
+                counter.pins += 1;
+                let amount = amount_of(charge);
+                match &mut counter.body {
+                    Body::Requests(window) => window.charge(now, amount, false),
+                    Body::Tokens(window) => window.charge(now, amount, true),
+                    Body::InFlight(held) => *held = held.saturating_add(amount),
+                    Body::Budget(budget) => {
+                        budget.held += Money::nanos(amount);
+                        budget.touched = now;
+                    }
+                    Body::Unseeded { .. } => {}
+                }
+            }
+        }
+        let remaining =
+            hold.charges.iter().zip(&all).map(|(charge, seat)| self.remaining(charge, Some(*seat))).collect();
+        let deadline = now.plus(UNTIL_START);
+        let hold = hold.clone();
+        self.holds.insert(Open { hold, seats, gateway: terms.gateway, charged_at: now, deadline, progress: None });
+        self.meters.probed(terms.gateway, now);
+        Ok(Verdict::Admitted { remaining })
+    }
+
+    /// The limit that refuses longest, if any refuses; the first of those that refuse equally long.
+    fn refusal(&mut self, hold: &Hold, seats: &[u32]) -> Option<Refusal> {
+        let mut longest: Option<Refusal> = None;
+        let mut may_be_released = true;
+        for (at, (charge, seat)) in hold.charges.iter().zip(seats).enumerate() {
+            let Some(refusal) = self.objection(at, charge, *seat) else { continue };
+            may_be_released &= refusal.may_be_released;
+            let rank = |refusal: &Refusal| (refusal.never, refusal.retry_after);
+            if longest.as_ref().is_none_or(|known| rank(&refusal) > rank(known)) {
+                longest = Some(refusal);
+            }
+        }
+        longest.map(|refusal| Refusal { may_be_released, ..refusal })
+    }
+
+    /// What one limit has against its charge: `spent + held + amount <= limit` does not hold.
+    fn objection(&mut self, at: usize, charge: &Charge, seat: u32) -> Option<Refusal> {
+        let now = self.now;
+        let counter = self.table.get(seat)?;
+        let (spent, held) = counter.standing(now)?;
+        let amount = amount_of(charge);
+        if spent.saturating_add(held).saturating_add(amount) <= charge.limit {
+            return None;
+        }
+        let too_large = amount > charge.limit;
+        let only_held = !too_large && spent.saturating_add(amount) <= charge.limit;
+        let endless = Counter::period(&counter.key).is_none_or(Period::is_total);
+        let (retry_after, never) = match &counter.body {
+            Body::Requests(window) | Body::Tokens(window) => {
+                (window.wait(now, amount, charge.limit).unwrap_or_default(), too_large)
+            }
+            Body::Budget(_) if !only_held => {
+                let end = Counter::period(&counter.key).filter(|_| !endless).map(|period| period.end.since(now));
+                (end.unwrap_or_default(), too_large || endless)
+            }
+            _ => (WHILE_IN_FLIGHT, too_large),
+        };
+        let retry_after = if never { Duration::ZERO } else { retry_after };
+        let epoch = counter.epoch;
+        Some(Refusal { charge: at, spent, held, retry_after, never, may_be_released: only_held, epoch })
+    }
+
+    fn remaining(&mut self, charge: &Charge, seat: Option<u32>) -> Remaining {
+        let now = self.now;
+        let nothing = Remaining { remaining: 0, reset: Duration::ZERO, soft_limit_passed: false };
+        let Some(counter) = seat.and_then(|seat| self.table.get(seat)) else { return nothing };
+        let Some((spent, held)) = counter.standing(now) else { return nothing };
+        let remaining = charge.limit.saturating_sub(spent.saturating_add(held)).max(0);
+        let period_end = Counter::period(&counter.key).map(|period| period.end.since(now));
+        let (reset, soft_limit_passed) = match &mut counter.body {
+            Body::Requests(window) | Body::Tokens(window) => (window.reset(now), false),
+            Body::Budget(budget) => {
+                budget.soft_limit = charge.soft_limit.or(budget.soft_limit);
+                (period_end.unwrap_or_default(), budget.passes_soft_limit())
+            }
+            Body::InFlight(_) | Body::Unseeded { .. } => (Duration::ZERO, false),
+        };
+        Remaining { remaining, reset, soft_limit_passed }
+    }
+
+    /// What is left for a hold that was admitted before. A counter that has left since has nothing charged to it; a
+    /// budget that is not loaded is told as used up.
+    fn remaining_again(&mut self, hold: &Hold) -> Vec<Remaining> {
+        let mut remaining = Vec::with_capacity(hold.charges.len());
+        for charge in &hold.charges {
+            let seat = self.table.find(&charge.counter);
+            let mut left = self.remaining(charge, seat);
+            if seat.is_none() && charge.counter.kind != Kind::Spend {
+                left.remaining = charge.limit.max(0);
+            }
+            remaining.push(left);
+        }
+        remaining
+    }
+}
