@@ -1,0 +1,42 @@
+# The whole workflow. `make run` and `make test` work as the first command on a machine with Rust and Python 3.
+
+PYTHON ?= python3
+CARGO ?= cargo
+
+.DEFAULT_GOAL := help
+.PHONY: help setup run test lint fmt bench docs clean
+
+help: ## Show what there is
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+setup: ## Put Envoy and grpcurl into .tools/ (links what PATH has, installs the rest)
+	@$(PYTHON) scripts/setup
+
+run: setup ## Start Tollward, Envoy and a sample upstream; print lines to try
+	$(CARGO) build --locked --bin tollward --example upstream
+	@exec $(PYTHON) scripts/run.py
+
+test: setup ## Run every test, the ones through a real Envoy included
+	$(CARGO) test --locked --lib --bins --tests
+	$(CARGO) test --locked --doc
+	@$(CARGO) build --locked --bin tollward --example upstream
+	$(PYTHON) scripts/run.py --check
+
+lint: ## Formatting, clippy and documentation, warnings denied
+	$(CARGO) fmt --check
+	$(CARGO) clippy --all-targets --locked -- -D warnings
+	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --locked --no-deps --document-private-items
+
+fmt: ## Format the code
+	$(CARGO) fmt
+
+bench: ## Measure Check against the reference servers; writes target/bench/summary.json
+	$(CARGO) build --locked --release --bin tollward
+	$(CARGO) bench --locked --bench check
+
+docs: ## Write docs/configuration.md anew from the configuration types
+	TOLLWARD_WRITE_DOCS=1 $(CARGO) test --locked --lib config
+
+clean: ## Remove what was built and installed
+	$(CARGO) clean
+	rm -rf .tools
