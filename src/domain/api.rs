@@ -74,7 +74,7 @@ impl Api {
         }
     }
 
-    const ALL: [Api; 18] = [
+    pub const ALL: [Api; 18] = [
         Api::OpenAiChat,
         Api::OpenAiCompletions,
         Api::OpenAiResponses,
@@ -108,6 +108,8 @@ pub struct PromptSize {
     pub body_bytes: u64,
     /// Bytes of text in it, inline media (base64) left out.
     pub text_bytes: u64,
+    /// Bytes of inline media of any kind, as base64.
+    pub media_bytes: u64,
     /// Parts that are images, by URL or inline.
     pub images: u32,
     /// Bytes of inline audio and of inline files (PDF …), as base64.

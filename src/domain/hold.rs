@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::api::Api;
 use super::charge::Charge;
 use super::ids::HoldId;
 use super::money::Money;
@@ -20,13 +21,17 @@ pub struct Hold {
     /// that was charged.
     pub accounts: Vec<Account>,
     pub parties: Parties,
+    /// How the response reports its usage.
+    pub api: Api,
     pub model: Arc<str>,
-    /// Name under which the price is found again at settlement.
+    /// Name under which the price is found again at settlement; empty where the price is `estimate` itself.
     pub priced_as: Arc<str>,
     pub price_version: Arc<str>,
-    /// Upper bound of the input in tokens, as held.
+    /// The input in tokens as estimated, for responses that do not tell.
     pub input_tokens: u64,
-    /// Output tokens held for one choice, and the number of choices.
+    /// Characters of the input, for models priced so.
+    pub input_characters: u64,
+    /// Output tokens held for one choice.
     pub output_tokens: u64,
     /// What is booked when no meter ever saw the request.
     pub estimate: Money,

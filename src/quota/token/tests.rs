@@ -3,10 +3,12 @@ use std::sync::Arc;
 use proptest::collection::vec;
 use proptest::option;
 use proptest::prelude::*;
+use proptest::sample::select;
 
 use super::*;
 use crate::domain::{
-    Account, Charge, CounterKey, HoldId, KeyHash, Kind, Money, Parties, Period, Scope, ScopeKind, Timestamp, Window,
+    Account, Api, Charge, CounterKey, HoldId, KeyHash, Kind, Money, Parties, Period, Scope, ScopeKind, Timestamp,
+    Window,
 };
 
 fn text() -> impl Strategy<Value = Arc<str>> {
@@ -63,21 +65,25 @@ fn hold() -> impl Strategy<Value = Hold> {
     (
         (any::<[u8; 16]>(), any::<i64>(), vec(charge(), 0..9), vec(account, 0..9), parties()),
         (text(), text(), text(), any::<u64>(), any::<u64>(), any::<i64>(), any::<bool>()),
+        (select(Api::ALL.to_vec()), any::<u64>()),
     )
         .prop_map(
             |(
                 (id, admitted_at, charges, accounts, parties),
                 (model, priced_as, price_version, input_tokens, output_tokens, estimate, bounded),
+                (api, input_characters),
             )| Hold {
                 id: HoldId::new(id),
                 admitted_at: Timestamp::millis(admitted_at),
                 charges,
                 accounts,
                 parties,
+                api,
                 model,
                 priced_as,
                 price_version,
                 input_tokens,
+                input_characters,
                 output_tokens,
                 estimate: Money::nanos(estimate),
                 bounded,
@@ -196,10 +202,12 @@ fn a_hold_of_nine_charges_stays_a_short_token() {
         charges,
         accounts: scopes.iter().map(|scope| Account { scope: scope.clone(), period: Period::total() }).collect(),
         parties: Parties { key: Some(KeyHash::new([1; 32])), ..Parties::default() },
+        api: Api::OpenAiChat,
         model: "gpt-4o-mini".into(),
         priced_as: "gpt-4o-mini".into(),
         price_version: "2026-11-01".into(),
         input_tokens: 1_000,
+        input_characters: 4_000,
         output_tokens: 4_096,
         estimate: Money::nanos(2_000_000),
         bounded: true,

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use crate::domain::{
-    Account, Charge, CounterKey, Hold, HoldId, KeyHash, Kind, Money, Parties, Period, Scope, Timestamp, Window,
+    Account, Api, Charge, CounterKey, Hold, HoldId, KeyHash, Kind, Money, Parties, Period, Scope, Timestamp, Window,
 };
 
 /// Elements a list reserves room for before it has seen them.
@@ -51,10 +51,12 @@ impl<'h> Writer<'h, '_> {
             self.period(&account.period);
         }
         self.parties(&hold.parties);
+        self.text(hold.api.as_str());
         self.text(&hold.model);
         self.text(&hold.priced_as);
         self.text(&hold.price_version);
         self.number(hold.input_tokens);
+        self.number(hold.input_characters);
         self.number(hold.output_tokens);
         self.signed(hold.estimate.as_nanos());
         self.out.push(u8::from(hold.bounded));
@@ -152,10 +154,12 @@ impl<'b> Reader<'b> {
             charges: self.list(Reader::charge)?,
             accounts: self.list(|reader| Some(Account { scope: reader.scope()?, period: reader.period()? }))?,
             parties: self.parties()?,
+            api: Api::parse(self.text()?)?,
             model: self.shared_text()?,
             priced_as: self.shared_text()?,
             price_version: self.shared_text()?,
             input_tokens: self.number()?,
+            input_characters: self.number()?,
             output_tokens: self.number()?,
             estimate: Money::nanos(self.signed()?),
             bounded: self.flag()?,
