@@ -1,0 +1,266 @@
+//! May this caller use this model? Every allowlist above the request must hold it: the key's, the team's, the member's,
+//! the user's, the organization's, the project's and the end user's. A refusal names the kind of list and nothing of
+//! what it holds.
+
+mod catalog;
+
+use smallvec::SmallVec;
+
+use crate::domain::{AccessGroup, Api, Caller, Denial, EndUser, ErrorType, Key, Team, glob};
+
+pub use catalog::{Catalog, ProviderOf};
+
+/// What to ask about.
+#[derive(Clone, Copy, Debug)]
+pub struct ModelAsk<'a> {
+    pub caller: &'a Caller,
+    pub api: Api,
+    /// The model as the request names it; a comma-separated list asks for all of them.
+    pub model: Option<&'a str>,
+    /// Models the request wants tried where that one fails; all must be allowed.
+    pub fallbacks: &'a [std::borrow::Cow<'a, str>],
+    pub catalog: &'a Catalog,
+    /// The unified access groups of the directory.
+    pub groups: &'a [AccessGroup],
+    pub end_user: Option<&'a EndUser>,
+    /// Teams of the key's owner, where `personal_key_model_access_from_teams` is on; else empty.
+    pub owner_teams: &'a [Team],
+}
+
+/// A model the caller may use.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Resolved<'a> {
+    /// As the request names it.
+    pub asked: &'a str,
+    /// What the aliases of team, key and configuration make of it; `asked` where there are none.
+    pub target: &'a str,
+    /// Access groups it belongs to, of `model_list` and of the directory: they may carry budgets.
+    pub access_groups: SmallVec<[&'a str; 2]>,
+}
+
+/// Words in allowlists that are no names of models.
+const ALL_TEAM_MODELS: &str = "all-team-models";
+const ALL_PROXY_MODELS: &str = "all-proxy-models";
+const NO_DEFAULT_MODELS: &str = "no-default-models";
+
+/// The models asked for, resolved, if the caller may use each of them and each fallback. A request that costs and names
+/// no model is refused where any list confines the caller: the upstream would choose one.
+pub fn model_access<'a>(ask: &ModelAsk<'a>) -> Result<SmallVec<[Resolved<'a>; 1]>, Denial> {
+    let Some(model) = ask.model else {
+        let chooses = ask.api.is_billable() && ask.api != Api::Unmeterable;
+        return if chooses && is_confined(ask) { Err(nameless()) } else { Ok(SmallVec::new()) };
+    };
+    let mut resolved = SmallVec::new();
+    for asked in model.split(',').map(str::trim) {
+        resolved.push(resolve(ask, asked)?);
+    }
+    for fallback in ask.fallbacks.iter().flat_map(|names| names.split(',')).map(str::trim) {
+        resolve(ask, fallback)?;
+    }
+    Ok(resolved)
+}
+
+fn resolve<'a>(ask: &ModelAsk<'a>, asked: &'a str) -> Result<Resolved<'a>, Denial> {
+    let names = Names::of(ask, asked);
+    every_list(ask, &names)?;
+    let target = names.target;
+    let mut access_groups: SmallVec<[&str; 2]> = ask.catalog.groups(target).collect();
+    let unified = ask.groups.iter().filter(|group| group_holds(ask.catalog, group, &names));
+    access_groups.extend(unified.map(|group| group.access_group_id.as_ref()));
+    access_groups.sort_unstable();
+    access_groups.dedup();
+    Ok(Resolved { asked, target, access_groups })
+}
+
+/// The names under which a model may stand in an allowlist.
+struct Names<'a> {
+    /// Any of them will do: the name asked for and what team and configuration make of it; or only the target where an
+    /// alias of the key chose it, since the key's owner may have written that alias.
+    any: SmallVec<[&'a str; 3]>,
+    target: &'a str,
+    /// Whether the team itself gave this name to a model.
+    is_team_alias: bool,
+}
+
+impl<'a> Names<'a> {
+    fn of(ask: &ModelAsk<'a>, asked: &'a str) -> Self {
+        let identity = &ask.caller.identity;
+        let of_team = |name: &str| identity.team.as_ref()?.model_aliases.get(name).map(String::as_str);
+        let of_key = |name: &str| identity.key.as_ref()?.aliases.get(name).map(String::as_str);
+        let team = of_team(asked);
+        let first = team.unwrap_or(asked);
+        let key = of_key(first);
+        let second = key.unwrap_or(first);
+        let third = ask.catalog.alias(second).unwrap_or(second);
+        let key_again = of_key(third).filter(|target| *target != third);
+        let target = key_again.unwrap_or(third);
+        let chosen_by_key = key.is_some_and(|target| target != first) || key_again.is_some();
+        let mut any: SmallVec<[&str; 3]> = SmallVec::new();
+        if chosen_by_key {
+            any.push(target);
+        } else {
+            any.extend([asked, first, target]);
+            any.dedup();
+        }
+        Names { any, target, is_team_alias: team.is_some() && !chosen_by_key }
+    }
+}
+
+/// Asks each list in turn; the first that does not hold the model refuses.
+fn every_list(ask: &ModelAsk<'_>, names: &Names<'_>) -> Result<(), Denial> {
+    let identity = &ask.caller.identity;
+    let (key, team) = (identity.key.as_ref(), identity.team.as_ref());
+    if let Some(key) = key
+        && !key_holds(ask, key, names)
+    {
+        return Err(refusal(ErrorType::KeyModelAccessDenied, "model.key"));
+    }
+    if let Some(team) = team {
+        if !team_holds(ask, key, team, names) {
+            return Err(refusal(ErrorType::TeamModelAccessDenied, "model.team"));
+        }
+        if let Some(member) = &identity.member
+            && !list_holds(ask.catalog, &member.allowed_models, names)
+        {
+            return Err(refusal(ErrorType::TeamModelAccessDenied, "model.team_member"));
+        }
+    } else if let Some(user) = &identity.user
+        && !list_holds(ask.catalog, &user.models, names)
+        && !ask.owner_teams.iter().any(|team| !team.blocked && team_holds(ask, None, team, names))
+    {
+        return Err(refusal(ErrorType::UserModelAccessDenied, "model.user"));
+    }
+    if let Some(organization) = &identity.organization
+        && !list_holds(ask.catalog, &organization.models, names)
+    {
+        return Err(refusal(ErrorType::OrgModelAccessDenied, "model.organization"));
+    }
+    if let Some(project) = &identity.project
+        && !list_holds(ask.catalog, &project.models, names)
+    {
+        return Err(refusal(ErrorType::ProjectModelAccessDenied, "model.project"));
+    }
+    if let Some(end_user) = ask.end_user
+        && !list_holds(ask.catalog, &end_user.models, names)
+    {
+        return Err(refusal(ErrorType::CustomerModelAccessDenied, "model.end_user"));
+    }
+    Ok(())
+}
+
+/// A key with `all-team-models` leaves the choice to its team; without a team there is nothing to leave it to. A key
+/// that has access groups and no list is confined to the groups.
+fn key_holds(ask: &ModelAsk<'_>, key: &Key, names: &Names<'_>) -> bool {
+    if ask.caller.identity.team.is_some() && key.models.iter().any(|entry| entry == ALL_TEAM_MODELS) {
+        return true;
+    }
+    let only_groups = key.models.is_empty() && !key.access_group_ids.is_empty();
+    (!only_groups && list_holds(ask.catalog, &key.models, names)) || key_groups_hold(ask, key, names)
+}
+
+fn key_groups_hold(ask: &ModelAsk<'_>, key: &Key, names: &Names<'_>) -> bool {
+    if ask.groups.is_empty() {
+        return false;
+    }
+    let token = key.token.to_string();
+    ask.groups.iter().any(|group| {
+        (lists(&key.access_group_ids, group) || group.assigned_key_ids.contains(&token))
+            && group_holds(ask.catalog, group, names)
+    })
+}
+
+/// Besides its list a team may use its own aliases and access groups, and a key of the team the groups that an
+/// administrator assigned to this team or key.
+fn team_holds(ask: &ModelAsk<'_>, key: Option<&Key>, team: &Team, names: &Names<'_>) -> bool {
+    if names.is_team_alias
+        || team.models.iter().any(|entry| entry == ALL_TEAM_MODELS)
+        || list_holds(ask.catalog, &team.models, names)
+    {
+        return true;
+    }
+    if ask.groups.is_empty() {
+        return false;
+    }
+    let token = key.map(|key| key.token.to_string());
+    ask.groups.iter().any(|group| {
+        let of_team = group.assigned_team_ids.iter().any(|id| *id == *team.team_id);
+        let of_key = token.as_ref().is_some_and(|token| group.assigned_key_ids.contains(token));
+        (of_team || of_key || lists(&team.access_group_ids, group)) && group_holds(ask.catalog, group, names)
+    })
+}
+
+fn lists(ids: &[String], group: &AccessGroup) -> bool {
+    ids.iter().any(|id| *id == *group.access_group_id)
+}
+
+fn group_holds(catalog: &Catalog, group: &AccessGroup, names: &Names<'_>) -> bool {
+    group.access_model_names.iter().any(|entry| names.any.iter().any(|name| entry_holds(catalog, entry, name)))
+}
+
+/// An empty list is all models. `no-default-models` takes everything away, whatever else the list holds.
+fn list_holds(catalog: &Catalog, list: &[String], names: &Names<'_>) -> bool {
+    if list.is_empty() {
+        return true;
+    }
+    !list.iter().any(|entry| entry == NO_DEFAULT_MODELS)
+        && list.iter().any(|entry| names.any.iter().any(|name| entry_holds(catalog, entry, name)))
+}
+
+/// Whether one entry stands for a model: its name, everything, a pattern over its name with or without its provider, or
+/// an access group it belongs to.
+fn entry_holds(catalog: &Catalog, entry: &str, model: &str) -> bool {
+    match entry {
+        "*" | ALL_PROXY_MODELS => return true,
+        // A word of the list is not a model, also where a client asks for it by that name.
+        ALL_TEAM_MODELS | NO_DEFAULT_MODELS => return false,
+        _ => {}
+    }
+    if entry == model {
+        return true;
+    }
+    if glob::is_pattern(entry) {
+        return glob::matches(entry, model) || pattern_holds_provider(catalog, entry, model);
+    }
+    catalog.groups(model).any(|group| group == entry)
+}
+
+/// `openai/gpt-*` stands for `gpt-4o` where that is a model of OpenAI.
+fn pattern_holds_provider(catalog: &Catalog, entry: &str, model: &str) -> bool {
+    if model.contains('/') {
+        return false;
+    }
+    let Some((provider, name)) = entry.split_once('/') else { return false };
+    glob::matches(name, model) && catalog.provider_is(model, |known| glob::matches(provider, known))
+}
+
+/// Whether any list above the request names some models only.
+fn is_confined(ask: &ModelAsk<'_>) -> bool {
+    let identity = &ask.caller.identity;
+    let confines = |list: &Vec<String>| {
+        !list.is_empty() && !list.iter().any(|entry| matches!(entry.as_str(), "*" | ALL_PROXY_MODELS | ALL_TEAM_MODELS))
+    };
+    let user = identity.user.as_ref().filter(|_| identity.team.is_none());
+    identity
+        .key
+        .as_ref()
+        .is_some_and(|key| confines(&key.models) || (key.models.is_empty() && !key.access_group_ids.is_empty()))
+        || identity.team.as_ref().is_some_and(|team| confines(&team.models))
+        || identity.member.as_ref().is_some_and(|member| confines(&member.allowed_models))
+        || user.is_some_and(|user| confines(&user.models))
+        || identity.organization.as_ref().is_some_and(|organization| confines(&organization.models))
+        || identity.project.as_ref().is_some_and(|project| confines(&project.models))
+        || ask.end_user.is_some_and(|end_user| confines(&end_user.models))
+}
+
+fn refusal(kind: ErrorType, reason: &'static str) -> Denial {
+    let message = "this model is not available to the caller, or its name is wrong; GET /v1/models lists what is";
+    Denial::new(kind, reason, message).param("model")
+}
+
+fn nameless() -> Denial {
+    let message = "the request names no model, and this caller may use some models only; set the parameter model";
+    Denial::new(ErrorType::BadRequest, "model.nameless", message).param("model")
+}
+
+#[cfg(test)]
+mod tests;

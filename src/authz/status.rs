@@ -1,0 +1,115 @@
+//! Is the caller still in good standing? Asked of everyone on every request, before any role is looked at, also on a
+//! cache hit: an administrator whose key was blocked is refused like anyone.
+
+use crate::domain::{Caller, Denial, EndUser, ErrorType, Timestamp};
+
+/// Refuses a key that is blocked, expired or refers to something gone, a blocked team or project, and a deactivated
+/// user. All of these are 401: the credential no longer stands for a caller.
+pub fn status(caller: &Caller, now: Timestamp) -> Result<(), Denial> {
+    let identity = &caller.identity;
+    let refuse = |reason, message: &str| Err(Denial::new(ErrorType::AuthError, reason, message).param("key"));
+    if let Some(key) = &identity.key {
+        if key.blocked {
+            return refuse(
+                "status.key_blocked",
+                "this key is blocked; ask its owner or an administrator to unblock it",
+            );
+        }
+        if key.expires.is_some_and(|expires| now >= expires) {
+            let message = "this key has expired; ask for a new one";
+            return Err(Denial::new(ErrorType::ExpiredKey, "status.key_expired", message).param("key"));
+        }
+    }
+    if identity.dangling.is_some() {
+        let message = "this key belongs to something that no longer exists; an administrator must mend or replace it";
+        return refuse("status.dangling", message);
+    }
+    if identity.team.as_ref().is_some_and(|team| team.blocked) {
+        return refuse("status.team_blocked", "the team of this key is blocked; ask an administrator to unblock it");
+    }
+    if identity.project.as_ref().is_some_and(|project| project.blocked) {
+        return refuse(
+            "status.project_blocked",
+            "the project of this key is blocked; ask an administrator to unblock it",
+        );
+    }
+    if identity.user.as_ref().is_some_and(|user| !user.is_active()) {
+        return refuse("status.user_deactivated", "the user of this key is deactivated");
+    }
+    Ok(())
+}
+
+/// Refuses requests on behalf of a blocked end user. This is 403: the credential is good, what it is used for is not.
+pub fn end_user_status(end_user: &EndUser) -> Result<(), Denial> {
+    if !end_user.blocked {
+        return Ok(());
+    }
+    let denial =
+        Denial::new(ErrorType::AuthError, "status.end_user_blocked", "the end user of this request is blocked");
+    Err(Denial { status: 403, ..denial.param("user") })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use serde_json::json;
+
+    use super::*;
+    use crate::domain::{AuthMethod, Identity, Key, KeyHash, Project, Role, Team, User};
+
+    const NOW: Timestamp = Timestamp::millis(1_000_000);
+
+    fn standing(role: Role, change: impl FnOnce(&mut Identity)) -> Result<(), Denial> {
+        let mut identity = Identity {
+            key: Some(Key::new(KeyHash::of("sk-1"), Timestamp::millis(0))),
+            user: Some(User::default()),
+            team: Some(Team::default()),
+            project: Some(Project::default()),
+            ..Identity::default()
+        };
+        change(&mut identity);
+        status(&Caller { method: AuthMethod::VirtualKey, role, identity: Arc::new(identity) }, NOW)
+    }
+
+    #[test]
+    fn whoever_lost_standing_is_refused_whatever_the_role() {
+        type Change = fn(&mut Identity);
+        let cases: [(&str, Change, ErrorType); 6] = [
+            ("status.key_blocked", |i| i.key.as_mut().unwrap().blocked = true, ErrorType::AuthError),
+            ("status.key_expired", |i| i.key.as_mut().unwrap().expires = Some(NOW), ErrorType::ExpiredKey),
+            ("status.dangling", |i| i.dangling = Some("team t".to_owned()), ErrorType::AuthError),
+            ("status.team_blocked", |i| i.team.as_mut().unwrap().blocked = true, ErrorType::AuthError),
+            ("status.project_blocked", |i| i.project.as_mut().unwrap().blocked = true, ErrorType::AuthError),
+            (
+                "status.user_deactivated",
+                |i| {
+                    i.user.as_mut().unwrap().metadata.insert("scim_active".to_owned(), json!(false));
+                },
+                ErrorType::AuthError,
+            ),
+        ];
+        for role in Role::ALL {
+            for (reason, change, kind) in cases {
+                let denial = standing(role, change).unwrap_err();
+                assert_eq!((denial.status, denial.kind, denial.reason.as_ref()), (401, kind, reason), "{role:?}");
+            }
+            assert!(standing(role, |_| ()).is_ok(), "{role:?}");
+        }
+    }
+
+    #[test]
+    fn a_key_is_good_until_the_millisecond_it_expires() {
+        let expiring = |at| standing(Role::InternalUser, |i| i.key.as_mut().unwrap().expires = Some(at));
+        assert!(expiring(NOW.plus_millis(1)).is_ok());
+        assert!(expiring(NOW).is_err());
+        assert!(expiring(NOW.plus_millis(-60_000)).is_err());
+    }
+
+    #[test]
+    fn a_blocked_end_user_is_a_matter_of_policy_not_of_the_credential() {
+        assert!(end_user_status(&EndUser::default()).is_ok());
+        let denial = end_user_status(&EndUser { blocked: true, ..EndUser::default() }).unwrap_err();
+        assert_eq!((denial.status, denial.kind), (403, ErrorType::AuthError));
+    }
+}
