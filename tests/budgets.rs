@@ -1,0 +1,296 @@
+//! Money: hard budgets at every scope, held before and settled after the call (rows 69 to 82 of the conformance list).
+
+mod support;
+
+use support::call::{chat_body, client};
+use support::{
+    Answer, Call, INPUT_PRICE, Key, OUTPUT_PRICE, Options, Stack, Value, cost, eventually, json, shared, unique,
+};
+
+/// Waits until the call is refused because money is spent.
+async fn soon_spent(what: &str, call: impl Fn() -> Call) -> Answer {
+    eventually(what, || {
+        let call = call();
+        async move {
+            let answer = call.send().await;
+            if answer.kind() == "budget_exceeded" {
+                Ok(answer)
+            } else {
+                Err(format!("{}: {}", answer.status, answer.text()))
+            }
+        }
+    })
+    .await
+}
+
+#[tokio::test]
+async fn a_spent_budget_refuses_at_every_scope() {
+    let stack = shared();
+    // Rows 69 to 73. One call costs 1.35 thousandths of a dollar, the budget is one.
+    let team = stack.team(json!({"max_budget": 0.001})).await;
+    let user = stack.user(json!({"max_budget": 0.001})).await;
+    let windows =
+        json!([{"budget_duration": "1d", "max_budget": 0.001}, {"budget_duration": "30d", "max_budget": 1.0}]);
+    let months = json!([{"budget_duration": "1d", "max_budget": 1.0}, {"budget_duration": "30d", "max_budget": 0.001}]);
+    let rows: Vec<(&str, Key)> = vec![
+        ("key", stack.key(json!({"max_budget": 0.001})).await),
+        ("key, a day", stack.key(json!({"max_budget": 0.001, "budget_duration": "1d"})).await),
+        ("key, the daily window of two", stack.key(json!({"budget_limits": windows})).await),
+        ("key, the monthly window of two", stack.key(json!({"budget_limits": months})).await),
+        ("team", stack.key(json!({"team_id": team})).await),
+        ("user", stack.key(json!({"user_id": user})).await),
+        (
+            "model of a key",
+            stack
+                .key(json!({"model_max_budget": {"gpt-4o-mini": {"max_budget": 0.001, "budget_duration": "1d"}}}))
+                .await,
+        ),
+    ];
+    for (name, key) in rows {
+        let answer = stack.chat(&key).usage(1000, 2000).send().await;
+        assert_eq!(answer.status, 200, "{name}: {}", answer.text());
+        let answer = soon_spent(name, || stack.chat(&key)).await;
+        assert_eq!(answer.status, 429, "{name}");
+        assert!(answer.received().is_none(), "{name}");
+        let message = answer.message();
+        assert!(!message.contains(&key.secret) && !message.contains(&key.token), "{name}: {message}");
+    }
+}
+
+#[tokio::test]
+async fn end_users_and_tags_and_organizations_have_budgets() {
+    let stack = shared();
+    // Made on the command line: their HTTP paths come later.
+    let budget = unique("budget");
+    stack.command_json(&["budget", "create", "--id", &budget, "--max-budget", "0.001"]);
+    let config = json!({"litellm_settings": {"max_end_user_budget_id": budget}});
+    let mut whole = stack.config();
+    whole["litellm_settings"] = config["litellm_settings"].clone();
+    stack.write_config(&whole);
+    let key = stack.plain_key().await;
+    let call = |end_user: &str| {
+        let mut body = chat_body("gpt-4o-mini");
+        body["user"] = json!(end_user);
+        stack.call("POST", "/v1/chat/completions").key(&key).json(&body)
+    };
+    let spender = unique("customer");
+    eventually("the customer runs out of money", || {
+        let call = call(&spender).usage(1000, 2000);
+        async move {
+            let answer = call.send().await;
+            if answer.kind() == "budget_exceeded" { Ok(()) } else { Err(answer.text()) }
+        }
+    })
+    .await;
+    call(&unique("other-customer")).send().await.allowed();
+}
+
+#[tokio::test]
+async fn a_team_member_has_a_share_that_follows_him_over_keys() {
+    let stack = shared();
+    let user = stack.user(json!({})).await;
+    let team = stack
+        .team(json!({"team_member_budget": 0.001, "members_with_roles": [{"user_id": user, "role": "user"}]}))
+        .await;
+    let first = stack.key(json!({"team_id": team, "user_id": user})).await;
+    let second = stack.key(json!({"team_id": team, "user_id": user})).await;
+    stack.chat(&first).usage(1000, 2000).send().await.allowed();
+    soon_spent("row 73: his other key", || stack.chat(&second)).await;
+    // Row 74: a team key of nobody has no member's budget.
+    let nobody = stack.key(json!({"team_id": team})).await;
+    stack.chat(&nobody).send().await.allowed();
+}
+
+#[tokio::test]
+async fn a_users_budget_binds_team_keys_only_where_configured() {
+    for apply in [false, true] {
+        let config = json!({"general_settings": {"apply_user_budget_to_team_keys": apply}});
+        let stack = Stack::start(Options::config(config));
+        let user = stack.user(json!({"max_budget": 0.001})).await;
+        let team = stack.team(json!({})).await;
+        let personal = stack.key(json!({"user_id": user})).await;
+        let of_team = stack.key(json!({"user_id": user, "team_id": team})).await;
+        stack.chat(&personal).usage(1000, 2000).send().await.allowed();
+        soon_spent("row 71: a personal key", || stack.chat(&personal)).await;
+        let answer = stack.chat(&of_team).send().await;
+        assert_eq!(answer.status, if apply { 429 } else { 200 }, "row 71: {}", answer.text());
+    }
+}
+
+#[tokio::test]
+async fn the_whole_gate_has_a_budget() {
+    let config = json!({"litellm_settings": {"max_budget": 0.001, "budget_duration": "30d"}});
+    let stack = Stack::start(Options::config(config));
+    let (a, b) = (stack.plain_key().await, stack.plain_key().await);
+    stack.chat(&a).usage(1000, 2000).send().await.allowed();
+    soon_spent("another key", || stack.chat(&b)).await;
+}
+
+#[tokio::test]
+async fn a_soft_budget_never_refuses_and_says_so_once() {
+    let stack = shared();
+    let key = stack.key(json!({"soft_budget": 0.001})).await;
+    for _ in 0..3 {
+        stack.chat(&key).usage(1000, 2000).send().await.allowed();
+    }
+    stack.wait_spend(&key, 3.0 * cost(1000, 2000)).await;
+    stack.chat(&key).send().await.allowed();
+    let log = stack.tollward().log();
+    let events = log.lines().filter(|line| line.contains("soft") && line.contains("budget")).count();
+    assert_eq!(events, 1, "row 70: one event a period: {log}");
+}
+
+#[tokio::test]
+async fn a_spent_budget_still_lets_models_be_listed() {
+    let stack = shared();
+    let key = stack.key(json!({"max_budget": 0.0})).await;
+    stack.chat(&key).send().await.denied(429, "budget_exceeded");
+    // Row 82.
+    let answer = stack.call("GET", "/v1/models").key(&key).send().await;
+    assert_eq!(answer.status, 200, "{}", answer.text());
+}
+
+#[tokio::test]
+async fn a_model_that_is_free_on_purpose_is_not_charged() {
+    let stack = shared();
+    let key = stack.key(json!({"max_budget": 0.0})).await;
+    // Row 76.
+    stack.chat_with(&key, "free-model").usage(1000, 1000).send().await.allowed();
+    stack.chat_with(&key, "gpt-4o-mini").send().await.denied(429, "budget_exceeded");
+}
+
+#[tokio::test]
+async fn the_status_of_a_spent_budget_is_configured() {
+    for status in [400_u16, 402, 422] {
+        let config = json!({"litellm_settings": {"budget_exceeded_status_code": status}});
+        let stack = Stack::start(Options::config(config));
+        let key = stack.key(json!({"max_budget": 0.0})).await;
+        stack.chat(&key).send().await.denied(status, "budget_exceeded");
+    }
+}
+
+/// A body whose call costs exactly what is held for it: the input is bounded by its bytes, the output by its cap.
+struct Exact {
+    body: Value,
+    input: u64,
+    output: u64,
+    cost: f64,
+}
+
+fn exact() -> Exact {
+    let body = chat_body("gpt-4o-mini");
+    let input = body.to_string().len() as u64;
+    Exact { body, input, output: 20, cost: input as f64 * INPUT_PRICE + 20.0 * OUTPUT_PRICE }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn two_hundred_clients_on_a_budget_for_fifty_calls_get_exactly_fifty() {
+    // Answering filters off: what is held is what the body says.
+    let stack = shared();
+    let exact = exact();
+    // Half a call more, so that rounding of the JSON number decides nothing.
+    let key = stack.key(json!({"max_budget": exact.cost * 50.5})).await;
+    let mut calls = tokio::task::JoinSet::new();
+    for _ in 0..200 {
+        let http = client();
+        let call = stack.call("POST", "/v1/chat/completions").through(&http).key(&key).json(&exact.body);
+        let call = call.usage(exact.input, exact.output);
+        calls.spawn(async move {
+            // Each client comes back when it is told that only running calls are in the way.
+            for _ in 0..200 {
+                let answer = call.clone().send().await;
+                let again = answer.status == 429 && answer.header("x-should-retry").as_deref() != Some("false");
+                if !again {
+                    return answer;
+                }
+                let left = answer.kind();
+                assert_eq!(left, "budget_exceeded", "{}", answer.text());
+                if answer.header("retry-after").is_some_and(|wait| wait.parse::<u64>().is_ok_and(|wait| wait > 5)) {
+                    return answer;
+                }
+            }
+            call.send().await
+        });
+    }
+    let answers = calls.join_all().await;
+    let passed = answers.iter().filter(|answer| answer.status == 200).count();
+    let refused = answers.iter().filter(|answer| answer.kind() == "budget_exceeded").count();
+    assert_eq!((passed, refused), (50, 150));
+    stack.wait_spend(&key, exact.cost * 50.0).await;
+    stack.verify_ledger();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn two_requests_and_money_for_one() {
+    let stack = shared();
+    let exact = exact();
+    // Row 81.
+    let key = stack.key(json!({"max_budget": exact.cost * 1.5})).await;
+    let gate = unique("gate");
+    let call = || {
+        stack
+            .call("POST", "/v1/chat/completions")
+            .key(&key)
+            .json(&exact.body)
+            .usage(exact.input, exact.output)
+            .header("x-pair", &gate)
+            .held_back(&gate)
+    };
+    let (one, two) = (tokio::spawn(call().send()), tokio::spawn(call().send()));
+    eventually("one of them is refused", || async {
+        if one.is_finished() || two.is_finished() { Ok(()) } else { Err("both wait".to_owned()) }
+    })
+    .await;
+    assert_eq!(stack.upstream.with_header("x-pair", &gate).len(), 1);
+    stack.upstream.release(&gate);
+    let mut statuses = [one.await.unwrap().status, two.await.unwrap().status];
+    statuses.sort_unstable();
+    assert_eq!(statuses, [200, 429]);
+}
+
+#[tokio::test]
+async fn without_reservation_a_request_passes_while_anything_is_left() {
+    for config in
+        [json!({"quota": {"reserve": "none"}}), json!({"general_settings": {"disable_budget_reservation": true}})]
+    {
+        let stack = Stack::start(Options::config(config.clone()));
+        // Row 79: far less than the dearest case, but more than nothing.
+        let key = stack.key(json!({"max_budget": 0.000_001})).await;
+        let answer = stack.chat(&key).send().await;
+        assert_eq!(answer.status, 200, "{config}: {}", answer.text());
+        soon_spent("then it is spent", || stack.chat(&key)).await;
+    }
+    let key = shared().key(json!({"max_budget": 0.000_001})).await;
+    shared().chat(&key).send().await.denied(429, "budget_exceeded");
+}
+
+#[tokio::test]
+async fn a_temporary_increase_counts_until_it_ends() {
+    let stack = shared();
+    let key = stack.key(json!({"max_budget": 0.0001})).await;
+    stack.chat(&key).usage(1000, 0).send().await.allowed();
+    soon_spent("it is spent", || stack.chat(&key)).await;
+    let increase =
+        json!({"key": key.secret, "temp_budget_increase": 1.0, "temp_budget_expiry": "2099-01-01T00:00:00Z"});
+    stack.manage("POST", "/key/update", increase).await;
+    eventually("the increase counts", || async {
+        let answer = stack.chat(&key).send().await;
+        if answer.status == 200 { Ok(()) } else { Err(answer.text()) }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_request_without_a_cap_is_held_by_what_the_gate_writes_into_it() {
+    let config = json!({"quota": {"cap_output": true, "default_output_tokens": 64}});
+    let stack = Stack::start(Options::config(config));
+    let key = stack.key(json!({"max_budget": 1.0})).await;
+    let body = json!({"model": "gpt-4o-mini", "messages": [{"role": "user", "content": "Hello"}]});
+    let answer = stack.call("POST", "/v1/chat/completions").key(&key).json(&body).send().await;
+    let sent = answer.allowed().json();
+    let cap = ["max_tokens", "max_completion_tokens"].iter().find_map(|name| sent[*name].as_u64());
+    assert_eq!(cap, Some(64), "{sent}");
+    // A cap of the client's own is left alone.
+    let sent = stack.chat(&key).send().await.allowed().json();
+    assert_eq!(sent["max_tokens"], 20);
+}

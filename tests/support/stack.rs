@@ -1,0 +1,283 @@
+//! Tollward, Envoy and an upstream on ports of their own, configured by the files that are shipped.
+
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU16, Ordering};
+
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+use super::child::Child;
+use super::upstream::{Recorder, Upstream};
+
+/// The operator's key of every stack.
+pub const MASTER: &str = "sk-operator-of-the-test-stack";
+
+/// The stack that the tests of a file share; it ends with the process.
+pub fn shared() -> &'static Stack {
+    static SHARED: OnceLock<Stack> = OnceLock::new();
+    SHARED.get_or_init(|| Stack::start(Options::default()))
+}
+
+/// Which filters stand in Envoy.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Filters {
+    /// `deploy/envoy/envoy.yaml`.
+    All,
+    /// `deploy/envoy/envoy-observe-only.yaml`.
+    ObserveOnly,
+    /// Authorization alone: nothing meters.
+    NoMeter,
+    /// No Envoy at all.
+    NoEnvoy,
+}
+
+/// What differs from the shared stack.
+#[derive(Clone, Debug)]
+pub struct Options {
+    pub filters: Filters,
+    /// Laid over the configuration: objects are merged, everything else replaces.
+    pub config: Value,
+    /// `context_extensions.tollward_provider` of the route.
+    pub provider: &'static str,
+    pub environment: Vec<(String, String)>,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Options { filters: Filters::All, config: json!({}), provider: "sample", environment: Vec::new() }
+    }
+}
+
+impl Options {
+    pub fn config(config: Value) -> Self {
+        Options { config, ..Options::default() }
+    }
+}
+
+#[derive(Clone, Copy, Debug)]
+pub struct Ports {
+    pub gate: u16,
+    pub admin: u16,
+    pub grpc: u16,
+    pub http: u16,
+    pub ops: u16,
+    pub upstream: u16,
+}
+
+pub struct Stack {
+    // Envoy before Tollward: fields are dropped in this order, and no request finds the gate gone.
+    envoy: Option<Child>,
+    tollward: Option<Child>,
+    pub ports: Ports,
+    pub upstream: Recorder,
+    options: Options,
+    folder: TempDir,
+}
+
+impl Stack {
+    pub fn start(options: Options) -> Self {
+        let folder = TempDir::with_prefix("tollward-test-").expect("a folder");
+        let (upstream_port, upstream) = start_upstream();
+        let ports = Ports {
+            gate: free_port(),
+            admin: free_port(),
+            grpc: free_port(),
+            http: free_port(),
+            ops: free_port(),
+            upstream: upstream_port,
+        };
+        let mut stack = Stack { envoy: None, tollward: None, ports, upstream, options, folder };
+        let config = stack.config();
+        stack.write_config(&config);
+        stack.start_tollward();
+        stack.start_envoy();
+        stack
+    }
+
+    /// The configuration as it is: JSON, which is YAML too.
+    pub fn config(&self) -> Value {
+        let mut config = base_config(&self.ports, self.folder.path());
+        merge(&mut config, &self.options.config);
+        config
+    }
+
+    pub fn write_config(&self, config: &Value) {
+        // In place of the old file, as editors and Kubernetes do it.
+        let fresh = self.folder.path().join("tollward.yaml.new");
+        std::fs::write(&fresh, config.to_string()).expect("the configuration is written");
+        std::fs::rename(&fresh, self.config_path()).expect("the configuration is written");
+    }
+
+    pub fn config_path(&self) -> PathBuf {
+        self.folder.path().join("tollward.yaml")
+    }
+
+    pub fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
+    pub fn tollward(&self) -> &Child {
+        self.tollward.as_ref().expect("Tollward was started")
+    }
+
+    pub fn start_tollward(&mut self) {
+        let path = self.config_path();
+        let arguments = ["serve", "--config", path.to_str().expect("a path")];
+        let log = self.folder.path().join("tollward.log");
+        let child = Child::start("tollward", super::cli::binary(), &arguments, &self.options.environment, log);
+        child.wait_ready(self.ports.ops, "/readyz");
+        self.tollward = Some(child);
+    }
+
+    /// `kill -9`: nothing is flushed, nothing is said.
+    pub fn kill_tollward(&mut self) {
+        if let Some(child) = self.tollward.take() {
+            child.signal("KILL");
+            child.wait_end();
+        }
+    }
+
+    /// An orderly end, as at a deployment.
+    pub fn stop_tollward(&mut self) {
+        if let Some(child) = self.tollward.take() {
+            child.signal("TERM");
+            child.wait_end();
+        }
+    }
+
+    fn start_envoy(&mut self) {
+        if self.options.filters == Filters::NoEnvoy {
+            return;
+        }
+        let path = self.folder.path().join("envoy.yaml");
+        std::fs::write(&path, self.envoy_config()).expect("the configuration is written");
+        let arguments = [
+            "--config-path",
+            path.to_str().expect("a path"),
+            "--disable-hot-restart",
+            "--concurrency",
+            "1",
+            "--log-level",
+            "warning",
+        ];
+        let child = Child::start("envoy", &tool("envoy"), &arguments, &[], self.folder.path().join("envoy.log"));
+        child.wait_ready(self.ports.admin, "/ready");
+        self.envoy = Some(child);
+    }
+
+    /// The shipped file on this stack's ports.
+    fn envoy_config(&self) -> String {
+        let file = match self.options.filters {
+            Filters::ObserveOnly => "envoy-observe-only.yaml",
+            _ => "envoy.yaml",
+        };
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("deploy/envoy").join(file);
+        let mut text = std::fs::read_to_string(&path).unwrap_or_else(|problem| panic!("{}: {problem}", path.display()));
+        let replaced = [
+            (10_000, self.ports.gate),
+            (10_001, self.ports.upstream),
+            (10_002, self.ports.admin),
+            (9_001, self.ports.grpc),
+        ];
+        for (shipped, ours) in replaced {
+            replace_once(&mut text, &format!("port_value: {shipped}}}"), &format!("port_value: {ours}}}"));
+        }
+        replace_once(&mut text, "tollward_provider: sample", &format!("tollward_provider: {}", self.options.provider));
+        if self.options.filters == Filters::NoMeter {
+            let start = text.find("          - name: tollward.ask").expect("the first ext_proc filter");
+            let end = text.find("          - name: envoy.filters.http.router").expect("the router");
+            text.replace_range(start..end, "");
+        }
+        text
+    }
+}
+
+/// Models, prices and access groups of every stack.
+fn base_config(ports: &Ports, folder: &Path) -> Value {
+    let model = |name: &str, provider_name: &str, input: f64, output: f64, groups: &[&str]| {
+        json!({
+            "model_name": name,
+            "litellm_params": {
+                "model": provider_name, "input_cost_per_token": input, "output_cost_per_token": output,
+            },
+            "model_info": {"access_groups": groups},
+        })
+    };
+    json!({
+        "listen": {
+            "grpc": format!("127.0.0.1:{}", ports.grpc),
+            "http": format!("127.0.0.1:{}", ports.http),
+            "ops": format!("127.0.0.1:{}", ports.ops),
+        },
+        "directory": {"url": format!("sqlite://{}", folder.join("tollward.db").display())},
+        "general_settings": {"master_key": MASTER},
+        "telemetry": {"log": "info"},
+        "model_list": [
+            model("gpt-4o-mini", "openai/gpt-4o-mini", 1.5e-7, 6e-7, &["cheap-models"]),
+            model("gpt-4o", "openai/gpt-4o", 2.5e-6, 1e-5, &["premium-models"]),
+            model("claude-3-5-sonnet", "anthropic/claude-3-5-sonnet-20241022", 3e-6, 1.5e-5, &[]),
+            model("gemini-2.0-flash", "gemini/gemini-2.0-flash", 1e-7, 4e-7, &[]),
+            model("text-embedding-3-small", "openai/text-embedding-3-small", 2e-8, 0.0, &[]),
+            model("free-model", "openai/free-model", 0.0, 0.0, &[]),
+            model("openai/*", "openai/*", 1.5e-7, 6e-7, &[]),
+        ],
+    })
+}
+
+fn merge(below: &mut Value, above: &Value) {
+    match (below, above) {
+        (Value::Object(below), Value::Object(above)) => {
+            for (name, value) in above {
+                merge(below.entry(name.clone()).or_insert(Value::Null), value);
+            }
+        }
+        (below, above) => *below = above.clone(),
+    }
+}
+
+fn replace_once(text: &mut String, old: &str, new: &str) {
+    assert_eq!(text.matches(old).count(), 1, "`{old}` is in the shipped Envoy file once");
+    *text = text.replace(old, new);
+}
+
+/// The upstream, on a thread of its own, for the rest of the process.
+fn start_upstream() -> (u16, Recorder) {
+    let (sender, receiver) = std::sync::mpsc::channel();
+    std::thread::spawn(move || {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+        runtime.block_on(async {
+            let upstream = Upstream::bind(SocketAddr::from((Ipv4Addr::LOCALHOST, 0))).await.expect("a free port");
+            let port = upstream.address().expect("its address").port();
+            sender.send((port, upstream.recorder())).expect("the stack waits");
+            upstream.serve().await.expect("it serves");
+        });
+    });
+    receiver.recv().expect("the upstream starts")
+}
+
+/// A port nothing listens on, below those that the system gives to outgoing connections.
+pub fn free_port() -> u16 {
+    static NEXT: AtomicU16 = AtomicU16::new(0);
+    // Test processes that run at once begin at different places.
+    let start = (std::process::id() % 600) as u16 * 20;
+    for _ in 0..12_000 {
+        let port = 20_000 + (start + NEXT.fetch_add(1, Ordering::Relaxed)) % 12_000;
+        if TcpListener::bind((Ipv4Addr::LOCALHOST, port)).is_ok() {
+            return port;
+        }
+    }
+    panic!("no free port between 20000 and 32000");
+}
+
+/// A third-party tool: as `make setup` provides it, else from PATH. A test that cannot find its tool fails.
+pub fn tool(name: &str) -> PathBuf {
+    let provided = Path::new(env!("CARGO_MANIFEST_DIR")).join(".tools/bin").join(name);
+    let on_path =
+        std::env::var_os("PATH").into_iter().flat_map(|path| std::env::split_paths(&path).collect::<Vec<_>>());
+    std::iter::once(provided)
+        .chain(on_path.map(|folder| folder.join(name)))
+        .find(|candidate| candidate.is_file())
+        .unwrap_or_else(|| panic!("{name} is neither in .tools/bin nor on PATH: run `make setup`"))
+}
