@@ -1,10 +1,25 @@
 //! What is asked: one request as Envoy describes it, read once. Everything here borrows from the Check's bytes; nothing
 //! here knows who calls.
 
+pub mod body;
+pub mod credential;
+pub mod encoding;
+pub mod end_user;
+mod model;
+mod path;
+mod query;
+mod read;
+pub mod rewrite;
+mod route;
+mod tags;
+
 use std::borrow::Cow;
 use std::net::IpAddr;
 
-use smallvec::SmallVec;
+pub use credential::{CREDENTIAL_HEADERS, CredentialSettings};
+pub use end_user::EndUserSettings;
+pub use read::ReadSettings;
+pub use rewrite::{RewriteAsk, rewrite};
 
 use crate::domain::{Api, Denial, PromptSize};
 
@@ -22,14 +37,15 @@ pub struct HttpRequest<'a> {
     /// `source.principal`: the verified peer certificate's SAN or subject.
     pub source_principal: &'a str,
     /// `context_extensions` of the route.
-    pub extensions: SmallVec<[(&'a str, &'a str); 4]>,
+    pub extensions: Vec<(&'a str, &'a str)>,
     /// The Envoy that asks: the peer address of its gRPC connection to us.
     pub gateway: IpAddr,
 }
 
-/// Header fields in order. Names are lower case; values are bytes, since Envoy passes on what is not UTF-8.
+/// Header fields in order. Names are lower case; values are bytes, since Envoy passes on what is not UTF-8. A `Vec`, as
+/// `SmallVec` is invariant in what it holds, and a view must be able to borrow from a request shorter than its bytes live.
 #[derive(Clone, Debug, Default)]
-pub struct Headers<'a>(pub SmallVec<[(&'a str, &'a [u8]); 24]>);
+pub struct Headers<'a>(pub Vec<(&'a str, &'a [u8])>);
 
 impl<'a> Headers<'a> {
     /// The first field of this (lower-case) name.
@@ -92,7 +108,7 @@ pub struct Route<'a> {
 }
 
 /// What a body says, read by a scanner over its bytes; values that nobody asks for are skipped.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct BodyView<'a> {
     /// `model`; a comma-separated list is kept as it is.
     pub model: Option<Cow<'a, str>>,
@@ -101,7 +117,9 @@ pub struct BodyView<'a> {
     /// Models of `fallbacks`, `context_window_fallbacks`, `content_policy_fallbacks`.
     pub fallback_models: Vec<Cow<'a, str>>,
     pub stream: Option<bool>,
-    /// The largest of `max_tokens`, `max_completion_tokens`, `max_output_tokens`, `maxOutputTokens`, `inferenceConfig.maxTokens` ….
+    /// The largest of `max_tokens`, `max_completion_tokens`, `max_output_tokens`, `maxOutputTokens`,
+    /// `inferenceConfig.maxTokens` …; `None` where none of those the API obeys is given, or one of them bounds nothing
+    /// (is negative or no number). Fractions are rounded up.
     pub max_tokens: Option<u64>,
     /// The largest of `n`, `best_of`, `candidateCount`; 1 where none is given.
     pub choices: u64,
@@ -117,7 +135,7 @@ pub struct BodyView<'a> {
     /// The first parameter found that clients may not send (destinations, credentials, prices).
     pub banned: Option<Cow<'a, str>>,
     /// Names of all top-level keys, for `enforced_params`.
-    pub keys: SmallVec<[Cow<'a, str>; 16]>,
+    pub keys: Vec<Cow<'a, str>>,
     pub prompt: PromptSize,
 }
 
@@ -131,4 +149,53 @@ pub struct RequestView<'a> {
     pub body: Result<BodyView<'a>, Denial>,
     /// The model asked for, all sources agreeing; `None` where the request names none. Raised like the body.
     pub model: Result<Option<Cow<'a, str>>, Denial>,
+}
+
+impl Default for BodyView<'_> {
+    /// What an absent body says.
+    fn default() -> Self {
+        BodyView {
+            model: None,
+            other_models: Vec::new(),
+            fallback_models: Vec::new(),
+            stream: None,
+            max_tokens: None,
+            choices: 1,
+            end_user: None,
+            tags: Vec::new(),
+            service_tier: None,
+            image_size: None,
+            image_quality: None,
+            banned: None,
+            keys: Vec::new(),
+            prompt: PromptSize::default(),
+        }
+    }
+}
+
+impl BodyView<'_> {
+    /// The same, independent of the bytes it was read from.
+    #[must_use]
+    pub fn into_owned(self) -> BodyView<'static> {
+        BodyView {
+            model: self.model.map(owned),
+            other_models: self.other_models.into_iter().map(owned).collect(),
+            fallback_models: self.fallback_models.into_iter().map(owned).collect(),
+            stream: self.stream,
+            max_tokens: self.max_tokens,
+            choices: self.choices,
+            end_user: self.end_user.map(owned),
+            tags: self.tags.into_iter().map(owned).collect(),
+            service_tier: self.service_tier.map(owned),
+            image_size: self.image_size.map(owned),
+            image_quality: self.image_quality.map(owned),
+            banned: self.banned.map(owned),
+            keys: self.keys.into_iter().map(owned).collect(),
+            prompt: self.prompt,
+        }
+    }
+}
+
+fn owned(text: Cow<'_, str>) -> Cow<'static, str> {
+    Cow::Owned(text.into_owned())
 }

@@ -1,0 +1,420 @@
+//! Picks what the gate asks for out of a body as its tokens pass. It follows only the objects that it reads; in those a
+//! key that stands twice is refused, since two readers may choose differently between its values.
+
+use std::borrow::Cow;
+
+use smallvec::SmallVec;
+
+use super::caps::{self, OutputCap};
+use super::json::{Fault, Text, Token, Tokens};
+use super::place::Place;
+use super::{BodyView, banned};
+use crate::domain::{Api, PromptSize};
+
+/// Keys an object that is read may hold.
+const MAX_KEYS: usize = 512;
+/// Names (models, tags) a list may hold.
+const MAX_NAMES: usize = 128;
+/// Bytes a name may have.
+const MAX_NAME: usize = 1024;
+
+/// A single value.
+#[derive(Clone, Debug)]
+pub enum Scalar<'a> {
+    Text(Cow<'a, str>),
+    Number(&'a str),
+    Bool(bool),
+    Null,
+}
+
+/// What was found so far.
+#[derive(Debug)]
+pub struct Extract<'a> {
+    api: Api,
+    max_depth: usize,
+    /// Open containers that are read, and where their keys begin in `names`.
+    open: SmallVec<[(Place, usize); 8]>,
+    /// Open containers inside a value that is not read.
+    skipped: usize,
+    /// Keys of the open objects that are read, outermost first.
+    names: Vec<Cow<'a, str>>,
+    /// An array of `target_model_names`, as it grows.
+    targets: Option<String>,
+    cap: OutputCap,
+    /// `user`, `litellm_metadata.user`, `metadata.user_id`, `safety_identifier`.
+    users: [Option<Cow<'a, str>>; 4],
+    /// `metadata.tags`, `litellm_metadata.tags`, `tags`.
+    tags: [Vec<Cow<'a, str>>; 3],
+    view: BodyView<'a>,
+}
+
+impl<'a> Extract<'a> {
+    pub fn new(api: Api, max_depth: usize) -> Self {
+        Extract {
+            api,
+            max_depth,
+            open: SmallVec::new(),
+            skipped: 0,
+            names: Vec::with_capacity(16),
+            targets: None,
+            cap: OutputCap::default(),
+            users: [None, None, None, None],
+            tags: [Vec::new(), Vec::new(), Vec::new()],
+            view: BodyView::default(),
+        }
+    }
+
+    /// A body whose members are given one by one: a form.
+    pub fn form(api: Api, max_depth: usize) -> Self {
+        let mut extract = Extract::new(api, max_depth);
+        extract.open.push((Place::Body, 0));
+        extract
+    }
+
+    /// Takes every token of a document, in order.
+    pub fn see(&mut self, token: Token<'a>) -> Result<(), Fault> {
+        if self.skipped > 0 {
+            match token {
+                Token::Object | Token::Array => self.skipped += 1,
+                Token::Close => self.skipped -= 1,
+                _ => {}
+            }
+            return Ok(());
+        }
+        match token {
+            Token::Object => self.enter(true),
+            Token::Array => self.enter(false),
+            Token::Close => {
+                self.leave();
+                Ok(())
+            }
+            Token::Key(key) => self.key(key.decode()?),
+            Token::Text(text) => match self.open.last() {
+                Some((place, _)) if place.reads(self.current()) => self.scalar(Scalar::Text(text.decode()?)),
+                Some(_) => self.unread(&text),
+                None => Err(Fault::Unfit("the body is not an object")),
+            },
+            Token::Number(digits) => self.scalar(Scalar::Number(digits)),
+            Token::Bool(value) => self.scalar(Scalar::Bool(value)),
+            Token::Null => self.scalar(Scalar::Null),
+        }
+    }
+
+    /// A member of a form, in the object `place`.
+    pub fn member(&mut self, place: Place, name: &'a str, value: Scalar<'a>) -> Result<(), Fault> {
+        let name = Cow::Borrowed(name);
+        if place == Place::Body {
+            self.key(name)?;
+            return self.scalar(value);
+        }
+        self.open.push((place, self.names.len()));
+        let done = self.key(name).and_then(|()| self.scalar(value));
+        self.leave();
+        done
+    }
+
+    pub fn finish(mut self, prompt: PromptSize) -> BodyView<'a> {
+        self.names.truncate(self.open.get(1).map_or(self.names.len(), |(_, from)| *from));
+        self.view.keys = self.names;
+        self.view.max_tokens = self.cap.get();
+        self.view.end_user = self.users.into_iter().flatten().next();
+        for tag in self.tags.into_iter().flatten() {
+            if !self.view.tags.contains(&tag) {
+                self.view.tags.push(tag);
+            }
+        }
+        self.view.prompt = prompt;
+        self.view
+    }
+
+    fn current(&self) -> &str {
+        match self.open.last() {
+            Some((place, from)) if place.is_object() && self.names.len() > *from => {
+                self.names.last().map_or("", |name| name)
+            }
+            _ => "",
+        }
+    }
+
+    fn enter(&mut self, is_object: bool) -> Result<(), Fault> {
+        let Some((place, _)) = self.open.last() else {
+            if !is_object {
+                return Err(Fault::Unfit("the body is not an object"));
+            }
+            self.open.push((Place::Body, 0));
+            return Ok(());
+        };
+        let name = self.current();
+        if place.is_model(name) {
+            return Err(Fault::Unfit("a model is named by something other than a string"));
+        }
+        let within = place.within(name, is_object);
+        if caps::is_cap(name) && place.holds_caps() {
+            self.cap.add(None, true);
+        }
+        match within {
+            Some(place) => {
+                if place == Place::Targets {
+                    self.targets = Some(String::new());
+                }
+                self.open.push((place, self.names.len()));
+            }
+            None => self.skipped = 1,
+        }
+        Ok(())
+    }
+
+    fn leave(&mut self) {
+        let Some((place, from)) = self.open.pop() else { return };
+        if place == Place::Body {
+            return;
+        }
+        self.names.truncate(from);
+        if place == Place::Targets
+            && let Some(targets) = self.targets.take().filter(|targets| !targets.is_empty())
+        {
+            let targets = Cow::Owned(targets);
+            if !self.view.other_models.contains(&targets) {
+                self.view.other_models.push(targets);
+            }
+        }
+    }
+
+    fn key(&mut self, name: Cow<'a, str>) -> Result<(), Fault> {
+        let Some(&(place, from)) = self.open.last() else { return Ok(()) };
+        let siblings = self.names.get(from..).unwrap_or_default();
+        if siblings.len() >= MAX_KEYS {
+            return Err(Fault::Unfit("an object holds too many keys"));
+        }
+        if siblings.contains(&name) {
+            return Err(Fault::Duplicate);
+        }
+        if self.view.banned.is_none() && place.may_ban() && banned::is_banned(&name) {
+            self.view.banned = Some(name.clone());
+        }
+        self.names.push(name);
+        Ok(())
+    }
+
+    /// A text of no interest, but for references to secrets.
+    fn unread(&mut self, text: &Text<'a>) -> Result<(), Fault> {
+        let Some((place, _)) = self.open.last() else { return Ok(()) };
+        // Both references fit into the first bytes; an escaped one is decoded first.
+        let is_reference = place.may_ban()
+            && if text.is_escaped() {
+                text.len < 4096 && text.decode().is_ok_and(|value| banned::is_reference(self.current(), &value))
+            } else {
+                banned::is_reference(self.current(), text.raw)
+            };
+        self.refuse_reference(is_reference);
+        Ok(())
+    }
+
+    fn refuse_reference(&mut self, is_reference: bool) {
+        if is_reference && self.view.banned.is_none() {
+            self.view.banned = self.names.last().cloned();
+        }
+    }
+
+    fn scalar(&mut self, value: Scalar<'a>) -> Result<(), Fault> {
+        let Some(&(place, _)) = self.open.last() else {
+            return Err(Fault::Unfit("the body is not an object"));
+        };
+        let name = self.current();
+        if let Scalar::Text(text) = &value {
+            let is_reference = place.may_ban() && banned::is_reference(name, text);
+            self.refuse_reference(is_reference);
+        }
+        let name = self.current();
+        if place.is_model(name) {
+            return self.model(place, value);
+        }
+        if place.holds_caps() && caps::is_cap(name) {
+            let binds = caps::binds(self.api, place == Place::Config, name);
+            match value.count() {
+                Count::Absent => {}
+                Count::Of(tokens) => self.cap.add(Some(tokens), binds),
+                Count::None => self.cap.add(None, binds),
+            }
+            return Ok(());
+        }
+        if place.holds_caps() && caps::is_choices(name) {
+            if let Count::Of(choices) = value.count() {
+                self.view.choices = self.view.choices.max(choices);
+            }
+            return Ok(());
+        }
+        match (place, name) {
+            (Place::Body | Place::Extra, "user") => keep(&mut self.users[0], value),
+            (Place::LiteLlmMetadata, "user") => keep(&mut self.users[1], value),
+            (Place::Metadata, "user_id") => keep(&mut self.users[2], value),
+            (Place::Body | Place::Extra, "safety_identifier") => keep(&mut self.users[3], value),
+            (Place::Body | Place::Extra, "stream") => {
+                if let Scalar::Bool(stream) = value {
+                    self.view.stream = Some(stream || self.view.stream == Some(true));
+                }
+            }
+            (Place::Body | Place::Extra, "service_tier" | "serviceTier") => {
+                keep_text(&mut self.view.service_tier, value);
+            }
+            (Place::Body | Place::Extra, "size") => keep_text(&mut self.view.image_size, value),
+            (Place::Body | Place::Extra, "quality") => keep_text(&mut self.view.image_quality, value),
+            (Place::Body | Place::Extra, "target_model_names") => {
+                if let Scalar::Text(names) = value {
+                    push(&mut self.view.other_models, names)?;
+                }
+            }
+            (Place::Fallbacks | Place::Fallback, _) if place == Place::Fallbacks || name == "model" => {
+                if let Scalar::Text(model) = value {
+                    push(&mut self.view.fallback_models, model)?;
+                }
+            }
+            (Place::Targets, _) => self.target(value)?,
+            (Place::Tags(slot), _) => {
+                if let (Scalar::Text(tag), Some(tags)) = (value, self.tags.get_mut(slot)) {
+                    push(tags, tag)?;
+                }
+            }
+            (_, "tags") => {
+                if let (Some(Place::Tags(slot)), Scalar::Text(tag)) = (place.within(name, false), value)
+                    && let Some(tags) = self.tags.get_mut(slot)
+                {
+                    push(tags, tag)?;
+                }
+            }
+            _ => {
+                // Gateways read these objects from a string too.
+                if let Scalar::Text(text) = value {
+                    let within = [(b'{', true), (b'[', false)]
+                        .into_iter()
+                        .find(|(open, _)| text.trim_start().as_bytes().first() == Some(open))
+                        .and_then(|(_, is_object)| place.within(name, is_object));
+                    if let Some(within) = within {
+                        return self.nested(within, &text);
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn model(&mut self, place: Place, value: Scalar<'a>) -> Result<(), Fault> {
+        let model = match value {
+            Scalar::Text(model) if model.trim().is_empty() => return Ok(()),
+            Scalar::Text(model) => model,
+            Scalar::Null => return Ok(()),
+            _ => return Err(Fault::Unfit("a model is named by something other than a string")),
+        };
+        if model.len() > MAX_NAME {
+            return Err(Fault::Unfit("the name of the model is too long"));
+        }
+        if place == Place::Body {
+            self.view.model = Some(model);
+            return Ok(());
+        }
+        push(&mut self.view.other_models, model)
+    }
+
+    fn target(&mut self, value: Scalar<'a>) -> Result<(), Fault> {
+        let (Scalar::Text(name), Some(targets)) = (value, self.targets.as_mut()) else {
+            return Err(Fault::Unfit("a model is named by something other than a string"));
+        };
+        if targets.len() + name.len() > MAX_NAME * 8 {
+            return Err(Fault::Unfit("a list holds too many names"));
+        }
+        if !targets.is_empty() {
+            targets.push(',');
+        }
+        targets.push_str(&name);
+        Ok(())
+    }
+
+    /// An object or list that is written in a string. What is no JSON there is only text.
+    fn nested(&mut self, place: Place, text: &str) -> Result<(), Fault> {
+        let mut inner = Extract::new(self.api, self.max_depth);
+        let mut tokens = Tokens::new(text, self.max_depth);
+        let first = tokens.next();
+        if !matches!(first, Ok(Some(Token::Object | Token::Array))) {
+            return Ok(());
+        }
+        inner.open.push((place, 0));
+        loop {
+            match tokens.next() {
+                Ok(Some(token)) => inner.see(token)?,
+                Ok(None) => break,
+                Err(fault @ Fault::Depth(_)) => return Err(fault),
+                Err(_) => return Ok(()),
+            }
+        }
+        for (mine, theirs) in self.users.iter_mut().zip(inner.users) {
+            if mine.is_none() {
+                *mine = theirs.map(|user| Cow::Owned(user.into_owned()));
+            }
+        }
+        for (mine, theirs) in self.tags.iter_mut().zip(inner.tags) {
+            for tag in theirs {
+                push(mine, Cow::Owned(tag.into_owned()))?;
+            }
+        }
+        for model in inner.view.fallback_models {
+            push(&mut self.view.fallback_models, Cow::Owned(model.into_owned()))?;
+        }
+        for model in inner.view.other_models {
+            push(&mut self.view.other_models, Cow::Owned(model.into_owned()))?;
+        }
+        self.cap.join(inner.cap);
+        self.view.choices = self.view.choices.max(inner.view.choices);
+        if self.view.banned.is_none() {
+            self.view.banned = inner.view.banned.map(|name| Cow::Owned(name.into_owned()));
+        }
+        Ok(())
+    }
+}
+
+enum Count {
+    Absent,
+    Of(u64),
+    None,
+}
+
+impl Scalar<'_> {
+    fn count(&self) -> Count {
+        let text = match self {
+            Scalar::Text(text) => text,
+            Scalar::Number(digits) => *digits,
+            Scalar::Bool(_) => return Count::None,
+            Scalar::Null => return Count::Absent,
+        };
+        caps::count(text).map_or(Count::None, Count::Of)
+    }
+}
+
+/// Keeps the first value that names somebody: text or a number.
+fn keep<'a>(slot: &mut Option<Cow<'a, str>>, value: Scalar<'a>) {
+    let name = match value {
+        Scalar::Text(text) => text,
+        Scalar::Number(digits) => Cow::Borrowed(digits),
+        Scalar::Bool(_) | Scalar::Null => return,
+    };
+    if slot.is_none() && !name.trim().is_empty() {
+        *slot = Some(name);
+    }
+}
+
+fn keep_text<'a>(slot: &mut Option<Cow<'a, str>>, value: Scalar<'a>) {
+    if let (None, Scalar::Text(text)) = (&slot, value) {
+        *slot = Some(text);
+    }
+}
+
+/// Adds a name that is not there yet.
+fn push<'a>(names: &mut Vec<Cow<'a, str>>, name: Cow<'a, str>) -> Result<(), Fault> {
+    if name.trim().is_empty() || names.contains(&name) {
+        return Ok(());
+    }
+    if names.len() >= MAX_NAMES || name.len() > MAX_NAME * 8 {
+        return Err(Fault::Unfit("a list holds too many names"));
+    }
+    names.push(name);
+    Ok(())
+}

@@ -1,0 +1,277 @@
+//! Forms: `multipart/form-data` (RFC 7578) and `application/x-www-form-urlencoded`. They say what a JSON body says, so
+//! their members go the same way; a member that is read and stands twice is refused.
+
+use std::borrow::Cow;
+
+use memchr::memmem;
+
+use super::super::query::form_decode;
+use super::extract::{Extract, Scalar};
+use super::json::Fault;
+use super::place::Place;
+use super::{BodyView, caps};
+use crate::domain::{Api, PromptSize};
+
+/// Members a form may have.
+const MAX_MEMBERS: usize = 512;
+/// Longest boundary (RFC 2046, section 5.1.1).
+const MAX_BOUNDARY: usize = 70;
+/// Bytes a part's header fields may have.
+const MAX_PART_HEADERS: usize = 8 * 1024;
+
+/// Reads an `application/x-www-form-urlencoded` body.
+///
+/// # Errors
+/// A [`Fault`] where a member cannot be decoded or stands twice, or where the body looks like JSON: a server that does
+/// not look at the content type would read another request.
+pub fn urlencoded(bytes: &[u8], api: Api, max_depth: usize) -> Result<BodyView<'static>, Fault> {
+    let text =
+        std::str::from_utf8(bytes).map_err(|error| Fault::Syntax("bytes that are not UTF-8", error.valid_up_to()))?;
+    if let Some(b'{' | b'[') = text.trim_start().as_bytes().first() {
+        return Err(Fault::Unfit("it says it is a form and looks like JSON"));
+    }
+    let mut form = Form::new(bytes.len());
+    let mut decoded = Vec::new();
+    for member in text.split('&').filter(|member| !member.is_empty()) {
+        let (name, value) = member.split_once('=').unwrap_or((member, ""));
+        let pair =
+            form_decode(name).zip(form_decode(value)).ok_or(Fault::Unfit("a member of the form is not decodable"))?;
+        if decoded.len() >= MAX_MEMBERS {
+            return Err(Fault::Unfit("the form has too many members"));
+        }
+        decoded.push(pair);
+    }
+    let mut extract = Extract::form(api, max_depth);
+    for (name, value) in &decoded {
+        form.member(&mut extract, name, value)?;
+    }
+    Ok(extract.finish(form.size).into_owned())
+}
+
+/// Reads a `multipart/form-data` body with the parameters of its content type.
+///
+/// # Errors
+/// A [`Fault`] where the boundary is missing or the body does not begin and end with it, a part has no name, or a member
+/// stands twice.
+pub fn multipart<'a>(bytes: &'a [u8], content_type: &str, api: Api, max_depth: usize) -> Result<BodyView<'a>, Fault> {
+    let boundary = boundary(content_type).ok_or(Fault::Unfit("the form has no boundary"))?;
+    let mut form = Form::new(bytes.len());
+    let mut extract = Extract::form(api, max_depth);
+    let delimiter = [b"\r\n--", boundary.as_bytes()].concat();
+    let finder = memmem::Finder::new(&delimiter);
+    // Nothing may stand before the first boundary: a reader of JSON would take it for the body.
+    let mut rest = bytes
+        .strip_prefix(delimiter.get(2..).unwrap_or_default())
+        .ok_or(Fault::Unfit("the form does not begin with its boundary"))?;
+    let mut members = 0;
+    loop {
+        if let Some(epilogue) = rest.strip_prefix(b"--") {
+            if epilogue.trim_ascii().is_empty() {
+                return Ok(extract.finish(form.size));
+            }
+            return Err(Fault::Unfit("text follows the form"));
+        }
+        rest = rest.strip_prefix(b"\r\n").ok_or(Fault::Unfit("a boundary of the form is broken"))?;
+        members += 1;
+        if members > MAX_MEMBERS {
+            return Err(Fault::Unfit("the form has too many members"));
+        }
+        let end = finder.find(rest).ok_or(Fault::Cut)?;
+        let (part, after) = rest.split_at(end);
+        rest = after.get(delimiter.len()..).unwrap_or_default();
+        let part = Part::read(part)?;
+        form.part(&mut extract, &part)?;
+    }
+}
+
+/// One part of a multipart form.
+struct Part<'a> {
+    name: &'a str,
+    file: Option<&'a str>,
+    media: &'a str,
+    content: &'a [u8],
+}
+
+/// A form as it is read.
+struct Form {
+    size: PromptSize,
+    /// Names of the members seen.
+    names: Vec<String>,
+}
+
+impl Form {
+    fn new(len: usize) -> Self {
+        Form { size: PromptSize { body_bytes: len as u64, ..PromptSize::default() }, names: Vec::new() }
+    }
+
+    /// Takes a member that is text.
+    fn member<'a>(&mut self, extract: &mut Extract<'a>, name: &'a str, value: &'a str) -> Result<(), Fault> {
+        self.size.text_bytes = self.size.text_bytes.saturating_add(value.len() as u64);
+        // `name[]` is a list, of which each member is one.
+        if name.ends_with("[]") {
+            let list = name.trim_end_matches("[]");
+            return if Place::Body.is_model(list) { Err(Fault::Duplicate) } else { self.listed(extract, list, value) };
+        }
+        if self.names.iter().any(|seen| seen == name) {
+            return Err(Fault::Duplicate);
+        }
+        self.names.push(name.to_owned());
+        if let Some((object, inner)) =
+            name.split_once('[').and_then(|(object, inner)| Some((object, inner.strip_suffix(']')?)))
+        {
+            let Some(place) = Place::Body.within(object, true) else { return Ok(()) };
+            return extract.member(place, inner, scalar(value));
+        }
+        extract.member(Place::Body, name, scalar(value))
+    }
+
+    fn listed<'a>(&mut self, extract: &mut Extract<'a>, list: &'a str, value: &'a str) -> Result<(), Fault> {
+        let (place, name) =
+            match list.split_once('[').and_then(|(object, inner)| Some((object, inner.strip_suffix(']')?))) {
+                Some((object, inner)) => match Place::Body.within(object, true) {
+                    Some(place) => (place, inner),
+                    None => return Ok(()),
+                },
+                None => (Place::Body, list),
+            };
+        match place.within(name, false) {
+            Some(list) => extract.member(list, "", Scalar::Text(Cow::Borrowed(value))),
+            None => Ok(()),
+        }
+    }
+
+    fn part<'a>(&mut self, extract: &mut Extract<'a>, part: &Part<'a>) -> Result<(), Fault> {
+        let Some(file) = part.file else {
+            let text = std::str::from_utf8(part.content)
+                .map_err(|_| Fault::Unfit("a member of the form is text and not UTF-8"))?;
+            return self.member(extract, part.name, text);
+        };
+        if is_read(part.name) {
+            return Err(Fault::Unfit("a member of the form that is a parameter is sent as a file"));
+        }
+        let len = part.content.len() as u64;
+        let size = &mut self.size;
+        let extension = file.rsplit('.').next().unwrap_or_default().to_ascii_lowercase();
+        const AUDIO: &[&str] =
+            &["mp3", "mp4", "mpeg", "mpga", "m4a", "wav", "webm", "ogg", "oga", "opus", "flac", "aac", "aiff", "amr"];
+        if part.media.starts_with("image/") || matches!(part.name, "image" | "image[]" | "mask") {
+            size.images = size.images.saturating_add(1);
+        } else if part.media.starts_with("audio/")
+            || part.media.starts_with("video/")
+            || AUDIO.contains(&extension.as_str())
+        {
+            size.audio_bytes = size.audio_bytes.saturating_add(len);
+        } else {
+            size.file_bytes = size.file_bytes.saturating_add(len);
+        }
+        Ok(())
+    }
+}
+
+/// Whether a member of this name would be read if it were text.
+fn is_read(name: &str) -> bool {
+    let name = name.split('[').next().unwrap_or_default();
+    Place::Body.reads(name) || caps::is_cap(name)
+}
+
+fn scalar(value: &str) -> Scalar<'_> {
+    match value {
+        "true" | "True" => Scalar::Bool(true),
+        "false" | "False" => Scalar::Bool(false),
+        _ => Scalar::Text(Cow::Borrowed(value)),
+    }
+}
+
+/// The boundary a content type names.
+fn boundary(content_type: &str) -> Option<&str> {
+    let mut found = content_type.split(';').skip(1).filter_map(|parameter| {
+        let (name, value) = parameter.trim().split_once('=')?;
+        name.trim().eq_ignore_ascii_case("boundary").then(|| value.trim().trim_matches('"'))
+    });
+    let boundary = found.next()?;
+    let is_usable = !boundary.is_empty()
+        && boundary.len() <= MAX_BOUNDARY
+        && boundary.bytes().all(|byte| byte.is_ascii_graphic() || byte == b' ')
+        && found.next().is_none();
+    is_usable.then_some(boundary)
+}
+
+impl<'a> Part<'a> {
+    fn read(bytes: &'a [u8]) -> Result<Self, Fault> {
+        const BROKEN: Fault = Fault::Unfit("a part of the form has no readable header");
+        let end = memmem::find(bytes, b"\r\n\r\n").filter(|end| *end <= MAX_PART_HEADERS).ok_or(BROKEN)?;
+        let (head, content) = bytes.split_at(end);
+        let head = std::str::from_utf8(head).map_err(|_| BROKEN)?;
+        let mut disposition = None;
+        let mut media = "";
+        for field in head.split("\r\n") {
+            let (name, value) = field.split_once(':').ok_or(BROKEN)?;
+            if name.eq_ignore_ascii_case("content-disposition") {
+                if disposition.replace(value.trim()).is_some() {
+                    return Err(BROKEN);
+                }
+            } else if name.eq_ignore_ascii_case("content-type") {
+                media = value.trim();
+            } else if name.eq_ignore_ascii_case("content-transfer-encoding")
+                && !["7bit", "8bit", "binary"].iter().any(|plain| value.trim().eq_ignore_ascii_case(plain))
+            {
+                return Err(Fault::Unfit("a part of the form has a transfer encoding"));
+            }
+        }
+        let disposition = disposition.ok_or(BROKEN)?;
+        let mut name = None;
+        let mut file = None;
+        for (parameter, value) in parameters(disposition).ok_or(BROKEN)? {
+            let slot = match () {
+                () if parameter.eq_ignore_ascii_case("name") => &mut name,
+                () if parameter.eq_ignore_ascii_case("filename") => &mut file,
+                () if parameter.eq_ignore_ascii_case("filename*") => {
+                    file = file.or(Some(value));
+                    continue;
+                }
+                // RFC 7578, section 4.2: no extended form of `name`; a reader that knows it sees another member.
+                () if parameter.eq_ignore_ascii_case("name*") => return Err(BROKEN),
+                () => continue,
+            };
+            if slot.replace(value).is_some() {
+                return Err(BROKEN);
+            }
+        }
+        Ok(Part { name: name.ok_or(BROKEN)?, file, media, content: content.get(4..).unwrap_or_default() })
+    }
+}
+
+/// The parameters of a `content-disposition: form-data`. A name with an escape is refused: browsers percent-encode.
+fn parameters(disposition: &str) -> Option<Vec<(&str, &str)>> {
+    let (kind, mut rest) = disposition.split_once(';')?;
+    if !kind.trim().eq_ignore_ascii_case("form-data") {
+        return None;
+    }
+    let mut found = Vec::new();
+    loop {
+        rest = rest.trim_start();
+        if rest.is_empty() {
+            return Some(found);
+        }
+        let (name, value) = rest.split_once('=')?;
+        let name = name.trim();
+        if let Some(quoted) = value.trim_start().strip_prefix('"') {
+            let end = quoted.find('"')?;
+            let text = quoted.get(..end)?;
+            if text.contains('\\') && !name.to_ascii_lowercase().starts_with("filename") {
+                return None;
+            }
+            found.push((name, text));
+            rest = quoted.get(end + 1..)?.trim_start();
+            match rest.strip_prefix(';') {
+                Some(more) => rest = more,
+                None if rest.is_empty() => {}
+                None => return None,
+            }
+        } else {
+            let (text, more) = value.split_once(';').unwrap_or((value, ""));
+            found.push((name, text.trim()));
+            rest = more;
+        }
+    }
+}

@@ -1,0 +1,127 @@
+//! Where in a body a value stands, as far as the gate reads it: which object leads to which, and what each may say.
+
+use super::caps;
+
+/// A container that is read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Place {
+    /// The whole body.
+    Body,
+    /// `extra_body`: its members join the body on the way to the provider.
+    Extra,
+    /// `generationConfig`, `inferenceConfig` and their like.
+    Config,
+    Metadata,
+    LiteLlmMetadata,
+    /// `litellm_params`, `litellm_embedding_config`: read for what may not be sent.
+    Params,
+    /// `session` and `completion`: name a model.
+    Session,
+    /// `requests`: a batch; each names a model.
+    Requests,
+    Request,
+    /// `router_settings_override`: holds lists of fallbacks.
+    Router,
+    /// A list of fallbacks.
+    Fallbacks,
+    /// One fallback: a request's parameters, or `{model: [fallback, …]}`.
+    Fallback,
+    /// `target_model_names`.
+    Targets,
+    /// `metadata.tags`, `litellm_metadata.tags`, `tags`.
+    Tags(usize),
+}
+
+/// Members of a request that are lists, but not of models, when a fallback overrides them.
+const LISTS: &[&str] =
+    &["messages", "stop", "stop_sequences", "tools", "functions", "modalities", "tags", "input", "prompt", "include"];
+
+impl Place {
+    pub fn is_object(self) -> bool {
+        !matches!(self, Place::Requests | Place::Fallbacks | Place::Targets | Place::Tags(_))
+    }
+
+    /// The container that the member `name` of this one is, where it is read.
+    pub fn within(self, name: &str, is_object: bool) -> Option<Place> {
+        match (self, name, is_object) {
+            (Place::Body | Place::Extra, name, true) if caps::CONFIGS.contains(&name) => Some(Place::Config),
+            (Place::Body | Place::Fallback, "extra_body", true) => Some(Place::Extra),
+            (Place::Body | Place::Extra | Place::Fallback, "metadata", true) => Some(Place::Metadata),
+            (Place::Body | Place::Extra | Place::Fallback, "litellm_metadata", true) => Some(Place::LiteLlmMetadata),
+            (Place::Body | Place::Extra | Place::Fallback, "litellm_params" | "litellm_embedding_config", true) => {
+                Some(Place::Params)
+            }
+            (Place::Body | Place::Extra, "session" | "completion", true) => Some(Place::Session),
+            (Place::Body, "requests", false) => Some(Place::Requests),
+            (Place::Requests, _, true) => Some(Place::Request),
+            (Place::Body | Place::Extra, "router_settings_override", true) => Some(Place::Router),
+            (
+                Place::Body | Place::Extra | Place::Router | Place::Fallback,
+                "fallbacks" | "context_window_fallbacks" | "content_policy_fallbacks" | "default_fallbacks" | "models",
+                false,
+            ) => Some(Place::Fallbacks),
+            (Place::Fallbacks, _, true) => Some(Place::Fallback),
+            (Place::Fallbacks, _, false) => Some(Place::Fallbacks),
+            (Place::Fallback, name, false) if !LISTS.contains(&name) => Some(Place::Fallbacks),
+            (Place::Body | Place::Extra, "target_model_names", false) => Some(Place::Targets),
+            (Place::Metadata, "tags", false) => Some(Place::Tags(0)),
+            (Place::LiteLlmMetadata, "tags", false) => Some(Place::Tags(1)),
+            (Place::Body | Place::Extra, "tags", false) => Some(Place::Tags(2)),
+            _ => None,
+        }
+    }
+
+    /// Whether the member `name` names the model that is asked for.
+    pub fn is_model(self, name: &str) -> bool {
+        name == "model" && matches!(self, Place::Body | Place::Extra | Place::Session | Place::Request)
+    }
+
+    /// Whether output caps and numbers of answers stand here.
+    pub fn holds_caps(self) -> bool {
+        matches!(self, Place::Body | Place::Extra | Place::Config)
+    }
+
+    /// Whether destinations, credentials and prices are refused here.
+    pub fn may_ban(self) -> bool {
+        matches!(
+            self,
+            Place::Body
+                | Place::Extra
+                | Place::Metadata
+                | Place::LiteLlmMetadata
+                | Place::Params
+                | Place::Router
+                | Place::Fallback
+        )
+    }
+
+    /// Whether a text under this name is read; others are never decoded.
+    pub fn reads(self, name: &str) -> bool {
+        match self {
+            Place::Fallbacks | Place::Targets | Place::Tags(_) => true,
+            Place::Fallback => name == "model",
+            Place::Metadata => matches!(name, "user_id" | "tags"),
+            Place::LiteLlmMetadata => matches!(name, "user" | "tags"),
+            Place::Session | Place::Request => name == "model",
+            Place::Config => caps::is_cap(name) || caps::is_choices(name),
+            Place::Params | Place::Router | Place::Requests => false,
+            Place::Body | Place::Extra => {
+                caps::is_cap(name)
+                    || caps::is_choices(name)
+                    || self.within(name, true).is_some()
+                    || self.within(name, false).is_some()
+                    || matches!(
+                        name,
+                        "model"
+                            | "user"
+                            | "safety_identifier"
+                            | "service_tier"
+                            | "serviceTier"
+                            | "size"
+                            | "quality"
+                            | "stream"
+                    )
+            }
+        }
+    }
+}

@@ -1,0 +1,112 @@
+//! The one reading of a path: percent-encodings resolved once, dot segments and repeated slashes resolved, a slash at
+//! the end dropped. A path that servers read differently (an encoded slash, a backslash, `//..`) is refused.
+
+use std::borrow::Cow;
+
+use super::query::percent_decode;
+
+/// Splits `:path` into its path, normalised, and its query.
+///
+/// # Errors
+/// What is wrong with the path, for the client to read.
+pub fn normalise(path_and_query: &str) -> Result<(Cow<'_, str>, &str), &'static str> {
+    let (path, query) = path_and_query.split_once('?').unwrap_or((path_and_query, ""));
+    if path == "*" {
+        return Ok((Cow::Borrowed(path), query));
+    }
+    if !path.starts_with('/') {
+        return Err("it does not begin with a slash");
+    }
+    let bytes = path.as_bytes();
+    if bytes.iter().any(|byte| matches!(byte, b'\\' | b'#' | 0..=0x20 | 0x7f)) {
+        return Err("it holds a backslash, a number sign, a space or a control character");
+    }
+    for at in memchr::memchr_iter(b'%', bytes) {
+        match bytes.get(at + 1..at + 3) {
+            Some(code) if code.eq_ignore_ascii_case(b"2f") => return Err("it holds an encoded slash"),
+            Some(code) if code.eq_ignore_ascii_case(b"5c") => return Err("it holds an encoded backslash"),
+            _ => {}
+        }
+    }
+    let decoded = percent_decode(path).ok_or("its percent-encoding is broken or not UTF-8")?;
+    if decoded.chars().any(char::is_control) {
+        return Err("it holds an encoded control character");
+    }
+    if !decoded.contains("//") && !decoded.contains("/.") && (decoded.len() == 1 || !decoded.ends_with('/')) {
+        return Ok((decoded, query));
+    }
+    let mut segments: Vec<&str> = Vec::new();
+    let mut after_empty = false;
+    for segment in decoded.split('/').skip(1) {
+        match segment {
+            // Whether an empty segment is one that `..` takes back is read both ways.
+            ".." if after_empty => return Err("it holds `//..`"),
+            ".." => {
+                segments.pop();
+            }
+            "" | "." => {}
+            _ => segments.push(segment),
+        }
+        after_empty = segment.is_empty();
+    }
+    Ok((Cow::Owned(format!("/{}", segments.join("/"))), query))
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn a_path_has_one_reading() {
+        let cases = [
+            ("/", Ok("/")),
+            ("/v1/models", Ok("/v1/models")),
+            ("/v1/models/", Ok("/v1/models")),
+            ("//v1///models", Ok("/v1/models")),
+            ("/v1/./models/.", Ok("/v1/models")),
+            ("/a/../v1/models", Ok("/v1/models")),
+            ("/a/%2e%2e/v1/models", Ok("/v1/models")),
+            ("/../../v1", Ok("/v1")),
+            ("/v1/..", Ok("/")),
+            ("/v1/mod%65ls", Ok("/v1/models")),
+            ("/v1/a%252fb", Ok("/v1/a%2fb")),
+            ("/v1/.hidden/...", Ok("/v1/.hidden/...")),
+            ("*", Ok("*")),
+            ("/a//../b", Err(())),
+            ("/v1%2fmodels", Err(())),
+            ("/v1%5Cmodels", Err(())),
+            ("/v1\\models", Err(())),
+            ("/v1/%00", Err(())),
+            ("/v1/%0a", Err(())),
+            ("/v1/%ff", Err(())),
+            ("/v1/%4", Err(())),
+            ("/v1/a b", Err(())),
+            ("/v1#x", Err(())),
+            ("", Err(())),
+            ("v1/models", Err(())),
+            ("http://host/v1", Err(())),
+        ];
+        for (path, expected) in cases {
+            let found = normalise(path).map(|(path, _)| path.into_owned()).map_err(|_| ());
+            assert_eq!(found, expected.map(str::to_owned), "{path}");
+        }
+    }
+
+    #[test]
+    fn the_query_is_left_as_it_is() {
+        assert_eq!(normalise("/a?b=%2F?c#d").unwrap(), (Cow::Borrowed("/a"), "b=%2F?c#d"));
+    }
+
+    proptest! {
+        #[test]
+        fn a_normal_path_stays_as_it_is(path in "(/[a-z.%/]{0,12}){1,4}") {
+            if let Ok((once, _)) = normalise(&path) && !once.contains('%') {
+                let (twice, _) = normalise(&once).unwrap();
+                prop_assert_eq!(&once, &twice);
+                prop_assert!(!once.contains("//") && !once.split('/').any(|segment| segment == ".." || segment == "."));
+            }
+        }
+    }
+}

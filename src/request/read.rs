@@ -1,0 +1,239 @@
+//! Reading one request as a whole. Only a path that cannot be read is an error at once; what is wrong with body or
+//! model is kept until the caller is known, so that strangers learn nothing.
+
+use std::borrow::Cow;
+
+use super::body::{self, Extent};
+use super::credential::{self, CredentialSettings};
+use super::{BodyView, EndUserSettings, HttpRequest, RequestView, Route, encoding, model};
+use crate::config::{Config, PartialBody};
+use crate::domain::{Api, Denial, ErrorType, PromptSize};
+
+/// Set by Envoy on every Check whose body it cut off; client copies are dropped.
+const PARTIAL_BODY: &str = "x-envoy-auth-partial-body";
+
+/// Fields by which some servers let a request choose another method than its own.
+const METHOD_OVERRIDES: [&str; 3] = ["x-http-method-override", "x-http-method", "x-method-override"];
+
+/// How requests are read.
+#[derive(Clone, Debug)]
+pub struct ReadSettings {
+    pub credential: CredentialSettings,
+    pub end_user: EndUserSettings,
+    pub partial_body: PartialBody,
+    /// How deep JSON may be nested.
+    pub max_json_depth: usize,
+    /// Bytes a compressed body is decoded to at most.
+    pub max_decoded_body: usize,
+    /// Bytes a body may have, by its own length and by `content-length`.
+    pub max_body: Option<u64>,
+}
+
+impl ReadSettings {
+    #[must_use]
+    pub fn new(config: &Config) -> Self {
+        let general = &config.general_settings;
+        let mut headers: Vec<String> = general
+            .user_header_mappings
+            .iter()
+            .filter(|mapping| mapping.litellm_user_role == "customer")
+            .map(|mapping| mapping.header_name.to_ascii_lowercase())
+            .collect();
+        if headers.is_empty() {
+            headers.extend(general.user_header_name.as_ref().map(|name| name.to_ascii_lowercase()));
+        }
+        // A float turned into an integer saturates.
+        #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
+        let max_body = general.max_request_size_mb.map(|megabytes| (megabytes * 1024.0 * 1024.0) as u64);
+        ReadSettings {
+            credential: CredentialSettings {
+                key_header_name: general.litellm_key_header_name.as_ref().map(|name| name.to_ascii_lowercase()),
+            },
+            end_user: EndUserSettings { headers },
+            partial_body: config.request.partial_body,
+            max_json_depth: config.request.max_json_depth,
+            max_decoded_body: config.request.max_decoded_body,
+            max_body,
+        }
+    }
+}
+
+/// How the bytes of a body are to be understood.
+enum Format<'a> {
+    Json,
+    Urlencoded,
+    Multipart(&'a str),
+    /// Not read: audio, documents, whatever an API that is not ours takes.
+    Opaque(&'a str),
+}
+
+impl<'a> RequestView<'a> {
+    /// Reads a request.
+    ///
+    /// # Errors
+    /// 400 where the path has more than one reading.
+    pub fn read(http: &'a HttpRequest<'a>, settings: &ReadSettings) -> Result<Self, Denial> {
+        let mut route = Route::read(http.method, http.path)?;
+        route.is_websocket = is_websocket(http);
+        let overridden = METHOD_OVERRIDES.iter().any(|name| http.headers.get(name).is_some());
+        // Frames are not seen here, and a method that another replaces says nothing.
+        if route.api.is_model_route()
+            && (route.is_websocket || http.method == "CONNECT" || (overridden && route.api == Api::Free))
+        {
+            route.api = Api::Unmeterable;
+        }
+        let credential = credential::read(http, &route, &settings.credential);
+        let body = read_body(http, &route, settings);
+        let model = model::read(http, &route, body.as_ref().ok());
+        Ok(RequestView { http, route, credential, body, model })
+    }
+}
+
+fn is_websocket(http: &HttpRequest<'_>) -> bool {
+    let is = |value: Option<&[u8]>| value.is_some_and(|value| value.trim_ascii().eq_ignore_ascii_case(b"websocket"));
+    // The second is HTTP/2's form (RFC 8441), which Envoy turns into the first.
+    is(http.headers.get("upgrade")) || is(http.headers.get(":protocol"))
+}
+
+fn read_body<'a>(
+    http: &'a HttpRequest<'a>,
+    route: &Route<'a>,
+    settings: &ReadSettings,
+) -> Result<BodyView<'a>, Denial> {
+    let bytes = http.body.unwrap_or_default();
+    bound(http, bytes, settings)?;
+    let is_cut = http.headers.all(PARTIAL_BODY).any(|value| value.trim_ascii().eq_ignore_ascii_case(b"true"));
+    if is_cut && settings.partial_body == PartialBody::Deny {
+        return Err(cut());
+    }
+    if bytes.is_empty() && !is_cut {
+        return Ok(BodyView::default());
+    }
+    let encodings: Vec<&str> = http
+        .headers
+        .all("content-encoding")
+        .map(std::str::from_utf8)
+        .collect::<Result<_, _>>()
+        .map_err(|_| unreadable("The content encoding cannot be read."))?;
+    let encodings = encodings.join(",");
+    let is_encoded = encodings.split(',').any(|name| !matches!(name.trim(), "" | "identity"));
+    if route.api == Api::NotModel {
+        // Not ours to understand.
+        return Ok(opaque("", bytes));
+    }
+    let extent = if is_cut { Extent::Cut } else { Extent::Whole };
+    if is_cut && is_encoded {
+        return Err(cut());
+    }
+    if is_encoded && let Some(decoded) = encoding::decode(bytes, &encodings, settings.max_decoded_body)? {
+        return read_as(http, route.api, &decoded, extent, settings.max_json_depth).map(BodyView::into_owned);
+    }
+    read_as(http, route.api, bytes, extent, settings.max_json_depth)
+}
+
+fn read_as<'b>(
+    http: &HttpRequest<'_>,
+    api: Api,
+    bytes: &'b [u8],
+    extent: Extent,
+    max_depth: usize,
+) -> Result<BodyView<'b>, Denial> {
+    let result = match format(http, api, bytes)? {
+        Format::Json => body::json(bytes, api, max_depth, extent),
+        // Neither a form nor what is not read can be told to have named its model before the cut.
+        _ if extent == Extent::Cut => return Err(cut()),
+        Format::Urlencoded => body::urlencoded(bytes, api, max_depth),
+        Format::Multipart(content_type) => body::multipart(bytes, content_type, api, max_depth),
+        Format::Opaque(media) => return Ok(opaque(media, bytes)),
+    };
+    match result {
+        Err(body::Fault::Cut) if extent == Extent::Cut => Err(cut()),
+        result => result.map_err(body::Fault::denial),
+    }
+}
+
+fn format<'h>(http: &HttpRequest<'h>, api: Api, bytes: &[u8]) -> Result<Format<'h>, Denial> {
+    let mut values = http.headers.all("content-type").map(<[u8]>::trim_ascii);
+    let first = values.next().unwrap_or_default();
+    if values.any(|other| other != first) {
+        return Err(unreadable("The request has two content types."));
+    }
+    let content_type =
+        std::str::from_utf8(first).map_err(|_| unreadable("The content type of the request cannot be read."))?;
+    let media = content_type.split(';').next().unwrap_or_default().trim();
+    let is = |name: &str| media.eq_ignore_ascii_case(name);
+    let looks_like_json = matches!(bytes.trim_ascii_start().first(), Some(b'{' | b'['));
+    Ok(if media.is_empty() || is("application/json") || is("text/json") || ends_with(media, "+json") {
+        Format::Json
+    } else if is("multipart/form-data") {
+        Format::Multipart(content_type)
+    } else if is("application/x-www-form-urlencoded") {
+        Format::Urlencoded
+    } else if takes_json(api) || (api.is_billable() && looks_like_json) {
+        // Servers read JSON whatever the content type says.
+        Format::Json
+    } else {
+        Format::Opaque(media)
+    })
+}
+
+fn ends_with(text: &str, suffix: &str) -> bool {
+    let at = text.len().saturating_sub(suffix.len());
+    text.get(at..).is_some_and(|end| end.eq_ignore_ascii_case(suffix))
+}
+
+/// APIs whose bodies are JSON and nothing else.
+fn takes_json(api: Api) -> bool {
+    match api {
+        Api::OpenAiChat
+        | Api::OpenAiCompletions
+        | Api::OpenAiResponses
+        | Api::OpenAiEmbeddings
+        | Api::OpenAiSpeech
+        | Api::OpenAiModeration
+        | Api::OpenAiRerank
+        | Api::AnthropicMessages
+        | Api::GeminiGenerate
+        | Api::GeminiEmbed
+        | Api::BedrockConverse
+        | Api::BedrockInvoke => true,
+        Api::OpenAiImages | Api::OpenAiTranscription | Api::Ocr | Api::Free | Api::Unmeterable | Api::NotModel => false,
+    }
+}
+
+/// The view of a body that is not read: its size only.
+fn opaque(media: &str, bytes: &[u8]) -> BodyView<'static> {
+    let body_bytes = bytes.len() as u64;
+    let mut prompt = PromptSize { body_bytes, ..PromptSize::default() };
+    let family = media.split('/').next().unwrap_or_default().to_ascii_lowercase();
+    match family.as_str() {
+        "audio" | "video" => prompt.audio_bytes = body_bytes,
+        "image" => prompt.images = 1,
+        "text" => prompt.text_bytes = body_bytes,
+        _ => prompt.file_bytes = body_bytes,
+    }
+    BodyView { prompt, ..BodyView::default() }
+}
+
+/// The operator's bound on bodies.
+fn bound(http: &HttpRequest<'_>, bytes: &[u8], settings: &ReadSettings) -> Result<(), Denial> {
+    let Some(max) = settings.max_body else { return Ok(()) };
+    let announced = http.headers.text("content-length").and_then(|value| value.trim().parse::<u64>().ok());
+    if announced.unwrap_or(0).max(bytes.len() as u64) <= max {
+        return Ok(());
+    }
+    let message = format!("The request body is larger than {max} bytes.");
+    Err(Denial::new(ErrorType::BadRequest, "body.too_large", message).param("content-length"))
+}
+
+fn cut() -> Denial {
+    let message = "The request body is larger than the gate is shown.";
+    Denial::new(ErrorType::RequestTooLarge, "body.partial", message).param("request_body")
+}
+
+fn unreadable(message: impl Into<Cow<'static, str>>) -> Denial {
+    Denial::new(ErrorType::BadRequest, "body.headers", message.into()).param("request_body")
+}
+
+#[cfg(test)]
+mod tests;
