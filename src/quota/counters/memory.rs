@@ -222,3 +222,6 @@ impl Counters for MemoryCounters {
         state.meters.is_dead(gateway)
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -33,10 +33,9 @@ impl State {
         {
             return Ok(Verdict::WrongPeriod { now });
         }
-        if terms.meter_required
-            && hold.charges.iter().any(|charge| matches!(charge.counter.kind, Kind::Tokens | Kind::Spend))
-            && let Some(retry_after) = self.meters.refuses(terms.gateway, now)
-        {
+        let metered = |charge: &Charge| matches!(charge.counter.kind, Kind::Tokens | Kind::Spend);
+        let needs_meter = terms.meter_required && hold.charges.iter().any(metered);
+        if needs_meter && let Some(retry_after) = self.meters.refuses(terms.gateway, now) {
             return Ok(Verdict::MeterDead { retry_after });
         }
 
@@ -82,7 +81,9 @@ impl State {
         let deadline = now.plus(UNTIL_START);
         let hold = hold.clone();
         self.holds.insert(Open { hold, seats, gateway: terms.gateway, charged_at: now, deadline, progress: None });
-        self.meters.probed(terms.gateway, now);
+        if needs_meter {
+            self.meters.probed(terms.gateway, now);
+        }
         Ok(Verdict::Admitted { remaining })
     }
 
