@@ -1,6 +1,15 @@
 //! The directory: organizations, teams, users, keys, budgets, and the ledger's tables. [`Store`] is the seam behind
 //! which SQLite stands (and PostgreSQL will).
 
+pub mod cache;
+mod lock;
+pub(crate) mod rows;
+mod sqlite;
+mod statements;
+#[cfg(test)]
+mod suite;
+mod sums;
+
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -9,6 +18,9 @@ use crate::domain::{
     AccessGroup, Account, Budget, EndUser, HoldId, Identity, Key, KeyHash, Member, Money, Organization, Project,
     Record, Tag, Team, Timestamp, User,
 };
+
+pub use cache::{Directory, Registry};
+pub use lock::ExclusiveLock;
 
 /// What the directory cannot do.
 #[derive(Clone, Debug, thiserror::Error)]
@@ -76,6 +88,8 @@ pub trait Store: Send + Sync {
 
     /// The key and all that belongs to it; a rotated key in its grace period resolves to the key that replaced it.
     async fn identity(&self, key: &KeyHash, now: Timestamp) -> Result<Option<Identity>>;
+    /// When a rotated key stops working; `None` for every other key.
+    async fn revoked_at(&self, old: &KeyHash) -> Result<Option<Timestamp>>;
     /// The identity of a user without a key (roles, teams, limits).
     async fn user_identity(&self, user_id: &str) -> Result<Option<Identity>>;
     async fn end_user(&self, user_id: &str) -> Result<Option<EndUser>>;

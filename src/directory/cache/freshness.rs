@@ -1,0 +1,89 @@
+//! How old an entry may be: one rule for every cache of the directory, and the generation that an invalidation ends.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+/// Entries are read again after this time while the watch on the directory is not alive.
+const UNWATCHED_TTL_MILLIS: u64 = 1_000;
+
+/// Milliseconds that only go forward.
+pub(super) type Clock = Box<dyn Fn() -> u64 + Send + Sync>;
+
+/// How long entries are used.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Lifetimes {
+    pub present: Duration,
+    pub absent: Duration,
+    pub stale_if_error: Duration,
+}
+
+/// See the module.
+pub(super) struct Freshness {
+    clock: Clock,
+    ttl: u64,
+    negative_ttl: u64,
+    stale_if_error: u64,
+    generation: Arc<AtomicU64>,
+    /// Whether a watch was begun, and when it last saw the directory.
+    watched: AtomicBool,
+    seen_at: AtomicU64,
+}
+
+impl Freshness {
+    pub(super) fn new(lifetimes: Lifetimes, generation: Arc<AtomicU64>, clock: Clock) -> Self {
+        let millis = |duration: Duration| u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
+        Freshness {
+            clock,
+            ttl: millis(lifetimes.present),
+            negative_ttl: millis(lifetimes.absent),
+            stale_if_error: millis(lifetimes.stale_if_error),
+            generation,
+            watched: AtomicBool::new(false),
+            seen_at: AtomicU64::new(0),
+        }
+    }
+
+    /// The clock of the machine's uptime.
+    pub(super) fn monotonic() -> Clock {
+        let start = Instant::now();
+        Box::new(move || u64::try_from(start.elapsed().as_millis()).unwrap_or(u64::MAX))
+    }
+
+    pub(super) fn now(&self) -> u64 {
+        (self.clock)()
+    }
+
+    pub(super) fn generation(&self) -> u64 {
+        self.generation.load(Ordering::Acquire)
+    }
+
+    pub(super) fn invalidate(&self) {
+        self.generation.fetch_add(1, Ordering::AcqRel);
+    }
+
+    /// The watch has just seen the directory.
+    pub(super) fn seen(&self) {
+        self.seen_at.store(self.now(), Ordering::Relaxed);
+        self.watched.store(true, Ordering::Release);
+    }
+
+    /// The watch was ended on purpose.
+    pub(super) fn unwatched(&self) {
+        self.watched.store(false, Ordering::Release);
+    }
+
+    pub(super) fn is_fresh(&self, age: u64, present: bool) -> bool {
+        let ttl = if present { self.ttl } else { self.negative_ttl };
+        age < if self.watch_is_dead() { ttl.min(UNWATCHED_TTL_MILLIS) } else { ttl }
+    }
+
+    pub(super) fn is_usable_on_error(&self, age: u64) -> bool {
+        age < self.ttl.saturating_add(self.stale_if_error)
+    }
+
+    fn watch_is_dead(&self) -> bool {
+        self.watched.load(Ordering::Acquire)
+            && self.now().saturating_sub(self.seen_at.load(Ordering::Relaxed)) >= UNWATCHED_TTL_MILLIS
+    }
+}

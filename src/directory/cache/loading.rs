@@ -1,0 +1,219 @@
+//! A bounded cache that loads what it misses: one load at a time for a key, absent things remembered for a shorter
+//! time, old entries used while the store does not answer. What a load found is used only as long as nothing was
+//! invalidated since the load began.
+
+use std::borrow::Borrow;
+use std::collections::HashMap;
+use std::future::Future;
+use std::hash::Hash;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use futures_util::FutureExt;
+use futures_util::future::{BoxFuture, Shared};
+use parking_lot::Mutex;
+use quick_cache::sync::Cache;
+
+use super::super::{DirectoryError, Result};
+use super::freshness::Freshness;
+use crate::domain::Timestamp;
+
+/// While the store fails, entries that are old are used at once and one try this often asks whether it is back.
+const RETRY_AFTER_FAILURE_MILLIS: u64 = 1_000;
+/// A load nobody waited for is not taken up again after this time.
+const ABANDONED_AFTER_MILLIS: u64 = 5_000;
+/// Names remembered as absent, whoever asks for them: guessed keys never push real ones out.
+const ABSENT_ENTRIES: usize = 16_384;
+
+/// What a load found.
+pub(super) struct Loaded<V> {
+    pub value: Option<Arc<V>>,
+    /// The moment from which this is no longer true, where that is known beforehand.
+    pub until: Option<Timestamp>,
+}
+
+impl<V> Clone for Loaded<V> {
+    fn clone(&self) -> Self {
+        Loaded { value: self.value.clone(), until: self.until }
+    }
+}
+
+struct Entry<V> {
+    found: Loaded<V>,
+    /// When the load began, on the clock of [`Freshness`].
+    at: u64,
+    /// The generation in which the load began.
+    generation: u64,
+}
+
+impl<V> Clone for Entry<V> {
+    fn clone(&self) -> Self {
+        Entry { found: self.found.clone(), at: self.at, generation: self.generation }
+    }
+}
+
+/// A load under way. All who miss the same key wait for the same one.
+struct Flight<V> {
+    id: u64,
+    at: u64,
+    generation: u64,
+    load: Shared<BoxFuture<'static, Result<Loaded<V>>>>,
+}
+
+/// Where and when a load began.
+#[derive(Clone, Copy)]
+struct Takeoff {
+    id: u64,
+    at: u64,
+    generation: u64,
+}
+
+/// See the module.
+pub(super) struct LoadingCache<K, V> {
+    inner: Arc<Inner<K, V>>,
+}
+
+struct Inner<K, V> {
+    present: Cache<K, Entry<V>>,
+    absent: Cache<K, Entry<V>>,
+    flights: Mutex<HashMap<K, Flight<V>>>,
+    next_flight: AtomicU64,
+    /// When a load last failed; 0 for never.
+    failed_at: AtomicU64,
+    freshness: Arc<Freshness>,
+}
+
+impl<K, V> LoadingCache<K, V>
+where
+    K: Clone + Eq + Hash + Send + Sync + 'static,
+    V: Send + Sync + 'static,
+{
+    pub(super) fn new(capacity: usize, freshness: Arc<Freshness>) -> Self {
+        LoadingCache {
+            inner: Arc::new(Inner {
+                present: Cache::new(capacity.max(1)),
+                absent: Cache::new(capacity.clamp(1, ABSENT_ENTRIES)),
+                flights: Mutex::new(HashMap::new()),
+                next_flight: AtomicU64::new(0),
+                failed_at: AtomicU64::new(0),
+                freshness,
+            }),
+        }
+    }
+
+    /// The value of `key`: from the cache where it is fresh, else by `load`. `wall` is the time `until` is compared
+    /// with.
+    pub(super) async fn get<Q, F>(
+        &self,
+        key: &Q,
+        wall: Timestamp,
+        own: impl FnOnce(&Q) -> K,
+        load: impl FnOnce(K) -> F,
+    ) -> Result<Option<Arc<V>>>
+    where
+        K: Borrow<Q>,
+        Q: Hash + Eq + ?Sized,
+        F: Future<Output = Result<Loaded<V>>> + Send + 'static,
+    {
+        let inner = &self.inner;
+        let (now, generation) = (inner.freshness.now(), inner.freshness.generation());
+        let known = inner.known(key, generation, wall);
+        if let Some(entry) = &known {
+            let age = now.saturating_sub(entry.at);
+            let fresh = inner.freshness.is_fresh(age, entry.found.value.is_some());
+            if fresh || inner.failed_lately(now) && inner.usable_stale(entry, age) {
+                return Ok(entry.found.value.clone());
+            }
+        }
+        match inner.join(own(key), now, generation, load).await {
+            Ok(found) => Ok(found.value.filter(|_| found.until.is_none_or(|until| wall < until))),
+            Err(error) => {
+                let old = known.filter(|_| matches!(error, DirectoryError::Unavailable(_)));
+                // Whatever was invalidated while we waited may be revoked: it is not used.
+                let old = old.filter(|entry| entry.generation == inner.freshness.generation());
+                let now = inner.freshness.now();
+                match old.filter(|entry| inner.usable_stale(entry, now.saturating_sub(entry.at))) {
+                    Some(entry) => Ok(entry.found.value),
+                    None => Err(error),
+                }
+            }
+        }
+    }
+}
+
+impl<K, V> Inner<K, V>
+where
+    K: Clone + Eq + Hash + Send + Sync + 'static,
+    V: Send + Sync + 'static,
+{
+    /// The entry of this generation, fresh or not.
+    fn known<Q>(&self, key: &Q, generation: u64, wall: Timestamp) -> Option<Entry<V>>
+    where
+        K: Borrow<Q>,
+        Q: Hash + Eq + ?Sized,
+    {
+        let valid =
+            |entry: &Entry<V>| entry.generation == generation && entry.found.until.is_none_or(|until| wall < until);
+        self.present.get(key).filter(valid).or_else(|| self.absent.get(key).filter(valid))
+    }
+
+    fn failed_lately(&self, now: u64) -> bool {
+        let failed_at = self.failed_at.load(Ordering::Relaxed);
+        failed_at != 0 && now.saturating_sub(failed_at) < RETRY_AFTER_FAILURE_MILLIS
+    }
+
+    /// Only what exists may be used when old: an absent key may have been created since.
+    fn usable_stale(&self, entry: &Entry<V>, age: u64) -> bool {
+        entry.found.value.is_some() && self.freshness.is_usable_on_error(age)
+    }
+
+    /// Waits for the load of `key` that is under way, or begins one.
+    fn join<F>(
+        self: &Arc<Self>,
+        key: K,
+        now: u64,
+        generation: u64,
+        load: impl FnOnce(K) -> F,
+    ) -> Shared<BoxFuture<'static, Result<Loaded<V>>>>
+    where
+        F: Future<Output = Result<Loaded<V>>> + Send + 'static,
+    {
+        let mut flights = self.flights.lock();
+        if let Some(flight) = flights.get(&key)
+            && flight.generation == generation
+            && now.saturating_sub(flight.at) < ABANDONED_AFTER_MILLIS
+        {
+            return flight.load.clone();
+        }
+        let id = self.next_flight.fetch_add(1, Ordering::Relaxed);
+        let (inner, loading, name) = (Arc::clone(self), load(key.clone()), key.clone());
+        let load = async move {
+            let found = loading.await;
+            inner.land(name, Takeoff { id, at: now, generation }, found)
+        };
+        let load = load.boxed().shared();
+        flights.insert(key, Flight { id, at: now, generation, load: load.clone() });
+        load
+    }
+
+    /// Keeps what a load found. It carries the generation it began in, so a load that was overtaken by an invalidation
+    /// is never taken from the cache.
+    fn land(&self, key: K, begun: Takeoff, found: Result<Loaded<V>>) -> Result<Loaded<V>> {
+        match &found {
+            Ok(found) => {
+                self.failed_at.store(0, Ordering::Relaxed);
+                let entry = Entry { found: found.clone(), at: begun.at, generation: begun.generation };
+                let (home, other) =
+                    if found.value.is_some() { (&self.present, &self.absent) } else { (&self.absent, &self.present) };
+                other.remove(&key);
+                home.insert(key.clone(), entry);
+            }
+            Err(_) => self.failed_at.store(self.freshness.now().max(1), Ordering::Relaxed),
+        }
+        let mut flights = self.flights.lock();
+        if flights.get(&key).is_some_and(|flight| flight.id == begun.id) {
+            flights.remove(&key);
+        }
+        found
+    }
+}

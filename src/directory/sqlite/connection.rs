@@ -1,0 +1,113 @@
+//! Opening the file: first looked at without writing a byte, then opened, then migrated.
+
+use std::fs::OpenOptions;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::Path;
+use std::time::Duration;
+
+use rusqlite::{Connection, OpenFlags};
+
+use super::super::{DirectoryError, Result};
+use super::errors;
+
+mod embedded {
+    refinery::embed_migrations!("src/directory/migrations");
+}
+
+/// How long a call waits for another process that writes. Below the bound of a call.
+const BUSY: Duration = Duration::from_secs(4);
+/// Prepared statements kept by a connection.
+const PREPARED: usize = 128;
+const HISTORY: &str = "refinery_schema_history";
+
+/// The connection that writes, on a file that is certainly ours.
+pub(super) fn open_and_migrate(file: &Path) -> Result<Connection> {
+    let refuse = |why: String| DirectoryError::Unavailable(format!("{}: {why}", file.display()));
+    match std::fs::metadata(file) {
+        Ok(found) if !found.is_file() => return Err(refuse("this is not a file".to_owned())),
+        Ok(found) if found.len() > 0 => inspect(file).map_err(refuse)?,
+        Ok(_) => {}
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+            // Hashes of credentials are nobody else's business; SQLite gives its other files the same mode.
+            let created = OpenOptions::new().create_new(true).write(true).mode(0o600).open(file);
+            created.map_err(|error| refuse(format!("cannot create the file: {error}")))?;
+        }
+        Err(error) => return Err(refuse(error.to_string())),
+    }
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let mut connection = Connection::open_with_flags(file, flags).map_err(|error| refuse(error.to_string()))?;
+    if connection.is_readonly(rusqlite::MAIN_DB).map_err(errors::of)? {
+        return Err(refuse("the file cannot be written; check its permissions".to_owned()));
+    }
+    prepare(&connection).map_err(|error| refuse(error.to_string()))?;
+    migrate(&mut connection).map_err(refuse)?;
+    Ok(connection)
+}
+
+/// A connection that cannot write.
+pub(super) fn open_reader(file: &Path) -> Result<Connection> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let connection = Connection::open_with_flags(file, flags).map_err(errors::of)?;
+    connection.busy_timeout(BUSY).map_err(errors::of)?;
+    connection.set_prepared_statement_cache_capacity(PREPARED);
+    Ok(connection)
+}
+
+/// Looks at a file without writing: whether it is a database, ours, and of a version we know.
+fn inspect(file: &Path) -> std::result::Result<(), String> {
+    let connection =
+        Connection::open_with_flags(file, OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX)
+            .and_then(|connection| connection.busy_timeout(BUSY).map(|()| connection))
+            .map_err(|error| error.to_string())?;
+    let tables = "SELECT COUNT(*), COALESCE(SUM(name = ?1), 0) FROM sqlite_master WHERE type = 'table'";
+    let (tables, history): (i64, i64) = connection
+        .query_row(tables, [HISTORY], |row| Ok((row.get(0)?, row.get(1)?)))
+        .map_err(|error| format!("this is not a database that can be read: {error}"))?;
+    if tables == 0 {
+        return Ok(());
+    }
+    if history == 0 {
+        return Err("this is a database of another program".to_owned());
+    }
+    let known = newest();
+    let found: i64 = connection
+        .query_row(&format!("SELECT COALESCE(MAX(version), 0) FROM {HISTORY}"), [], |row| row.get(0))
+        .map_err(|error| error.to_string())?;
+    if found > known {
+        return Err(format!(
+            "its tables have version {found}, this tollward knows them up to {known}: use the newer tollward"
+        ));
+    }
+    Ok(())
+}
+
+/// The version our migrations lead to.
+fn newest() -> i64 {
+    let runner = embedded::migrations::runner();
+    runner.get_migrations().iter().map(|migration| i64::from(migration.version())).max().unwrap_or(0)
+}
+
+/// `synchronous = FULL`: an answered write outlives a power cut. Rows are written seldom and a revoked key must stay
+/// revoked; the ledger writes a few batches a second and then drops its spool. Both are worth one fsync a commit.
+fn prepare(connection: &Connection) -> rusqlite::Result<()> {
+    connection.busy_timeout(BUSY)?;
+    connection.pragma_update(None, "journal_mode", "WAL")?;
+    connection.pragma_update(None, "synchronous", "FULL")?;
+    connection.pragma_update(None, "foreign_keys", "ON")?;
+    connection.pragma_update(None, "trusted_schema", "OFF")?;
+    connection.set_prepared_statement_cache_capacity(PREPARED);
+    Ok(())
+}
+
+/// Brings the tables to our version in one transaction. Where two processes start at once, the one that comes second
+/// waits for the first, finds its work done, and looks again.
+fn migrate(connection: &mut Connection) -> std::result::Result<(), String> {
+    connection.set_transaction_behavior(rusqlite::TransactionBehavior::Immediate);
+    let run = |connection: &mut Connection| {
+        let runner = embedded::migrations::runner().set_grouped(true).set_abort_divergent(true);
+        runner.run(connection).map(drop).map_err(|error| format!("cannot migrate its tables: {error}"))
+    };
+    let migrated = run(connection).or_else(|_| run(connection));
+    connection.set_transaction_behavior(rusqlite::TransactionBehavior::Deferred);
+    migrated
+}

@@ -1,0 +1,130 @@
+//! Resolving a caller: one query, and the limits of linked budget rows filled in.
+
+use rusqlite::Connection;
+
+use super::super::Result;
+use super::super::rows::{Columns, Row, Value};
+use super::super::statements::Statements;
+use super::rows;
+use crate::domain::{
+    AccessGroup, Budget, EndUser, Identity, Key, KeyHash, Limits, Member, Organization, Project, Tag, Team, Timestamp,
+    User,
+};
+
+/// The key and all that belongs to it.
+pub(super) fn of_key(
+    connection: &Connection,
+    statements: &Statements,
+    key: &KeyHash,
+    now: Timestamp,
+) -> Result<Option<Identity>> {
+    let values = vec![Value::Text(key.to_string()), Value::Integer(now.as_millis())];
+    rows::one(connection, &statements.identity, values, |columns| {
+        let mut identity = Identity {
+            key: Some(Key::read(columns)?),
+            user: User::read_joined(columns)?,
+            team: Team::read_joined(columns)?,
+            member: Member::read_joined(columns)?,
+            organization: Organization::read_joined(columns)?,
+            project: Project::read_joined(columns)?,
+            dangling: None,
+        };
+        let mut budgets = [None, None, None, None];
+        for budget in &mut budgets {
+            *budget = Budget::read_joined(columns)?;
+        }
+        identity.dangling = dangling(&identity, &budgets);
+        let [key, organization, project, member] = budgets;
+        link(identity.key.as_mut().map(|row| &mut row.limits), key.as_ref());
+        link(identity.organization.as_mut().map(|row| &mut row.limits), organization.as_ref());
+        link(identity.project.as_mut().map(|row| &mut row.limits), project.as_ref());
+        if let (Some(row), Some(budget)) = (&mut identity.member, &member)
+            && row.allowed_models.is_empty()
+        {
+            row.allowed_models.clone_from(&budget.allowed_models);
+        }
+        link(identity.member.as_mut().map(|row| &mut row.limits), member.as_ref());
+        Ok(identity)
+    })
+}
+
+/// A user without a key.
+pub(super) fn of_user(connection: &Connection, statements: &Statements, user_id: &str) -> Result<Option<Identity>> {
+    rows::one(connection, &statements.user_identity, rows::texts(&[user_id]), |columns| {
+        let user = User::read(columns)?;
+        let mut organization = Organization::read_joined(columns)?;
+        let budget = Budget::read_joined(columns)?;
+        let missing = user.organization_id.as_ref().filter(|_| organization.is_none());
+        let dangling = missing.map(|id| format!("organization {id:?}")).or_else(|| {
+            let named = organization.as_ref().and_then(|row| row.budget_id.as_ref());
+            named.filter(|_| budget.is_none()).map(|id| format!("budget {id:?}"))
+        });
+        link(organization.as_mut().map(|row| &mut row.limits), budget.as_ref());
+        Ok(Identity { user: Some(user), organization, dangling, ..Identity::default() })
+    })
+}
+
+/// What is named and not there. A user is not among it: keys may carry the ids of users who have no row.
+fn dangling(identity: &Identity, [key, organization, project, member]: &[Option<Budget>; 4]) -> Option<String> {
+    let row = identity.key.as_ref()?;
+    let team = identity.team.as_ref();
+    let of_team = team.and_then(|team| team.organization_id.as_ref());
+    let membership = identity.member.as_ref();
+    let member_budget = membership.and_then(|row| row.budget_id.as_ref().or(team?.team_member_budget_id.as_ref()));
+    let named: [(&str, Option<&str>, bool); 7] = [
+        ("team", row.team_id.as_deref(), team.is_some()),
+        ("project", row.project_id.as_deref(), identity.project.is_some()),
+        ("organization", row.organization_id.as_ref().or(of_team).map(|id| &**id), identity.organization.is_some()),
+        ("budget", row.budget_id.as_deref(), key.is_some()),
+        ("budget", budget_of(identity.organization.as_ref().map(|row| &row.budget_id)), organization.is_some()),
+        ("budget", budget_of(identity.project.as_ref().map(|row| &row.budget_id)), project.is_some()),
+        ("budget", member_budget.map(String::as_str), member.is_some()),
+    ];
+    named.into_iter().find_map(|(what, id, found)| id.filter(|_| !found).map(|id| format!("{what} {id:?}")))
+}
+
+fn budget_of(budget_id: Option<&Option<String>>) -> Option<&str> {
+    budget_id.and_then(Option::as_deref)
+}
+
+/// Fills what is absent in the limits of a row from its budget row.
+fn link(limits: Option<&mut Limits>, budget: Option<&Budget>) {
+    if let (Some(limits), Some(budget)) = (limits, budget) {
+        *limits = std::mem::take(limits).or(&budget.limits);
+    }
+}
+
+/// A row that carries limits and may name a budget row.
+trait Limited: Row {
+    fn limits(&mut self) -> &mut Limits;
+}
+
+macro_rules! limited {
+    ($($type:ident),+) => {$(
+        impl Limited for $type {
+            fn limits(&mut self) -> &mut Limits {
+                &mut self.limits
+            }
+        }
+    )+};
+}
+
+limited!(EndUser, Tag, AccessGroup);
+
+fn with_budget<R: Limited>(columns: &mut dyn Columns) -> Result<R> {
+    let mut row = R::read(columns)?;
+    link(Some(row.limits()), Budget::read_joined(columns)?.as_ref());
+    Ok(row)
+}
+
+pub(super) fn end_user(connection: &Connection, statements: &Statements, user_id: &str) -> Result<Option<EndUser>> {
+    rows::one(connection, &statements.end_user, rows::texts(&[user_id]), with_budget)
+}
+
+pub(super) fn tags(connection: &Connection, statements: &Statements) -> Result<Vec<Tag>> {
+    rows::all(connection, &statements.tags_with_budgets, Vec::new(), with_budget)
+}
+
+pub(super) fn access_groups(connection: &Connection, statements: &Statements) -> Result<Vec<AccessGroup>> {
+    rows::all(connection, &statements.access_groups_with_budgets, Vec::new(), with_budget)
+}

@@ -1,0 +1,384 @@
+//! Every statement of the directory, in one place and one text for both engines: placeholders are `$1`, and become
+//! `?1` where the engine wants that. Loaded once, when a store opens.
+
+use super::rows::{Deprecated, RECORD_COLUMNS, Row};
+use crate::domain::{AccessGroup, Budget, EndUser, Key, Member, Organization, Project, Tag, Team, User};
+
+/// Counts changes of rows that are cached.
+pub(super) const VERSION: &str = "SELECT version FROM directory_version WHERE id = 1";
+
+/// How an engine writes placeholders.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Dialect {
+    /// `?1`.
+    Sqlite,
+}
+
+/// The statements that every table of entities has.
+#[derive(Debug)]
+pub(super) struct Table {
+    /// By primary key.
+    pub select: String,
+    /// Without a condition, for those that add one.
+    pub all: String,
+    /// In order of the key, `LIMIT $1 OFFSET $2`.
+    pub page: String,
+    pub count: String,
+    /// All columns; a `spend` is what `period_spend` says the scopes `$n+1` and `$n+2` have spent before.
+    pub insert: String,
+    /// All columns but the spend, then the key again.
+    pub update: String,
+    pub delete: String,
+}
+
+#[derive(Debug)]
+pub(super) struct Statements {
+    dialect: Dialect,
+    pub keys: Table,
+    pub teams: Table,
+    pub members: Table,
+    pub users: Table,
+    pub organizations: Table,
+    pub projects: Table,
+    pub end_users: Table,
+    pub budgets: Table,
+    pub tags: Table,
+    pub access_groups: Table,
+    pub deprecated: Table,
+    /// `$1` the hash, `$2` now. Key, user, team, member, organization, project, then the budget rows of key,
+    /// organization, project and member.
+    pub identity: String,
+    /// `$1` the user. User, organization, its budget row.
+    pub user_identity: String,
+    /// `$1` the end user. With its budget row.
+    pub end_user: String,
+    pub tags_with_budgets: String,
+    pub access_groups_with_budgets: String,
+    pub revoked_at: String,
+    /// `$1` the new hash, `$2` the old one. The ledger then carries the spend over.
+    pub move_key: String,
+    /// Deletes the keys and memberships that go with their owner.
+    pub keys_of_user: String,
+    pub keys_of_team: String,
+    pub members_leave_team: String,
+    pub user_leaves_teams: String,
+    pub members_of_team: String,
+    pub members_of_user: String,
+    pub insert_audit: String,
+    pub bump_version: String,
+    pub setting: String,
+    pub insert_setting: String,
+    pub ledger: Ledger,
+}
+
+/// The statements of the ledger's tables.
+#[derive(Debug)]
+pub(super) struct Ledger {
+    pub insert: String,
+    pub knows: String,
+    pub page: String,
+    pub count: String,
+    pub page_of_key: String,
+    pub count_of_key: String,
+    pub costs: String,
+    pub checkpoints: String,
+    pub spent: String,
+    pub add_period: String,
+    pub add_daily: String,
+    pub periods: String,
+    /// Periods of every scope that hangs on one key: `$1` and two patterns.
+    pub periods_of_key: String,
+    /// `$1` is added to the spend of the entity `$2` (and `$3`).
+    pub add_key: String,
+    pub add_team: String,
+    pub add_member: String,
+    pub add_user: String,
+    pub add_organization: String,
+    pub add_project: String,
+    pub add_end_user: String,
+    pub add_tag: String,
+    pub add_access_group: String,
+}
+
+/// The columns of a row as one select list, spend last.
+fn list<R: Row>(alias: &str) -> String {
+    let spend = R::SPENDS.then_some("spend");
+    let columns = R::columns().iter().copied().chain(spend);
+    columns.map(|column| format!("{alias}.{column}")).collect::<Vec<_>>().join(", ")
+}
+
+impl Table {
+    fn of<R: Row>(dialect: Dialect) -> Table {
+        let (table, columns) = (R::TABLE, R::columns());
+        let key = |first: usize| {
+            let conditions = R::KEY.iter().enumerate().map(|(n, column)| format!("{column} = ${}", first + n));
+            conditions.collect::<Vec<_>>().join(" AND ")
+        };
+        let placeholders = (1..=columns.len()).map(|n| format!("${n}")).collect::<Vec<_>>().join(", ");
+        let (spend, spent) = if R::SPENDS {
+            let (one, other) = (columns.len() + 1, columns.len() + 2);
+            let sum = format!(
+                ", COALESCE((SELECT CAST(SUM(spend) AS BIGINT) FROM period_spend WHERE period_id = 'total' AND scope IN \
+                 (${one}, ${other})), 0)"
+            );
+            (", spend", sum)
+        } else {
+            ("", String::new())
+        };
+        let assignments = columns.iter().enumerate().map(|(n, column)| format!("{column} = ${}", n + 1));
+        let assignments = assignments.collect::<Vec<_>>().join(", ");
+        let all = format!("SELECT {} FROM {table} x", list::<R>("x"));
+        let write = |text: String| dialect.write(&text);
+        Table {
+            select: write(format!("{all} WHERE {}", key(1))),
+            page: write(format!("{all} ORDER BY {} LIMIT $1 OFFSET $2", R::KEY.join(", "))),
+            all: write(all),
+            count: write(format!("SELECT COUNT(*) FROM {table}")),
+            insert: write(format!(
+                "INSERT INTO {table} ({}{spend}) VALUES ({placeholders}{spent})",
+                columns.join(", ")
+            )),
+            update: write(format!("UPDATE {table} SET {assignments} WHERE {}", key(columns.len() + 1))),
+            delete: write(format!("DELETE FROM {table} WHERE {}", key(1))),
+        }
+    }
+
+    #[cfg(test)]
+    fn texts(&self) -> [&String; 7] {
+        [&self.select, &self.all, &self.page, &self.count, &self.insert, &self.update, &self.delete]
+    }
+}
+
+impl Dialect {
+    /// The statement as the engine wants its placeholders.
+    pub(super) fn write(self, text: &str) -> String {
+        match self {
+            Dialect::Sqlite => text.replace('$', "?"),
+        }
+    }
+}
+
+impl Statements {
+    pub(super) fn load(dialect: Dialect) -> Statements {
+        let write = |text: String| dialect.write(&text);
+        let (keys, members) = (Table::of::<Key>(dialect), Table::of::<Member>(dialect));
+        Statements {
+            dialect,
+            identity: write(format!(
+                "SELECT {}, {}, {}, {}, {}, {}, {}, {}, {}, {} FROM keys k \
+                 LEFT JOIN users u ON u.user_id = k.user_id \
+                 LEFT JOIN teams t ON t.team_id = k.team_id \
+                 LEFT JOIN team_members m ON m.team_id = k.team_id AND m.user_id = k.user_id \
+                 LEFT JOIN organizations o ON o.organization_id = COALESCE(k.organization_id, t.organization_id) \
+                 LEFT JOIN projects p ON p.project_id = k.project_id \
+                 LEFT JOIN budgets kb ON kb.budget_id = k.budget_id \
+                 LEFT JOIN budgets ob ON ob.budget_id = o.budget_id \
+                 LEFT JOIN budgets pb ON pb.budget_id = p.budget_id \
+                 LEFT JOIN budgets mb ON mb.budget_id = COALESCE(m.budget_id, t.team_member_budget_id) \
+                 WHERE k.token = COALESCE((SELECT token FROM keys WHERE token = $1), \
+                 (SELECT active_token FROM deprecated_keys WHERE token = $1 AND revoke_at > $2))",
+                list::<Key>("k"),
+                list::<User>("u"),
+                list::<Team>("t"),
+                list::<Member>("m"),
+                list::<Organization>("o"),
+                list::<Project>("p"),
+                list::<Budget>("kb"),
+                list::<Budget>("ob"),
+                list::<Budget>("pb"),
+                list::<Budget>("mb"),
+            )),
+            user_identity: write(format!(
+                "SELECT {}, {}, {} FROM users u \
+                 LEFT JOIN organizations o ON o.organization_id = u.organization_id \
+                 LEFT JOIN budgets ob ON ob.budget_id = o.budget_id WHERE u.user_id = $1",
+                list::<User>("u"),
+                list::<Organization>("o"),
+                list::<Budget>("ob"),
+            )),
+            end_user: write(format!("{} WHERE x.user_id = $1", with_budget::<EndUser>())),
+            tags_with_budgets: write(with_budget::<Tag>()),
+            access_groups_with_budgets: write(with_budget::<AccessGroup>()),
+            revoked_at: write("SELECT revoke_at FROM deprecated_keys WHERE token = $1".to_owned()),
+            move_key: write("UPDATE keys SET token = $1, spend = 0 WHERE token = $2".to_owned()),
+            keys_of_user: write("DELETE FROM keys WHERE user_id = $1".to_owned()),
+            keys_of_team: write("DELETE FROM keys WHERE team_id = $1".to_owned()),
+            members_leave_team: write("DELETE FROM team_members WHERE team_id = $1".to_owned()),
+            user_leaves_teams: write("DELETE FROM team_members WHERE user_id = $1".to_owned()),
+            members_of_team: write(format!("{} WHERE x.team_id = $1 ORDER BY x.user_id", members.all)),
+            members_of_user: write(format!("{} WHERE x.user_id = $1 ORDER BY x.team_id", members.all)),
+            insert_audit: write(
+                "INSERT INTO audit_log (id, at, changed_by, changed_by_key, action, table_name, object_id, \
+                 before_value, updated_values) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)"
+                    .to_owned(),
+            ),
+            bump_version: "UPDATE directory_version SET version = version + 1 WHERE id = 1".to_owned(),
+            setting: write("SELECT value FROM settings WHERE name = $1".to_owned()),
+            insert_setting: write(
+                "INSERT INTO settings (name, value) VALUES ($1, $2) ON CONFLICT (name) DO NOTHING".to_owned(),
+            ),
+            teams: Table::of::<Team>(dialect),
+            users: Table::of::<User>(dialect),
+            organizations: Table::of::<Organization>(dialect),
+            projects: Table::of::<Project>(dialect),
+            end_users: Table::of::<EndUser>(dialect),
+            budgets: Table::of::<Budget>(dialect),
+            tags: Table::of::<Tag>(dialect),
+            access_groups: Table::of::<AccessGroup>(dialect),
+            deprecated: Table::of::<Deprecated>(dialect),
+            ledger: Ledger::load(dialect),
+            keys,
+            members,
+        }
+    }
+
+    /// One page of keys and their number, under conditions over columns of `keys`; their values come first, then limit
+    /// and offset.
+    pub(super) fn keys_where(&self, columns: &[&str]) -> (String, String) {
+        let conditions = columns.iter().enumerate().map(|(n, column)| format!("x.{column} = ${}", n + 1));
+        let conditions = conditions.collect::<Vec<_>>().join(" AND ");
+        let filter = if conditions.is_empty() { String::new() } else { format!(" WHERE {conditions}") };
+        let (limit, offset) = (columns.len() + 1, columns.len() + 2);
+        let order = "ORDER BY x.created_at DESC, x.token";
+        (
+            self.dialect.write(&format!("{}{filter} {order} LIMIT ${limit} OFFSET ${offset}", self.keys.all)),
+            self.dialect.write(&format!("SELECT COUNT(*) FROM keys x{filter}")),
+        )
+    }
+
+    /// A row found by one column.
+    pub(super) fn by(&self, table: &Table, column: &str) -> String {
+        self.dialect.write(&format!("{} WHERE x.{column} = $1", table.all))
+    }
+}
+
+/// All rows of a table, each with its budget row.
+fn with_budget<R: Row>() -> String {
+    format!(
+        "SELECT {}, {} FROM {} x LEFT JOIN budgets b ON b.budget_id = x.budget_id",
+        list::<R>("x"),
+        list::<Budget>("b"),
+        R::TABLE
+    )
+}
+
+impl Ledger {
+    fn load(dialect: Dialect) -> Ledger {
+        let columns = RECORD_COLUMNS.join(", ");
+        let placeholders = (1..=RECORD_COLUMNS.len()).map(|n| format!("${n}")).collect::<Vec<_>>().join(", ");
+        let write = |text: &str| dialect.write(text);
+        let page = |filter: &str, limit: usize| {
+            let offset = limit + 1;
+            let order = "ORDER BY settled_at DESC, id, sequence";
+            write(&format!("SELECT {columns} FROM ledger{filter} {order} LIMIT ${limit} OFFSET ${offset}"))
+        };
+        let add =
+            |table: &str, condition: &str| write(&format!("UPDATE {table} SET spend = spend + $1 WHERE {condition}"));
+        Ledger {
+            insert: write(&format!(
+                "INSERT INTO ledger ({columns}) VALUES ({placeholders}) ON CONFLICT (day, id, sequence) DO NOTHING"
+            )),
+            knows: write("SELECT 1 FROM ledger WHERE id = $1 LIMIT 1"),
+            page: page("", 1),
+            count: write("SELECT COUNT(*) FROM ledger"),
+            page_of_key: page(" WHERE token = $1", 2),
+            count_of_key: write("SELECT COUNT(*) FROM ledger WHERE token = $1"),
+            costs: write("SELECT cost, accounts FROM ledger"),
+            checkpoints: write("SELECT scope, period_id, spend FROM ledger_checkpoint"),
+            spent: write("SELECT spend FROM period_spend WHERE scope = $1 AND period_id = $2"),
+            add_period: write(
+                "INSERT INTO period_spend (scope, period_id, period_start, period_end, spend) \
+                 VALUES ($1, $2, $3, $4, $5) \
+                 ON CONFLICT (scope, period_id) DO UPDATE SET spend = period_spend.spend + excluded.spend",
+            ),
+            add_daily: write(
+                "INSERT INTO daily_spend (day, scope, model, requests, input_tokens, output_tokens, spend) \
+                 VALUES ($1, $2, $3, $4, $5, $6, $7) ON CONFLICT (day, scope, model) DO UPDATE SET \
+                 requests = daily_spend.requests + excluded.requests, \
+                 input_tokens = daily_spend.input_tokens + excluded.input_tokens, \
+                 output_tokens = daily_spend.output_tokens + excluded.output_tokens, \
+                 spend = daily_spend.spend + excluded.spend",
+            ),
+            periods: write("SELECT scope, period_id, spend FROM period_spend"),
+            periods_of_key: write(
+                "SELECT scope, period_id, period_start, period_end, spend FROM period_spend \
+                 WHERE scope = $1 OR scope LIKE $2 OR scope LIKE $3",
+            ),
+            add_key: add("keys", "token = $2"),
+            add_team: add("teams", "team_id = $2"),
+            add_member: add("team_members", "team_id = $2 AND user_id = $3"),
+            add_user: add("users", "user_id = $2"),
+            add_organization: add("organizations", "organization_id = $2"),
+            add_project: add("projects", "project_id = $2"),
+            add_end_user: write(
+                "INSERT INTO end_users (user_id, spend) VALUES ($2, $1) \
+                 ON CONFLICT (user_id) DO UPDATE SET spend = end_users.spend + excluded.spend",
+            ),
+            add_tag: add("tags", "tag_name = $2"),
+            add_access_group: add("access_groups", "access_group_id = $2 OR access_group_name = $2"),
+        }
+    }
+}
+
+#[cfg(test)]
+impl Statements {
+    /// Every statement, so that a test can ask an engine to read each.
+    pub(super) fn texts(&self) -> Vec<String> {
+        let tables = [
+            &self.keys,
+            &self.teams,
+            &self.members,
+            &self.users,
+            &self.organizations,
+            &self.projects,
+            &self.end_users,
+            &self.budgets,
+            &self.tags,
+            &self.access_groups,
+            &self.deprecated,
+        ];
+        let ledger = &self.ledger;
+        let single = [
+            &self.identity,
+            &self.user_identity,
+            &self.end_user,
+            &self.tags_with_budgets,
+            &self.access_groups_with_budgets,
+            &self.revoked_at,
+            &self.move_key,
+            &self.keys_of_user,
+            &self.keys_of_team,
+            &self.members_leave_team,
+            &self.user_leaves_teams,
+            &self.members_of_team,
+            &self.members_of_user,
+            &self.insert_audit,
+            &self.bump_version,
+            &self.setting,
+            &self.insert_setting,
+            &ledger.insert,
+            &ledger.knows,
+            &ledger.page,
+            &ledger.count,
+            &ledger.page_of_key,
+            &ledger.count_of_key,
+            &ledger.costs,
+            &ledger.checkpoints,
+            &ledger.spent,
+            &ledger.add_period,
+            &ledger.add_daily,
+            &ledger.periods,
+            &ledger.periods_of_key,
+            &ledger.add_key,
+            &ledger.add_team,
+            &ledger.add_member,
+            &ledger.add_user,
+            &ledger.add_organization,
+            &ledger.add_project,
+            &ledger.add_end_user,
+            &ledger.add_tag,
+            &ledger.add_access_group,
+        ];
+        tables.iter().flat_map(|table| table.texts()).chain(single).cloned().collect()
+    }
+}
