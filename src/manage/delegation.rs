@@ -1,0 +1,289 @@
+//! A child never gets more than its parent: key ≤ owner or team ≤ organization, and a key made with a key ≤ that key.
+//! This is the only place that compares them. What a child leaves unset is no excess where the gate enforces the
+//! parent's value on every request too; where it does not (a key made with a key), the child takes the parent's.
+
+use crate::config::ModelEntry;
+use crate::domain::{Key, Limits, Money, Organization, Team, Timestamp, User, glob};
+
+use super::{ManageError, Result};
+
+/// Names in a list of models that stand for every model.
+const EVERY_MODEL: [&str; 2] = ["*", "all-proxy-models"];
+/// Names that grant nothing of their own: the team's list decides, or nothing does.
+const NO_GRANT: [&str; 2] = ["all-team-models", "no-default-models"];
+
+/// What an entity may do, as far as it can be handed down.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Grant {
+    /// Models and patterns; empty is every model.
+    pub models: Vec<String>,
+    /// Routes; empty is whatever the role allows.
+    pub routes: Vec<String>,
+    pub limits: Limits,
+    pub expires: Option<Timestamp>,
+}
+
+/// A grant and whose it is, as in `team "blue"`.
+#[derive(Clone, Debug)]
+pub(super) struct Parent {
+    pub name: String,
+    pub grant: Grant,
+}
+
+impl From<&Key> for Grant {
+    fn from(key: &Key) -> Self {
+        Grant {
+            models: key.models.clone(),
+            routes: key.allowed_routes.clone(),
+            limits: key.limits.clone(),
+            expires: key.expires,
+        }
+    }
+}
+
+impl From<&Team> for Grant {
+    fn from(team: &Team) -> Self {
+        let mut models = team.models.clone();
+        // `all-team-models` in a team's own list is every model.
+        if models.iter().any(|model| model == "all-team-models") {
+            models.clear();
+        }
+        if !models.is_empty() {
+            models.extend(team.model_aliases.keys().cloned());
+        }
+        Grant { models, limits: team.limits.clone(), ..Grant::default() }
+    }
+}
+
+impl From<&User> for Grant {
+    fn from(user: &User) -> Self {
+        Grant { models: user.models.clone(), limits: user.limits.clone(), ..Grant::default() }
+    }
+}
+
+impl From<&Organization> for Grant {
+    fn from(organization: &Organization) -> Self {
+        Grant { models: organization.models.clone(), limits: organization.limits.clone(), ..Grant::default() }
+    }
+}
+
+/// Refuses (400) a child that asks for more than its parent has. `catalog` tells which models an access group holds.
+pub(super) fn check(child: &Grant, parent: &Parent, catalog: &[ModelEntry]) -> Result<()> {
+    for model in &child.models {
+        if !grants_model(&parent.grant.models, model, catalog) {
+            return Err(exceeds("models", parent, format!("model {model:?} is not among its models")));
+        }
+    }
+    for route in &child.routes {
+        if !grants_route(&parent.grant.routes, route) {
+            return Err(exceeds("allowed_routes", parent, format!("route {route:?} is not among its routes")));
+        }
+    }
+    if let (Some(child), Some(limit)) = (child.expires, parent.grant.expires)
+        && child > limit
+    {
+        return Err(exceeds("duration", parent, format!("it expires at {limit}")));
+    }
+    check_limits(&child.limits, parent)
+}
+
+/// Gives the child what it left unset and the parent has bounded.
+pub(super) fn inherit(key: &mut Key, parent: &Grant) {
+    if key.models.is_empty() {
+        key.models.clone_from(&parent.models);
+    }
+    if key.allowed_routes.is_empty() {
+        key.allowed_routes.clone_from(&parent.routes);
+    }
+    key.expires = key.expires.or(parent.expires);
+    let (limits, bound) = (&mut key.limits, &parent.limits);
+    if limits.max_budget.is_none() {
+        limits.max_budget = bound.max_budget;
+        limits.budget_duration = limits.budget_duration.or(bound.budget_duration);
+    }
+    limits.rpm_limit = limits.rpm_limit.or(bound.rpm_limit);
+    limits.tpm_limit = limits.tpm_limit.or(bound.tpm_limit);
+    limits.tpd_limit = limits.tpd_limit.or(bound.tpd_limit);
+    limits.max_parallel_requests = limits.max_parallel_requests.or(bound.max_parallel_requests);
+    if limits.budget_limits.is_empty() {
+        limits.budget_limits.clone_from(&bound.budget_limits);
+    }
+    for (model, limit) in &bound.model_max_budget {
+        limits.model_max_budget.entry(model.clone()).or_insert_with(|| limit.clone());
+    }
+    for (model, limit) in &bound.model_rpm_limit {
+        limits.model_rpm_limit.entry(model.clone()).or_insert(*limit);
+    }
+    for (model, limit) in &bound.model_tpm_limit {
+        limits.model_tpm_limit.entry(model.clone()).or_insert(*limit);
+    }
+}
+
+fn check_limits(child: &Limits, parent: &Parent) -> Result<()> {
+    let limit = &parent.grant.limits;
+    let money = |name, child: Option<Money>, limit: Option<Money>| match (child, limit) {
+        (Some(child), Some(limit)) if child > limit => {
+            Err(exceeds(name, parent, format!("{name} {child} is above its {limit}")))
+        }
+        _ => Ok(()),
+    };
+    let count = |name, child: Option<u64>, limit: Option<u64>| match (child, limit) {
+        (Some(child), Some(limit)) if child > limit => {
+            Err(exceeds(name, parent, format!("{name} {child} is above its {limit}")))
+        }
+        _ => Ok(()),
+    };
+    money("max_budget", child.max_budget, limit.max_budget)?;
+    count("rpm_limit", child.rpm_limit, limit.rpm_limit)?;
+    count("tpm_limit", child.tpm_limit, limit.tpm_limit)?;
+    count("tpd_limit", child.tpd_limit, limit.tpd_limit)?;
+    count("max_parallel_requests", child.max_parallel_requests, limit.max_parallel_requests)?;
+    for window in &child.budget_limits {
+        let same = limit.budget_limits.iter().find(|other| other.budget_duration == window.budget_duration);
+        money("budget_limits", Some(window.max_budget), same.map(|other| other.max_budget))?;
+    }
+    for (model, child) in &child.model_max_budget {
+        let limit = limit.model_max_budget.get(model);
+        money("model_max_budget", child.max_budget, limit.and_then(|limit| limit.max_budget))?;
+    }
+    for (model, child) in &child.model_rpm_limit {
+        count("model_rpm_limit", Some(*child), limit.model_rpm_limit.get(model).copied())?;
+    }
+    for (model, child) in &child.model_tpm_limit {
+        count("model_tpm_limit", Some(*child), limit.model_tpm_limit.get(model).copied())?;
+    }
+    Ok(())
+}
+
+/// Whether a list of models grants one entry of another list. A pattern is granted by a pattern that covers it: every
+/// star of the entry must fall under a star of the list.
+fn grants_model(list: &[String], entry: &str, catalog: &[ModelEntry]) -> bool {
+    let names = |name: &str| {
+        EVERY_MODEL.contains(&name) || name == entry || (glob::is_pattern(name) && glob::matches(name, entry))
+    };
+    let granted = |entry: &str| list.iter().any(|name| name == entry || glob::matches(name, entry));
+    if list.is_empty() || NO_GRANT.contains(&entry) || list.iter().any(|name| names(name)) {
+        return true;
+    }
+    // The entry is a model of a granted access group.
+    let groups = catalog.iter().filter(|model| model.model_name == entry).flat_map(|m| &m.model_info.access_groups);
+    if groups.into_iter().any(|group| list.contains(group)) {
+        return true;
+    }
+    // The entry is an access group, and all its models are granted.
+    let mut members = catalog.iter().filter(|m| m.model_info.access_groups.iter().any(|group| group == entry)).peekable();
+    members.peek().is_some() && members.all(|model| granted(&model.model_name))
+}
+
+/// Whether a list of routes grants one entry of another: literally, or as a path below it.
+fn grants_route(list: &[String], entry: &str) -> bool {
+    let covers = |route: &String| {
+        route == entry
+            || route.strip_suffix('*').is_some_and(|prefix| entry.starts_with(prefix))
+            || (route.starts_with('/') && entry.strip_prefix(route.as_str()).is_some_and(|rest| rest.starts_with('/')))
+    };
+    list.is_empty() || list.iter().any(covers)
+}
+
+fn exceeds(param: &'static str, parent: &Parent, why: String) -> ManageError {
+    ManageError::bad(param, format!("more than {} has: {why}", parent.name))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::ModelInfo;
+    use crate::domain::KeyHash;
+
+    fn catalog() -> Vec<ModelEntry> {
+        let entry = |name: &str, group: &str| ModelEntry {
+            model_name: name.into(),
+            litellm_params: Default::default(),
+            model_info: ModelInfo { access_groups: vec![group.into()], ..ModelInfo::default() },
+        };
+        vec![entry("gpt-4o", "good"), entry("gpt-4o-mini", "cheap"), entry("haiku", "cheap")]
+    }
+
+    fn list(names: &[&str]) -> Vec<String> {
+        names.iter().map(|name| (*name).to_owned()).collect()
+    }
+
+    #[test]
+    fn a_child_names_only_models_its_parent_grants() {
+        for (parent, child, expected) in [
+            (&[][..], "anything", true),
+            (&["*"], "anything", true),
+            (&["all-proxy-models"], "openai/*", true),
+            (&["gpt-4o"], "gpt-4o", true),
+            (&["gpt-4o"], "gpt-4o-mini", false),
+            (&["gpt-4o"], "*", false),
+            (&["gpt-4o"], "all-proxy-models", false),
+            (&["gpt-4o"], "all-team-models", true),
+            (&["openai/*"], "openai/gpt-4o", true),
+            (&["openai/*"], "openai/gpt*", true),
+            (&["openai/gpt*"], "openai/*", false),
+            (&["cheap"], "haiku", true),
+            (&["cheap"], "gpt-4o", false),
+            (&["gpt-4o-mini", "haiku"], "cheap", true),
+            (&["gpt-4o-mini"], "cheap", false),
+            (&["gpt-4o-mini"], "nobody", false),
+        ] {
+            assert_eq!(grants_model(&list(parent), child, &catalog()), expected, "{child} of {parent:?}");
+        }
+    }
+
+    #[test]
+    fn a_child_names_only_routes_its_parent_grants() {
+        for (parent, child, expected) in [
+            (&[][..], "management_routes", true),
+            (&["llm_api_routes"], "llm_api_routes", true),
+            (&["llm_api_routes"], "management_routes", false),
+            (&["/v1/*"], "/v1/chat/completions", true),
+            (&["/v1/chat"], "/v1/chat/completions", true),
+            (&["/v1/chat"], "/v1/chatter", false),
+            (&["/v1/chat"], "/*", false),
+        ] {
+            assert_eq!(grants_route(&list(parent), child), expected, "{child} of {parent:?}");
+        }
+    }
+
+    #[test]
+    fn limits_of_a_child_stay_within_those_of_its_parent() {
+        let limits = |budget: i64, rpm: u64| Limits {
+            max_budget: Some(Money::nanos(budget)),
+            rpm_limit: Some(rpm),
+            ..Limits::default()
+        };
+        let parent =
+            Parent { name: "team \"blue\"".into(), grant: Grant { limits: limits(100, 10), ..Grant::default() } };
+        for (child, expected) in [
+            (limits(100, 10), None),
+            (Limits::default(), None),
+            (limits(101, 10), Some("max_budget")),
+            (limits(100, 11), Some("rpm_limit")),
+        ] {
+            let refused = check(&Grant { limits: child, ..Grant::default() }, &parent, &[]).err();
+            assert_eq!(refused.and_then(|error| error.param).as_deref(), expected);
+        }
+    }
+
+    #[test]
+    fn a_key_made_with_a_bounded_key_is_bounded_by_it() {
+        let now = Timestamp::millis(1_000);
+        let mut maker = Key::new(KeyHash::of("sk-maker"), now);
+        maker.models = list(&["gpt-4o"]);
+        maker.allowed_routes = list(&["management_routes"]);
+        maker.expires = Some(Timestamp::millis(9_000));
+        maker.limits.max_budget = Some(Money::nanos(5));
+        maker.limits.model_rpm_limit.insert("gpt-4o".into(), 3);
+        let mut child = Key::new(KeyHash::of("sk-child"), now);
+        child.limits.max_budget = Some(Money::nanos(2));
+        inherit(&mut child, &Grant::from(&maker));
+        assert_eq!((&child.models, &child.allowed_routes), (&maker.models, &maker.allowed_routes));
+        assert_eq!((child.expires, child.limits.max_budget), (maker.expires, Some(Money::nanos(2))));
+        assert_eq!(child.limits.model_rpm_limit, maker.limits.model_rpm_limit);
+        child.expires = Some(Timestamp::millis(9_001));
+        let parent = Parent { name: "the calling key".into(), grant: Grant::from(&maker) };
+        assert!(check(&Grant::from(&child), &parent, &[]).is_err());
+    }
+}

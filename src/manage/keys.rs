@@ -1,0 +1,142 @@
+//! Virtual keys: read, list, update, delete, block. Issuing them is [`generate`], changing their secret [`regenerate`].
+
+mod generate;
+mod list;
+mod ownership;
+mod regenerate;
+mod secret;
+mod settings;
+
+use serde_json::{Value, json};
+
+pub use generate::IssuedKey;
+
+use super::attributes::Attributes;
+use super::audit::{Action, Change};
+use super::permissions::KeyAction;
+use super::{Actor, ManageError, Manager, Params, Result};
+use crate::domain::{Key, KeyHash, Money, Scope, Secret};
+
+pub(super) const TABLE: &str = "keys";
+/// The most keys one call names.
+const BATCH_LIMIT: usize = 1_000;
+
+/// How a request names a key: its secret, its hash, or its alias.
+#[derive(Clone, Debug)]
+pub struct KeyName(Secret);
+
+impl KeyName {
+    #[must_use]
+    pub fn new(text: impl Into<String>) -> Self {
+        KeyName(Secret::new(text))
+    }
+
+    fn hash(&self) -> Option<KeyHash> {
+        let text = self.0.expose();
+        if text.starts_with("sk-") { Some(KeyHash::of(text)) } else { text.parse().ok() }
+    }
+
+    /// What may be shown: an alias or a hash as it is, a secret masked.
+    #[must_use]
+    pub fn shown(&self) -> String {
+        let text = self.0.expose();
+        if text.starts_with("sk-") { Secret::masked(text) } else { text.chars().take(255).collect() }
+    }
+}
+
+impl Manager {
+    pub(super) async fn find_key(&self, name: &KeyName) -> Result<Key> {
+        let found = match name.hash() {
+            Some(hash) => self.store.key(&hash).await?,
+            None => self.store.key_by_alias(name.0.expose()).await?,
+        };
+        found.ok_or_else(|| ManageError::not_found("key", "key", &name.shown()))
+    }
+
+    /// One key, without its hash in `info`. `None` is the calling key itself.
+    pub async fn key_info(&self, actor: &Actor, name: Option<&KeyName>) -> Result<Value> {
+        let (shown, key) = match (name, actor.key_hash()) {
+            (Some(name), _) => (name.shown(), self.find_key(name).await?),
+            (None, Some(own)) => {
+                let key = self.store.key(&own).await?;
+                (own.to_string(), key.ok_or_else(|| ManageError::not_found("key", "key", &own.to_string()))?)
+            }
+            (None, None) => return Err(ManageError::invalid("key", "name a key: the caller is not a virtual key")),
+        };
+        self.authorize_key(actor, &key, KeyAction::Info).await?;
+        Ok(json!({"key": shown, "info": self.key_details(&key).await?}))
+    }
+
+    /// Changes what is sent and nothing else. Names the key by `key` or `key_alias`.
+    pub async fn update_key(&self, actor: &Actor, params: Params) -> Result<Value> {
+        let mut attributes = Attributes::new(params);
+        let name = match attributes.text("key")? {
+            Some(name) => KeyName::new(name),
+            None => KeyName::new(attributes.required("key_alias")?),
+        };
+        let before = self.find_key(&name).await?;
+        let standing = self.authorize_key(actor, &before, KeyAction::Update).await?;
+        let spend: Option<Money> = attributes.optional("spend")?;
+        self.check_spend(actor, spend)?;
+        let mut key = before.clone();
+        let warnings = self.change_key(actor, standing, &before, &mut key, attributes).await?;
+        let change =
+            Change { action: Action::Updated, table: TABLE, id: key.token.to_string(), before: Some(&before), after: Some(&key) };
+        self.store.update_key(&key, self.audit(actor, change)).await?;
+        if let Some(spend) = spend {
+            self.adjuster.adjust(Scope::key(&key.token), spend).await?;
+            key.spend = spend;
+        }
+        let mut row = self.key_row(&key);
+        row.insert("key".to_owned(), name.shown().into());
+        Ok(super::render::with_warnings(row, &warnings))
+    }
+
+    /// Only admins set spend, and never below zero.
+    fn check_spend(&self, actor: &Actor, spend: Option<Money>) -> Result<()> {
+        super::attributes::not_negative("spend", spend)?;
+        if spend.is_some() { self.require_admin(actor) } else { Ok(()) }
+    }
+
+    /// Deletes keys by `keys` (secrets or hashes) and `key_aliases`. All are found and allowed before the first goes.
+    pub async fn delete_keys(&self, actor: &Actor, params: Params) -> Result<Value> {
+        let mut attributes = Attributes::new(params);
+        let keys = attributes.texts("keys")?;
+        let aliases = attributes.texts("key_aliases")?;
+        if keys.is_empty() && aliases.is_empty() {
+            return Err(ManageError::invalid("keys", "name at least one key in keys or key_aliases"));
+        }
+        if keys.len().saturating_add(aliases.len()) > BATCH_LIMIT {
+            return Err(ManageError::invalid("keys", format!("one call deletes at most {BATCH_LIMIT} keys")));
+        }
+        let mut found: Vec<Key> = Vec::with_capacity(keys.len());
+        for name in keys.iter().chain(&aliases) {
+            let key = self.find_key(&KeyName::new(name.as_str())).await?;
+            self.authorize_key(actor, &key, KeyAction::Delete).await?;
+            if !found.iter().any(|other| other.token == key.token) {
+                found.push(key);
+            }
+        }
+        for key in &found {
+            let id = key.token.to_string();
+            let change = Change { action: Action::Deleted, table: TABLE, id, before: Some(key), after: None };
+            self.store.delete_key(&key.token, self.audit(actor, change)).await?;
+        }
+        let deleted: Vec<String> = keys.into_iter().chain(aliases).collect();
+        Ok(json!({"deleted_keys": deleted}))
+    }
+
+    /// Blocks or unblocks a key.
+    pub async fn block_key(&self, actor: &Actor, name: &KeyName, blocked: bool) -> Result<Value> {
+        let before = self.find_key(name).await?;
+        self.authorize_key(actor, &before, KeyAction::Block).await?;
+        let mut key = before.clone();
+        key.blocked = blocked;
+        key.updated_at = self.now;
+        key.updated_by = Some(actor.name());
+        let action = Action::blocking(blocked);
+        let change = Change { action, table: TABLE, id: key.token.to_string(), before: Some(&before), after: Some(&key) };
+        self.store.update_key(&key, self.audit(actor, change)).await?;
+        Ok(Value::Object(self.key_row(&key)))
+    }
+}

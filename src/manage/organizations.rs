@@ -1,0 +1,128 @@
+//! Organizations: the outermost tenants. Their limits live in a budget row.
+
+use serde_json::{Value, json};
+
+use super::attributes::{Attributes, check_id, random_id};
+use super::audit::{Action, Change};
+use super::{Actor, ManageError, Manager, Params, Result, render};
+use crate::domain::Organization;
+
+const TABLE: &str = "organizations";
+
+impl Manager {
+    pub async fn create_organization(&self, actor: &Actor, params: Params) -> Result<Value> {
+        self.require_admin(actor)?;
+        let mut attributes = Attributes::new(params);
+        let id = match attributes.text("organization_id")? {
+            Some(id) => id,
+            None => random_id()?,
+        };
+        check_id("organization_id", &id)?;
+        if self.store.organization(&id).await?.is_some() {
+            return Err(ManageError::bad("organization_id", format!("organization {id:?} exists already")));
+        }
+        let mut organization = Organization { organization_id: id.into(), created_at: self.now, ..Default::default() };
+        if !attributes.sends_value("organization_alias") {
+            return Err(ManageError::invalid("organization_alias", "organization_alias is required"));
+        }
+        let warnings = self.change_organization(actor, &mut organization, attributes).await?;
+        self.write_organization(actor, None, &organization).await?;
+        Ok(render::with_warnings(self.organization_row(&organization), &warnings))
+    }
+
+    pub async fn update_organization(&self, actor: &Actor, params: Params) -> Result<Value> {
+        self.require_admin(actor)?;
+        let mut attributes = Attributes::new(params);
+        let before = self.find_organization(&attributes.required("organization_id")?).await?;
+        let mut organization = before.clone();
+        let warnings = self.change_organization(actor, &mut organization, attributes).await?;
+        self.write_organization(actor, Some(&before), &organization).await?;
+        Ok(render::with_warnings(self.organization_row(&organization), &warnings))
+    }
+
+    pub async fn organization_info(&self, actor: &Actor, id: &str) -> Result<Value> {
+        if !self.administers(actor, Some(id)) {
+            self.require_viewer(actor)?;
+        }
+        Ok(Value::Object(self.organization_row(&self.find_organization(id).await?)))
+    }
+
+    pub async fn list_organizations(&self, actor: &Actor, offset: u64, limit: u64) -> Result<Value> {
+        self.require_viewer(actor)?;
+        let page = self.store.list_organizations(offset, limit).await?;
+        Ok(json!(page.rows.iter().map(|row| self.organization_row(row)).collect::<Vec<_>>()))
+    }
+
+    /// Deletes organizations by `organization_ids`. One that still has teams is refused: they would lose its bounds.
+    pub async fn delete_organizations(&self, actor: &Actor, params: Params) -> Result<Value> {
+        self.require_admin(actor)?;
+        let ids = Attributes::new(params).texts("organization_ids")?;
+        if ids.is_empty() {
+            return Err(ManageError::invalid("organization_ids", "name at least one organization in organization_ids"));
+        }
+        let mut deleted = Vec::with_capacity(ids.len());
+        for id in &ids {
+            let organization = self.find_organization(id).await?;
+            if let Some(team) = self.team_in(id).await? {
+                let message = format!("organization {id:?} still has team {team:?}; move or delete its teams first");
+                return Err(ManageError::bad("organization_ids", message));
+            }
+            deleted.push(organization);
+        }
+        for organization in &deleted {
+            let id = organization.organization_id.to_string();
+            let change = Change { action: Action::Deleted, table: TABLE, id, before: Some(organization), after: None };
+            self.store.delete_organization(&organization.organization_id, self.audit(actor, change)).await?;
+        }
+        Ok(json!(deleted.iter().map(|row| self.organization_row(row)).collect::<Vec<_>>()))
+    }
+
+    async fn team_in(&self, organization: &str) -> Result<Option<String>> {
+        const PAGE: u64 = 1_000;
+        let mut offset = 0;
+        loop {
+            let page = self.store.list_teams(offset, PAGE).await?;
+            let found = page.rows.iter().find(|team| team.organization_id.as_deref() == Some(organization));
+            if let Some(team) = found {
+                return Ok(Some(team.team_id.to_string()));
+            }
+            offset += PAGE;
+            if page.rows.is_empty() || offset >= page.total {
+                return Ok(None);
+            }
+        }
+    }
+
+    async fn find_organization(&self, id: &str) -> Result<Organization> {
+        let missing = || ManageError::not_found("organization_id", "organization", id);
+        self.store.organization(id).await?.ok_or_else(missing)
+    }
+
+    async fn change_organization(
+        &self,
+        actor: &Actor,
+        organization: &mut Organization,
+        mut attributes: Attributes,
+    ) -> Result<Vec<String>> {
+        attributes.set_id("organization_alias", &mut organization.organization_alias)?;
+        attributes.set("models", &mut organization.models)?;
+        attributes.set_object("metadata", &mut organization.metadata)?;
+        let budget = self.link_budget(actor, &mut attributes, organization.budget_id.as_ref()).await?;
+        organization.budget_id = budget.as_ref().map(|budget| budget.budget_id.clone());
+        organization.limits = budget.map(|budget| budget.limits).unwrap_or_default();
+        organization.updated_at = self.now;
+        attributes.finish(&mut Params::new())
+    }
+
+    async fn write_organization(
+        &self,
+        actor: &Actor,
+        before: Option<&Organization>,
+        organization: &Organization,
+    ) -> Result<()> {
+        let action = if before.is_some() { Action::Updated } else { Action::Created };
+        let id = organization.organization_id.to_string();
+        let change = Change { action, table: TABLE, id, before, after: Some(organization) };
+        Ok(self.store.put_organization(organization, before.is_none(), self.audit(actor, change)).await?)
+    }
+}
