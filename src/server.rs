@@ -1,1 +1,18 @@
-//! Wires configuration to stores, gate and listeners; start-up, reload and graceful shutdown.
+//! The ports: who may connect, how long, how much; and how all of it ends. [`Listeners`] serves; `start` wires
+//! configuration to stores, gate and listeners.
+
+pub mod certificates;
+pub mod connection;
+pub mod exposure;
+pub mod http;
+pub mod listener;
+pub mod ops;
+pub mod routes;
+pub mod shutdown;
+pub mod workers;
+
+pub use listener::{Listeners, Parts};
+pub use shutdown::Shutdown;
+
+#[cfg(test)]
+mod tests;

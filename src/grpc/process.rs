@@ -145,3 +145,6 @@ fn token(part: &pb::ProcessingRequest) -> Option<&str> {
         _ => None,
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -7,3 +7,6 @@ include!(concat!(env!("OUT_DIR"), "/messages.rs"));
 
 /// Every message above and all that they import, encoded.
 pub const FILE_DESCRIPTOR_SET: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/descriptors.bin"));
+
+#[cfg(test)]
+mod tests;

@@ -314,3 +314,6 @@ impl<'a> Iterator for Fields<'a> {
         Some(field)
     }
 }
+
+#[cfg(test)]
+mod tests;

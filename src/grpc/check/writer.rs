@@ -219,3 +219,6 @@ fn put_metadata<'a>(fields: impl Iterator<Item = (&'a str, &'a str)> + Clone, ou
         put_text(3, value, out);
     }
 }
+
+#[cfg(test)]
+mod tests;

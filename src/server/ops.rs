@@ -1,0 +1,76 @@
+//! The operations port: `/metrics` for Prometheus, `/livez` and `/readyz` for whoever starts and stops us.
+
+use std::fmt;
+use std::sync::Arc;
+
+use axum::extract::State;
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use axum::{Json, Router};
+use http::{StatusCode, header};
+use serde_json::{Map, Value, json};
+
+use super::shutdown::Shutdown;
+use crate::telemetry::Metrics;
+
+type Probe = Box<dyn Fn() -> Result<(), String> + Send + Sync>;
+
+/// What must be well before requests are sent here, part by part. Probes answer from memory and never wait.
+#[derive(Default)]
+pub struct Readiness(Vec<(&'static str, Probe)>);
+
+impl Readiness {
+    #[must_use]
+    pub fn new() -> Self {
+        Readiness::default()
+    }
+
+    /// Adds a part; its error says what is wrong.
+    #[must_use]
+    pub fn part(mut self, name: &'static str, probe: impl Fn() -> Result<(), String> + Send + Sync + 'static) -> Self {
+        self.0.push((name, Box::new(probe)));
+        self
+    }
+}
+
+impl fmt::Debug for Readiness {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_list().entries(self.0.iter().map(|(name, _)| name)).finish()
+    }
+}
+
+#[derive(Clone)]
+struct Ops {
+    metrics: Arc<Metrics>,
+    readiness: Arc<Readiness>,
+    shutdown: Shutdown,
+}
+
+/// The port's routes.
+pub fn router(metrics: Arc<Metrics>, readiness: Readiness, shutdown: Shutdown) -> Router {
+    Router::new()
+        .route("/metrics", get(metrics_page))
+        .route("/livez", get(|| async { Json(json!({"status": "alive"})) }))
+        .route("/readyz", get(ready))
+        .with_state(Ops { metrics, readiness: Arc::new(readiness), shutdown })
+}
+
+async fn metrics_page(State(ops): State<Ops>) -> Response {
+    const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+    ([(header::CONTENT_TYPE, OPEN_METRICS)], ops.metrics.page()).into_response()
+}
+
+async fn ready(State(ops): State<Ops>) -> Response {
+    let mut parts = Map::new();
+    let mut all = !ops.shutdown.is_draining();
+    for (name, probe) in &ops.readiness.0 {
+        let state = probe();
+        all &= state.is_ok();
+        parts.insert((*name).to_owned(), Value::String(state.err().unwrap_or_else(|| "ok".to_owned())));
+    }
+    if ops.shutdown.is_draining() {
+        parts.insert("shutdown".to_owned(), Value::String("draining".to_owned()));
+    }
+    let (code, status) = if all { (StatusCode::OK, "ready") } else { (StatusCode::SERVICE_UNAVAILABLE, "not ready") };
+    (code, Json(json!({"status": status, "parts": parts}))).into_response()
+}
