@@ -16,8 +16,6 @@ mod permissions;
 mod render;
 mod tags;
 mod teams;
-#[cfg(test)]
-mod tests;
 mod users;
 
 use std::sync::Arc;

@@ -78,17 +78,17 @@ impl Attributes {
     }
 
     /// Takes an id or a name; empty text counts as absent.
-    pub(super) fn text(&mut self, name: &'static str) -> Result<Option<String>> {
+    pub(crate) fn text(&mut self, name: &'static str) -> Result<Option<String>> {
         Ok(self.optional::<String>(name)?.filter(|text| !text.trim().is_empty()))
     }
 
     /// Takes an id or a name that must be sent.
-    pub(super) fn required(&mut self, name: &'static str) -> Result<String> {
+    pub(crate) fn required(&mut self, name: &'static str) -> Result<String> {
         self.text(name)?.ok_or_else(|| ManageError::invalid(name, format!("{name} is required")))
     }
 
     /// Takes a list of ids or names; one text is a list of one.
-    pub(super) fn texts(&mut self, name: &'static str) -> Result<Vec<String>> {
+    pub(crate) fn texts(&mut self, name: &'static str) -> Result<Vec<String>> {
         match self.0.remove(name) {
             None | Some(Value::Null) => Ok(Vec::new()),
             Some(Value::String(text)) => Ok(vec![text]),

@@ -171,7 +171,8 @@ fn grants_model(list: &[String], entry: &str, catalog: &[ModelEntry]) -> bool {
         return true;
     }
     // The entry is an access group, and all its models are granted.
-    let mut members = catalog.iter().filter(|m| m.model_info.access_groups.iter().any(|group| group == entry)).peekable();
+    let mut members =
+        catalog.iter().filter(|m| m.model_info.access_groups.iter().any(|group| group == entry)).peekable();
     members.peek().is_some() && members.all(|model| granted(&model.model_name))
 }
 

@@ -76,8 +76,12 @@ impl From<DirectoryError> for ManageError {
     fn from(error: DirectoryError) -> Self {
         match error {
             DirectoryError::Unavailable(_) => Self::of(ErrorType::NoDbConnection, "the directory does not answer"),
-            DirectoryError::Full(_) => Self::of(ErrorType::NoDbConnection, "the directory cannot write; nothing changed"),
-            DirectoryError::Corrupt(_) => Self::of(ErrorType::Internal, "the directory holds a row that cannot be read"),
+            DirectoryError::Full(_) => {
+                Self::of(ErrorType::NoDbConnection, "the directory cannot write; nothing changed")
+            }
+            DirectoryError::Corrupt(_) => {
+                Self::of(ErrorType::Internal, "the directory holds a row that cannot be read")
+            }
             DirectoryError::Exists { .. } => Self::of(ErrorType::BadRequest, error.to_string()),
             DirectoryError::NotFound { .. } => Self::of(ErrorType::NotFound, error.to_string()),
         }

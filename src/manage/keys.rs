@@ -80,8 +80,13 @@ impl Manager {
         self.check_spend(actor, spend)?;
         let mut key = before.clone();
         let warnings = self.change_key(actor, standing, &before, &mut key, attributes).await?;
-        let change =
-            Change { action: Action::Updated, table: TABLE, id: key.token.to_string(), before: Some(&before), after: Some(&key) };
+        let change = Change {
+            action: Action::Updated,
+            table: TABLE,
+            id: key.token.to_string(),
+            before: Some(&before),
+            after: Some(&key),
+        };
         self.store.update_key(&key, self.audit(actor, change)).await?;
         if let Some(spend) = spend {
             self.adjuster.adjust(Scope::key(&key.token), spend).await?;
@@ -135,7 +140,8 @@ impl Manager {
         key.updated_at = self.now;
         key.updated_by = Some(actor.name());
         let action = Action::blocking(blocked);
-        let change = Change { action, table: TABLE, id: key.token.to_string(), before: Some(&before), after: Some(&key) };
+        let change =
+            Change { action, table: TABLE, id: key.token.to_string(), before: Some(&before), after: Some(&key) };
         self.store.update_key(&key, self.audit(actor, change)).await?;
         Ok(Value::Object(self.key_row(&key)))
     }

@@ -51,7 +51,8 @@ impl Manager {
         };
         super::attributes::check_limits(&limits)?;
         let parent = super::delegation::Parent { name: format!("team {:?}", team.team_id), grant: (&team).into() };
-        let child = super::delegation::Grant { models: allowed_models.clone(), limits: limits.clone(), ..Default::default() };
+        let child =
+            super::delegation::Grant { models: allowed_models.clone(), limits: limits.clone(), ..Default::default() };
         super::delegation::check(&child, &parent, &self.config.model_list)?;
 
         let members = self.named_members(Some(named), &team).await?;
@@ -161,12 +162,18 @@ impl Manager {
     }
 
     pub(super) async fn remove_member(&self, actor: &Actor, member: &Member) -> Result<()> {
-        let change = Change { action: Action::Deleted, table: TABLE, id: id_of(member), before: Some(member), after: None };
+        let change =
+            Change { action: Action::Deleted, table: TABLE, id: id_of(member), before: Some(member), after: None };
         Ok(self.store.delete_member(&member.team_id, &member.user_id, self.audit(actor, change)).await?)
     }
 
     /// Writes `team_member_budget`, `_rpm_limit` … to the budget row that members without one of their own have.
-    pub(super) async fn set_member_budget(&self, actor: &Actor, team: &mut Team, attributes: &mut Attributes) -> Result<()> {
+    pub(super) async fn set_member_budget(
+        &self,
+        actor: &Actor,
+        team: &mut Team,
+        attributes: &mut Attributes,
+    ) -> Result<()> {
         const NAMES: [&str; 5] = [
             "team_member_budget",
             "team_member_budget_duration",

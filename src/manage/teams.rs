@@ -157,7 +157,8 @@ impl Manager {
             }
             for key in &page.rows {
                 let id = key.token.to_string();
-                let change = Change { action: Action::Deleted, table: super::keys::TABLE, id, before: Some(key), after: None };
+                let change =
+                    Change { action: Action::Deleted, table: super::keys::TABLE, id, before: Some(key), after: None };
                 self.store.delete_key(&key.token, self.audit(actor, change)).await?;
             }
         }

@@ -125,7 +125,9 @@ impl Manager {
                 ..user.clone()
             } == before;
             if !own || !only_names || spend.is_some() {
-                return Err(ManageError::forbidden("you may change only the alias and e-mail address of your own user"));
+                return Err(ManageError::forbidden(
+                    "you may change only the alias and e-mail address of your own user",
+                ));
             }
         }
         self.write_user(actor, Some(&before), &user, Action::Updated).await?;
@@ -250,12 +252,16 @@ impl Manager {
         if before.is_none() {
             self.check_maker(actor, user)?;
         }
-        if let Some(email) = user.user_email.clone().filter(|_| before.map(|b| &b.user_email) != Some(&user.user_email)) {
+        if let Some(email) = user.user_email.clone().filter(|_| before.map(|b| &b.user_email) != Some(&user.user_email))
+        {
             if email.len() > 254 || email.chars().any(char::is_control) || !email.contains('@') {
                 return Err(ManageError::bad("user_email", "user_email is not an e-mail address"));
             }
             if self.store.user_by_email(&email).await?.is_some_and(|other| other.user_id != user.user_id) {
-                return Err(ManageError::bad("user_email", format!("a user with the address {email:?} exists already")));
+                return Err(ManageError::bad(
+                    "user_email",
+                    format!("a user with the address {email:?} exists already"),
+                ));
             }
         }
         if let Some(id) = &user.organization_id {

@@ -77,8 +77,13 @@ impl Manager {
         key.key_name = Some(secret::display(&secret));
         key.created_by = Some(actor.name());
         key.updated_by = Some(actor.name());
-        let change =
-            Change { action: Action::Created, table: TABLE, id: key.token.to_string(), before: None, after: Some(&key) };
+        let change = Change {
+            action: Action::Created,
+            table: TABLE,
+            id: key.token.to_string(),
+            before: None,
+            after: Some(&key),
+        };
         self.store.create_key(&key, self.audit(actor, change)).await?;
         if let Some(spend) = spend.filter(|spend| !spend.is_zero()) {
             self.adjuster.adjust(Scope::key(&key.token), spend).await?;
@@ -146,7 +151,8 @@ fn check_narrowed(before: &Key, key: &Key, catalog: &[crate::config::ModelEntry]
         || before.tag_rpm_limit.iter().any(|(tag, limit)| key.tag_rpm_limit.get(tag).is_none_or(|now| now > limit));
     let lifted = lost
         || bounded != *key
-        || (key.temp_budget_increase, key.temp_budget_expiry) != (before.temp_budget_increase, before.temp_budget_expiry)
+        || (key.temp_budget_increase, key.temp_budget_expiry)
+            != (before.temp_budget_increase, before.temp_budget_expiry)
         || key.limits.budget_duration != before.limits.budget_duration && before.limits.max_budget.is_some();
     if lifted {
         return Err(ManageError::forbidden("only an admin of the team, organization or proxy lifts a bound of a key"));

@@ -20,9 +20,9 @@ impl Manager {
         let custom = attributes.text("new_key")?;
         let grace: Option<BudgetDuration> = match attributes.text("grace_period")?.as_deref() {
             None | Some("0" | "0s") => None,
-            Some(text) => Some(
-                text.parse().map_err(|error| super::super::ManageError::bad("grace_period", format!("{error}")))?,
-            ),
+            Some(text) => {
+                Some(text.parse().map_err(|error| super::super::ManageError::bad("grace_period", format!("{error}")))?)
+            }
         };
         let before = self.find_key(&name).await?;
         let standing = self.authorize_key(actor, &before, KeyAction::Regenerate).await?;

@@ -30,7 +30,9 @@ impl Manager {
     pub(super) async fn choose_secret(&self, param: &'static str, custom: Option<String>) -> Result<Secret> {
         let Some(custom) = custom.map(Secret::new) else { return random() };
         if self.config.general_settings.disable_custom_api_keys {
-            return Err(ManageError::forbidden("keys of the caller's own choice are switched off (disable_custom_api_keys)"));
+            return Err(ManageError::forbidden(
+                "keys of the caller's own choice are switched off (disable_custom_api_keys)",
+            ));
         }
         check_custom(param, &custom)?;
         if self.store.key(&KeyHash::of(custom.expose())).await?.is_some() {
