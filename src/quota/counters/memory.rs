@@ -35,11 +35,13 @@ pub struct MemorySettings {
     pub max_waiting: usize,
     /// Ended holds that are remembered, for ten minutes at most.
     pub max_ended: usize,
+    /// Counters in the table; past it `admit` answers [`CountersError::Unavailable`] until a sweep finds idle ones.
+    pub max_counters: usize,
 }
 
 impl Default for MemorySettings {
     fn default() -> Self {
-        MemorySettings { max_holds: 1_000_000, max_waiting: 1_024, max_ended: 500_000 }
+        MemorySettings { max_holds: 1_000_000, max_waiting: 1_024, max_ended: 500_000, max_counters: 2_000_000 }
     }
 }
 
@@ -100,9 +102,10 @@ impl MemoryCounters {
         if known.epoch != epoch {
             return Err(true);
         }
-        if state.waiting.values().map(|waiting| waiting.count).sum::<usize>() >= self.max_waiting {
+        if state.waiters >= self.max_waiting {
             return Err(false);
         }
+        state.waiters += 1;
         if let Some(counter) = state.table.get(seat) {
             counter.pins += 1;
         }
@@ -122,6 +125,7 @@ struct Place<'c> {
 impl Drop for Place<'_> {
     fn drop(&mut self) {
         let mut state = self.counters.state.lock();
+        state.waiters -= 1;
         if let Some(counter) = state.table.get(self.seat) {
             counter.pins = counter.pins.saturating_sub(1);
         }

@@ -29,6 +29,9 @@ impl State {
         if held + started >= self.max_holds {
             return Err(CountersError::Full(held + started));
         }
+        if self.table.len() >= self.max_counters {
+            return Err(CountersError::Unavailable(format!("{} counters are in use", self.table.len())));
+        }
         if hold.charges.iter().filter_map(|charge| Counter::period(&charge.counter)).any(|period| !period.contains(now))
         {
             return Ok(Verdict::WrongPeriod { now });
@@ -70,6 +73,7 @@ impl State {
                     Body::InFlight(held) => *held = held.saturating_add(amount),
                     Body::Budget(budget) => {
                         budget.held += Money::nanos(amount);
+                        budget.soft_limit = charge.soft_limit;
                         budget.touched = now;
                     }
                     Body::Unseeded { .. } => {}

@@ -28,8 +28,10 @@ pub(super) struct State {
     pub(super) holds: Holds,
     pub(super) meters: Meters,
     pub(super) max_holds: usize,
+    pub(super) max_counters: usize,
     /// Those who wait for room, by seat.
     pub(super) waiting: HashMap<u32, Waiting, ahash::RandomState>,
+    pub(super) waiters: usize,
     pub(super) soft_events: VecDeque<SoftLimitPassed>,
     books: Arc<dyn Books>,
 }
@@ -58,7 +60,9 @@ impl State {
             holds: Holds::new(settings.max_ended),
             meters: Meters::default(),
             max_holds: settings.max_holds,
+            max_counters: settings.max_counters,
             waiting: HashMap::default(),
+            waiters: 0,
             soft_events: VecDeque::new(),
             books,
         }
@@ -102,7 +106,7 @@ impl State {
                 self.meters.started(gateway, self.now);
             }
             self.run(*id, *progress);
-            known.push((*id, *progress));
+            known.extend(self.holds.open(*id).and_then(|open| Some((*id, open.progress?))));
         }
         if !known.is_empty() {
             self.books.progressed(&known);
@@ -227,7 +231,8 @@ impl State {
             _ => {}
         }
         if cost < Money::ZERO {
-            self.wake(seat, serial);
+            counter.epoch = serial;
+            self.wake(seat);
         }
     }
 
@@ -283,6 +288,7 @@ impl State {
             let Some(seat) = *seat else { continue };
             let Some(counter) = self.table.get(seat) else { continue };
             counter.pins = counter.pins.saturating_sub(1);
+            counter.epoch = serial;
             let amount = amount_of(charge);
             match (&mut counter.body, end) {
                 (Body::Requests(window), End::GivenBack) => {
@@ -303,7 +309,7 @@ impl State {
                 (Body::Budget(budget), _) => budget.held -= Money::nanos(amount),
                 (Body::Unseeded { .. }, _) => {}
             }
-            self.wake(seat, serial);
+            self.wake(seat);
         }
     }
 
@@ -328,11 +334,11 @@ impl State {
         }
     }
 
-    fn wake(&mut self, seat: u32, serial: u64) {
-        if let Some(counter) = self.table.get(seat) {
-            counter.epoch = serial;
-        }
-        if let Some(waiting) = self.waiting.get(&seat) {
+    /// Wakes those who wait for room on this seat, whose epoch has moved on.
+    fn wake(&self, seat: u32) {
+        if !self.waiting.is_empty()
+            && let Some(waiting) = self.waiting.get(&seat)
+        {
             waiting.notify.notify_waiters();
         }
     }

@@ -4,7 +4,7 @@ use super::super::suite::counters_suite;
 use super::super::suite::world::*;
 use super::*;
 
-const SMALL: MemorySettings = MemorySettings { max_holds: 300, max_waiting: 4, max_ended: 1_000 };
+const SMALL: MemorySettings = MemorySettings { max_holds: 300, max_waiting: 4, max_ended: 1_000, max_counters: 100 };
 
 fn counters(settings: MemorySettings) -> (Arc<MemoryCounters>, World) {
     let (clock, books) = (Arc::new(TestClock::new()), Arc::new(TestBooks::default()));
@@ -83,4 +83,61 @@ async fn many_holds_that_end_at_once_all_end() {
     assert_eq!(world.counters.holds().await.unwrap(), (0, 0));
     assert_eq!(world.read(&counter("t", Kind::InFlight)).await, (0, 0));
     assert_eq!(world.booked().len(), SMALL.max_holds);
+}
+
+#[tokio::test]
+async fn more_counters_than_may_be_are_refused_until_a_sweep() {
+    let (counters, world) = counters(SMALL);
+    let terms = Terms { gateway: GATEWAY, meter_required: true };
+    let make = |number: u32| hold(0).numbered(number).on(counter(&number.to_string(), Kind::InFlight), 1, 1).done();
+    for number in 0..SMALL.max_counters as u32 {
+        world.admitted(&make(number)).await;
+    }
+    let one_more = counters.admit(make(1_000), terms).await;
+    assert!(matches!(one_more, Err(CountersError::Unavailable(_))));
+    world.settle(&make(1), 0, 0).await;
+    counters.sweep(world.now());
+    world.admitted(&make(1_000)).await;
+}
+
+/// Threads that admit, start, renew, settle, repeat and release as they like: the budget is never passed on the way, and
+/// in the end it stands at what is booked.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn counters_and_books_agree_when_many_threads_use_them() {
+    const BUDGET: Amount = 5_000;
+    let (_, world) = counters(SMALL);
+    let world = Arc::new(world);
+    let budget = counter("t", Kind::Spend);
+    let tasks = (0..8u32).map(|task| {
+        let (world, budget) = (world.clone(), budget.clone());
+        tokio::spawn(async move {
+            for number in (task * 1_000)..(task * 1_000 + 300) {
+                let one = hold(0).numbered(number).tokens(1, 100_000).in_flight(6).spend(10, BUDGET).done();
+                if !matches!(world.admit(&one).await, Verdict::Admitted { .. }) {
+                    tokio::task::yield_now().await;
+                    continue;
+                }
+                let (spent, held) = world.read(&budget).await;
+                assert!(spent + held <= BUDGET);
+                match number % 4 {
+                    0 => drop(world.counters.release(one.id).await),
+                    1 => drop(world.settle(&one, 1, 7).await),
+                    _ => {
+                        world.start(&one).await;
+                        assert_eq!(world.counters.release(one.id).await.unwrap(), HoldState::Started);
+                        assert_eq!(world.settle(&one, 2, 10).await, Settled::Applied);
+                        assert_eq!(world.settle(&one, 2, 10).await, Settled::Duplicate);
+                    }
+                }
+            }
+        })
+    });
+    for task in tasks.collect::<Vec<_>>() {
+        task.await.unwrap();
+    }
+    let booked: i64 = world.booked().iter().map(|(_, _, cost)| cost).sum();
+    assert!(booked > 0);
+    assert_eq!(world.read(&budget).await, (booked, 0));
+    assert_eq!(world.read(&counter("t", Kind::InFlight)).await, (0, 0));
+    assert_eq!(world.counters.holds().await.unwrap(), (0, 0));
 }

@@ -8,7 +8,7 @@ use crate::domain::{Kind, Progress};
 use crate::quota::counters::{Settled, Verdict};
 
 /// Longer than any test; whoever waits this long was not woken.
-const LONG: Duration = Duration::from_secs(600);
+const LONG: Duration = Duration::from_secs(20);
 
 pub(crate) async fn a_release_between_the_refusal_and_the_wait_is_not_missed(world: World) {
     let slot = counter("t", Kind::InFlight);
