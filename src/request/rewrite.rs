@@ -3,7 +3,7 @@
 
 use std::ops::Range;
 
-use super::body::{CONFIGS, Token, Tokens, binds};
+use super::body::{CONFIGS, Token, Tokens, binds, is_cap};
 use crate::domain::Api;
 
 /// What a body is to be given.
@@ -98,85 +98,96 @@ fn holds_cap(api: Api, name: &str) -> bool {
     }
 }
 
+/// A value of the body that is not looked into.
+struct Value {
+    span: Range<usize>,
+    is_null: bool,
+    is_true: bool,
+}
+
 fn survey(text: &str, api: Api) -> Option<Found> {
     // Depth is the scanner's to refuse; here it costs a byte a level.
     let mut tokens = Tokens::new(text, usize::MAX);
     let mut found = Found::default();
-    // The name of the current member at the first and the second level.
-    let mut outer = String::new();
-    let mut inner = String::new();
-    while let Some(token) = tokens.next().ok()? {
-        let depth = tokens.depth();
-        let here = tokens.start()..tokens.end();
-        if let Token::Key(key) = token {
-            match depth {
-                1 => outer = key.decode().ok()?.into_owned(),
-                2 => inner = key.decode().ok()?.into_owned(),
-                _ => {}
-            }
-            let object = match depth {
-                1 => found.body.as_mut(),
-                2 if outer == "stream_options" => object_of(&mut found.options),
-                2 if holds_cap(api, &outer) => object_of(&mut found.config),
-                _ => None,
-            };
-            if let Some(object) = object {
+    let Token::Object = tokens.next().ok()?? else { return None };
+    let mut body = Object { inside: tokens.end(), is_empty: true };
+    while let Token::Key(key) = tokens.next().ok()?? {
+        body.is_empty = false;
+        let name = key.decode().ok()?;
+        let first = tokens.next().ok()??;
+        let is_options = name == "stream_options";
+        if matches!(first, Token::Object) && (is_options || CONFIGS.contains(&&*name)) {
+            let mut object = Object { inside: tokens.end(), is_empty: true };
+            while let Token::Key(key) = tokens.next().ok()?? {
                 object.is_empty = false;
+                let inner = key.decode().ok()?;
+                let first = tokens.next().ok()??;
+                let value = Value::read(&mut tokens, &first)?;
+                match is_options {
+                    true if inner == "include_usage" => found.usage(value),
+                    true => {}
+                    false => found.cap(api, true, &inner, value),
+                }
+            }
+            if is_options {
+                found.options = Some(Ok(object));
+            } else if holds_cap(api, &name) {
+                found.config = Some(Ok(object));
             }
             continue;
         }
-        let opened = matches!(token, Token::Object).then(|| Object { inside: here.end, is_empty: true });
-        let is_null = matches!(token, Token::Null);
-        match (depth, &token) {
-            (1, Token::Object) if found.body.is_none() => found.body = opened,
-            (1, Token::Bool(true)) if outer == "stream" => found.streams = true,
-            (1 | 2, _) if matches!(token, Token::Close) => {}
-            (1 | 2, _) if is_member(depth, &token) && outer == "stream_options" => {
-                found.options = opened.map(Ok).or(is_null.then_some(Err(here)));
-            }
-            (1 | 2, _) if is_member(depth, &token) && holds_cap(api, &outer) => {
-                found.config = opened.map(Ok).or(is_null.then_some(Err(here)));
-            }
-            (2 | 3, _) if is_inner(depth, &token) && outer == "stream_options" && inner == "include_usage" => {
-                found.usage_on = matches!(token, Token::Bool(true));
-                found.usage_off = (!found.usage_on && depth == 2).then_some(here);
-            }
-            _ => {
-                let in_config = CONFIGS.contains(&outer.as_str());
-                let (is_value, name) = match () {
-                    () if is_member(depth, &token) => (true, outer.as_str()),
-                    () if in_config && is_inner(depth, &token) => (true, inner.as_str()),
-                    () => (false, ""),
-                };
-                let at_config = in_config && is_inner(depth, &token) && !is_member(depth, &token);
-                if is_value && is_cap_of(api, at_config, name) {
-                    match is_null {
-                        true => found.null_cap = Some((name.to_owned(), here)),
-                        false => found.is_capped = true,
-                    }
-                }
-            }
+        let value = Value::read(&mut tokens, &first)?;
+        if name == "stream" {
+            found.streams = value.is_true;
+        } else if is_options {
+            // What is neither object nor null the provider refuses; it is not mended.
+            found.usage_on = !value.is_null;
+            found.options = Some(Err(value.span));
+        } else if holds_cap(api, &name) {
+            found.is_capped |= !value.is_null;
+            found.config = Some(Err(value.span));
+        } else {
+            found.cap(api, false, &name, value);
         }
     }
-    Some(found)
+    found.body = Some(body);
+    tokens.next().ok()?.is_none().then_some(found)
 }
 
-fn is_cap_of(api: Api, in_config: bool, name: &str) -> bool {
-    super::body::is_cap(name) && binds(api, in_config, name)
+impl Value {
+    /// The value that begins with this token, which was just read.
+    fn read(tokens: &mut Tokens<'_>, first: &Token<'_>) -> Option<Value> {
+        let start = tokens.start();
+        if matches!(first, Token::Object | Token::Array) {
+            let around = tokens.depth() - 1;
+            while tokens.depth() > around {
+                tokens.next().ok()??;
+            }
+        }
+        Some(Value {
+            span: start..tokens.end(),
+            is_null: matches!(first, Token::Null),
+            is_true: matches!(first, Token::Bool(true)),
+        })
+    }
 }
 
-/// Whether this token begins the value of a member of the body.
-fn is_member(depth: usize, token: &Token<'_>) -> bool {
-    depth == if matches!(token, Token::Object | Token::Array) { 2 } else { 1 } && !matches!(token, Token::Close)
-}
+impl Found {
+    fn usage(&mut self, value: Value) {
+        self.usage_on = value.is_true;
+        self.usage_off = (!value.is_true).then_some(value.span);
+    }
 
-/// Whether this token begins the value of a member of an object in the body.
-fn is_inner(depth: usize, token: &Token<'_>) -> bool {
-    depth == if matches!(token, Token::Object | Token::Array) { 3 } else { 2 } && !matches!(token, Token::Close)
-}
-
-fn object_of(found: &mut Option<Result<Object, Range<usize>>>) -> Option<&mut Object> {
-    found.as_mut().and_then(|found| found.as_mut().ok())
+    fn cap(&mut self, api: Api, in_config: bool, name: &str, value: Value) {
+        if !is_cap(name) || !binds(api, in_config, name) {
+            return;
+        }
+        if value.is_null {
+            self.null_cap = Some((name.to_owned(), value.span));
+        } else {
+            self.is_capped = true;
+        }
+    }
 }
 
 impl Object {
