@@ -1,3 +1,5 @@
 //! What it costs: prices, usage read from responses as they pass, and the ledger.
 
+pub mod decode;
 pub mod price;
+pub mod usage;
