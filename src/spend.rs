@@ -1,4 +1,6 @@
 //! What it costs: prices, usage read from responses as they pass, and the ledger.
 
+pub mod decode;
 pub mod ledger;
 pub mod price;
+pub mod usage;
