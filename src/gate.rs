@@ -1,2 +1,342 @@
 //! The pipeline: one request in, one decision out. It knows nothing of gRPC, so Envoy's Check, the management API, the
 //! command line and the tests all call the same function.
+
+mod admission;
+mod defaults;
+pub mod explain;
+mod plans;
+mod settings;
+mod upstream;
+
+use std::borrow::Cow;
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+use smallvec::SmallVec;
+
+pub use explain::{Explanation, Step};
+pub use settings::Settings;
+
+use crate::authz::{self, ModelAsk, RouteAsk};
+use crate::config::Config;
+use crate::directory::{Directory, DirectoryError};
+use crate::domain::{Allow, AuthMethod, Caller, Decision, Denial, EndUser, ErrorType, Role, Team, Timestamp};
+use crate::quota::Quota;
+use crate::request::{CredentialRead, HttpRequest, RequestView};
+use explain::Trace;
+
+/// Answers every request: who asks, may they, can they afford it.
+pub struct Gate {
+    settings: ArcSwap<Settings>,
+    directory: Arc<Directory>,
+    quota: Arc<Quota>,
+}
+
+/// A request that passed every check which costs nothing: only limits and budgets remain.
+pub(crate) struct Vetted<'a> {
+    pub view: RequestView<'a>,
+    pub caller: Caller,
+    pub models: SmallVec<[ModelUse; 1]>,
+    pub end_user: Option<Arc<EndUser>>,
+    pub tags: Vec<Arc<str>>,
+    /// Nobody in particular: a public route or a preflight, passed on without identity.
+    pub is_public: bool,
+}
+
+impl Gate {
+    pub fn new(config: Arc<Config>, directory: Arc<Directory>, quota: Arc<Quota>) -> Result<Self, String> {
+        let settings = Settings::new(config, &directory, quota.prices())?;
+        Ok(Gate { settings: ArcSwap::from_pointee(settings), directory, quota })
+    }
+
+    /// Puts a new configuration in force for all requests that begin from now on.
+    pub fn reload(&self, config: Arc<Config>) -> Result<(), String> {
+        self.settings.store(Arc::new(Settings::new(config, &self.directory, self.quota.prices())?));
+        Ok(())
+    }
+
+    #[must_use]
+    pub fn settings(&self) -> Arc<Settings> {
+        self.settings.load_full()
+    }
+
+    #[must_use]
+    pub fn quota(&self) -> &Arc<Quota> {
+        &self.quota
+    }
+
+    /// The decision on one request of Envoy's. An allowed, billable request holds what it may cost.
+    pub async fn decide(&self, http: &HttpRequest<'_>) -> Decision {
+        let settings = self.settings.load_full();
+        let now = Timestamp::now();
+        let answer = match self.vet(&settings, http, now, &mut Trace::off()).await {
+            Ok(vetted) => self.admit(&settings, http, &vetted, now).await.map_err(|mut denial| {
+                denial.caller.get_or_insert_with(|| vetted.caller.clone());
+                denial
+            }),
+            Err(denial) => Err(denial),
+        };
+        match answer {
+            Ok(allow) => Decision::Allow(Box::new(allow)),
+            Err(mut denial) => {
+                denial.headers.extend(authz::cors::denial_headers(http, &settings.config.request.cors_allow_origins));
+                Decision::Deny(Box::new(denial))
+            }
+        }
+    }
+
+    /// Who calls and may they, without limits and budgets: for the management API.
+    pub async fn authorize(&self, http: &HttpRequest<'_>) -> Result<Caller, Denial> {
+        let settings = self.settings.load_full();
+        let vetted = self.vet(&settings, http, Timestamp::now(), &mut Trace::off()).await?;
+        Ok(vetted.caller)
+    }
+
+    /// Every check that costs nothing, in the order of the request's life.
+    async fn vet<'a>(
+        &self,
+        settings: &Settings,
+        http: &'a HttpRequest<'a>,
+        now: Timestamp,
+        trace: &mut Trace,
+    ) -> Result<Vetted<'a>, Denial> {
+        let config = &*settings.config;
+        if config.request.allow_preflight && authz::cors::is_preflight(http) {
+            trace.step("preflight", "a CORS preflight passes without a credential");
+            let view = RequestView::read(http, &settings.read)?;
+            return Ok(Vetted::public(view));
+        }
+        let view = RequestView::read(http, &settings.read)?;
+        trace.step("route", format_args!("{} {} is {}", http.method, view.route.path, view.route.api.as_str()));
+
+        let client = settings.network.client(http);
+        trace.step("network", format_args!("client address {}", Shown(client.as_ref())));
+        settings.network.admit(client)?;
+        settings.routes.exists(&view.route.path)?;
+
+        if settings.routes.is_public(http.method, &view.route.path) {
+            trace.step("route", "public: no credential is needed");
+            return Ok(Vetted::public(view));
+        }
+
+        let caller = self.authenticate(settings, &view, now, trace).await?;
+        let checked = self.check_caller(settings, &view, &caller, client, now, trace).await;
+        match checked {
+            Ok(Purpose { models, end_user, tags }) => {
+                Ok(Vetted { view, caller, models, end_user, tags, is_public: false })
+            }
+            Err(mut denial) => {
+                denial.caller = Some(caller);
+                Err(denial)
+            }
+        }
+    }
+
+    async fn authenticate(
+        &self,
+        settings: &Settings,
+        view: &RequestView<'_>,
+        now: Timestamp,
+        trace: &mut Trace,
+    ) -> Result<Caller, Denial> {
+        let credential = match &view.credential {
+            CredentialRead::Found(credential) => credential,
+            CredentialRead::Missing => {
+                return Err(Denial::new(
+                    ErrorType::AuthError,
+                    "credential.missing",
+                    "Authentication Error: no API key passed in; send Authorization: Bearer sk-…",
+                ));
+            }
+            CredentialRead::Malformed { .. } => {
+                return Err(Denial::new(
+                    ErrorType::AuthError,
+                    "credential.malformed",
+                    "Authentication Error: malformed API key; send it as Authorization: Bearer sk-…",
+                ));
+            }
+        };
+        trace.step("credential", format_args!("found in {:?}", credential.source));
+        let (caller, by) = settings.authenticators.authenticate(credential, now).await?;
+        trace.step("authn", format_args!("{by} knows it: role {}", caller.role.as_str()));
+        Ok(caller)
+    }
+
+    /// Status, networks, routes, parameters and models of a known caller.
+    async fn check_caller(
+        &self,
+        settings: &Settings,
+        view: &RequestView<'_>,
+        caller: &Caller,
+        client: Option<IpAddr>,
+        now: Timestamp,
+        trace: &mut Trace,
+    ) -> Result<Purpose, Denial> {
+        authz::status(caller, now)?;
+        trace.step("status", "active");
+        if let Some(key) = &caller.identity.key {
+            authz::network::key_network(key, client)?;
+        }
+        authz::route_access(caller, &RouteAsk::of(view), &settings.routes)?;
+        trace.step("routes", format_args!("{} may be called", view.route.path));
+        let api = view.route.api;
+        if !api.is_model_route() {
+            return Ok(Purpose::default());
+        }
+        let body = view.body.as_ref().map_err(Clone::clone)?;
+        let end_user = self.end_user(settings, caller, view).await?;
+        settings.params.check(caller, view.http, api, body, view.end_user(&settings.read.end_user).as_deref())?;
+        if let Some(end_user) = &end_user {
+            authz::end_user_status(end_user)?;
+        }
+        let asked = view.model.as_ref().map_err(Clone::clone)?.as_deref();
+        let registry = self.directory.registry().await.map_err(|error| unavailable(&error))?;
+        let owner_teams = self.owner_teams(settings, caller).await?;
+        let resolved = authz::model_access(&ModelAsk {
+            caller,
+            api,
+            model: asked,
+            fallbacks: &body.fallback_models,
+            catalog: &settings.catalog,
+            groups: registry.access_groups(),
+            end_user: end_user.as_deref(),
+            owner_teams: &owner_teams,
+        })?;
+        let models: SmallVec<[ModelUse; 1]> = resolved.iter().map(ModelUse::of).collect();
+        drop(resolved);
+        if let Some(asked) = asked {
+            trace.step("models", format_args!("{asked} may be used"));
+        }
+        Ok(Purpose { models, end_user, tags: tags(view, caller) })
+    }
+
+    /// The teams of a personal key's owner, where `personal_key_model_access_from_teams` lets them grant models.
+    async fn owner_teams(&self, settings: &Settings, caller: &Caller) -> Result<Vec<Team>, Denial> {
+        let identity = &*caller.identity;
+        let wanted = settings.config.litellm_settings.personal_key_model_access_from_teams && identity.team.is_none();
+        let Some(user) = identity.user.as_ref().filter(|_| wanted) else { return Ok(Vec::new()) };
+        let store = self.directory.store();
+        let mut teams = Vec::new();
+        for member in store.memberships_of_user(&user.user_id).await.map_err(|error| unavailable(&error))? {
+            teams.extend(store.team(&member.team_id).await.map_err(|error| unavailable(&error))?);
+        }
+        Ok(teams)
+    }
+
+    /// The end user a request names, with its limits: its own, else the default budget of the key or of the gate.
+    async fn end_user(
+        &self,
+        settings: &Settings,
+        caller: &Caller,
+        view: &RequestView<'_>,
+    ) -> Result<Option<Arc<EndUser>>, Denial> {
+        let Some(id) = view.end_user(&settings.read.end_user) else { return Ok(None) };
+        let known = self.directory.end_user(&id).await.map_err(|error| unavailable(&error))?;
+        let litellm = &settings.config.litellm_settings;
+        if known.is_none() && litellm.validate_end_user_id_in_db {
+            return Ok(None);
+        }
+        if let Some(known) = &known
+            && !known.limits.is_unlimited()
+        {
+            return Ok(Some(Arc::clone(known)));
+        }
+        let key = caller.identity.key.as_ref();
+        let default = key.and_then(|key| key.end_user_budget_id.as_ref()).or(litellm.max_end_user_budget_id.as_ref());
+        let mut end_user = known
+            .map_or_else(|| EndUser { user_id: id.as_ref().into(), ..EndUser::default() }, |known| (*known).clone());
+        if let Some(budget_id) = default {
+            match self.directory.budget(budget_id).await.map_err(|error| unavailable(&error))? {
+                Some(budget) => end_user.limits = end_user.limits.or(&budget.limits),
+                // A default budget that is gone must not turn into no budget.
+                None => {
+                    return Err(Denial::new(
+                        ErrorType::ServiceUnavailable,
+                        "end_user.budget_missing",
+                        format!("the default budget {budget_id:?} of end users does not exist"),
+                    ));
+                }
+            }
+        }
+        Ok(Some(Arc::new(end_user)))
+    }
+}
+
+impl<'a> Vetted<'a> {
+    fn public(view: RequestView<'a>) -> Self {
+        let caller = Caller { method: AuthMethod::Public, role: Role::InternalUserViewer, identity: Arc::default() };
+        Vetted { view, caller, models: SmallVec::new(), end_user: None, tags: Vec::new(), is_public: true }
+    }
+}
+
+/// A model a request uses.
+#[derive(Clone, Debug)]
+pub(crate) struct ModelUse {
+    /// As asked, and what aliases made of it.
+    pub name: Arc<str>,
+    pub target: Arc<str>,
+    /// Access groups it belongs to.
+    pub groups: SmallVec<[Arc<str>; 2]>,
+}
+
+impl ModelUse {
+    fn of(resolved: &authz::Resolved<'_>) -> Self {
+        let name: Arc<str> = resolved.asked.into();
+        let target = if resolved.target == resolved.asked { Arc::clone(&name) } else { resolved.target.into() };
+        ModelUse { name, target, groups: resolved.access_groups.iter().map(|group| Arc::from(*group)).collect() }
+    }
+}
+
+/// What a caller uses the gate for.
+#[derive(Default)]
+struct Purpose {
+    models: SmallVec<[ModelUse; 1]>,
+    end_user: Option<Arc<EndUser>>,
+    tags: Vec<Arc<str>>,
+}
+
+/// The tags of a request: its own, then those of the key, the team and the project; the first of equal ones stays.
+fn tags(view: &RequestView<'_>, caller: &Caller) -> Vec<Arc<str>> {
+    let identity = &*caller.identity;
+    let of_key = identity.key.iter().flat_map(|key| &key.tags);
+    let of_team = identity.team.iter().flat_map(|team| &team.tags);
+    let of_project = identity.project.iter().flat_map(|project| &project.tags);
+    let mut tags: Vec<Arc<str>> = Vec::new();
+    let own = view.tags().into_iter().map(|tag| Arc::from(tag.as_ref()));
+    for tag in own.chain(of_key.chain(of_team).chain(of_project).cloned()) {
+        if !tags.contains(&tag) {
+            tags.push(tag);
+        }
+    }
+    tags
+}
+
+fn unavailable(error: &DirectoryError) -> Denial {
+    crate::authn::virtual_key::unavailable(error)
+}
+
+/// An optional value in words.
+struct Shown<T>(Option<T>);
+
+impl<T: std::fmt::Display> std::fmt::Display for Shown<T> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match &self.0 {
+            Some(value) => value.fmt(f),
+            None => f.write_str("unknown"),
+        }
+    }
+}
+
+/// An allowed request that nobody in particular makes: passed on without identity, our own headers removed.
+fn allow_public(http: &HttpRequest<'_>, caller: Caller) -> Allow {
+    Allow {
+        caller,
+        upstream_headers: Vec::new(),
+        remove_headers: upstream::client_copies(http, &[]),
+        remove_query: Vec::new(),
+        response_headers: Vec::new(),
+        metadata: vec![(Cow::Borrowed("decision"), "allow".to_owned())],
+        hold: None,
+    }
+}

@@ -3,4 +3,8 @@
 pub mod decode;
 pub mod ledger;
 pub mod price;
+pub mod prices;
 pub mod usage;
+
+pub use price::{ModelPrice, PriceBook};
+pub use prices::Prices;

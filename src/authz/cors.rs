@@ -40,7 +40,6 @@ pub fn denial_headers(http: &HttpRequest<'_>, allowed: &[String]) -> Vec<Header>
 
 #[cfg(test)]
 mod tests {
-    use smallvec::SmallVec;
 
     use super::*;
     use crate::request::Headers;
@@ -53,7 +52,7 @@ mod tests {
             body: None,
             source: None,
             source_principal: "",
-            extensions: SmallVec::new(),
+            extensions: Vec::new(),
             gateway: "127.0.0.1".parse().unwrap(),
         }
     }

@@ -138,7 +138,6 @@ fn read_address(entry: &[u8]) -> Option<IpAddr> {
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
-    use smallvec::SmallVec;
 
     use super::*;
     use crate::domain::{KeyHash, Timestamp};
@@ -152,7 +151,7 @@ mod tests {
             body: None,
             source: source.map(|address| address.parse().unwrap()),
             source_principal: "",
-            extensions: SmallVec::new(),
+            extensions: Vec::new(),
             gateway: "127.0.0.1".parse().unwrap(),
         }
     }

@@ -103,8 +103,6 @@ fn holds_below(raw: &[u8], parent: &str, child: &str) -> bool {
 mod tests {
     use std::sync::Arc;
 
-    use smallvec::SmallVec;
-
     use super::*;
     use crate::domain::{AuthMethod, Identity, Key, KeyHash, Role, Timestamp};
     use crate::request::Headers;
@@ -138,7 +136,7 @@ mod tests {
             body: Some(case.body.as_bytes()),
             source: None,
             source_principal: "",
-            extensions: SmallVec::new(),
+            extensions: Vec::new(),
             gateway: "127.0.0.1".parse().unwrap(),
         };
         Params::new(&config).check(&caller, &http, case.api, &case.view, None)

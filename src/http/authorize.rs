@@ -6,7 +6,6 @@ use axum::extract::{Request, State};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use http::header::HOST;
-use smallvec::SmallVec;
 
 use super::HttpState;
 use super::answer::Failure;
@@ -21,7 +20,7 @@ pub struct Peer(pub IpAddr);
 pub(super) async fn authorize(State(state): State<HttpState>, mut request: Request, next: Next) -> Response {
     let asked = {
         let (method, uri, fields) = (request.method(), request.uri(), request.headers());
-        let mut headers: SmallVec<[(&str, &[u8]); 24]> = SmallVec::with_capacity(fields.len() + 1);
+        let mut headers: Vec<(&str, &[u8])> = Vec::with_capacity(fields.len() + 1);
         // HTTP/2 carries the host in the target; the gate reads it like any header.
         if let Some(authority) = uri.authority().filter(|_| !fields.contains_key(HOST)) {
             headers.push(("host", authority.as_str().as_bytes()));
@@ -35,7 +34,7 @@ pub(super) async fn authorize(State(state): State<HttpState>, mut request: Reque
             body: None,
             source: peer,
             source_principal: "",
-            extensions: SmallVec::new(),
+            extensions: Vec::new(),
             gateway: peer.unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED)),
         };
         let changed_by = described.headers.text("litellm-changed-by");

@@ -206,6 +206,9 @@ fn opaque(media: &str, bytes: &[u8]) -> BodyView<'static> {
     let body_bytes = bytes.len() as u64;
     let mut prompt = PromptSize { body_bytes, ..PromptSize::default() };
     let family = media.split('/').next().unwrap_or_default().to_ascii_lowercase();
+    if family != "text" {
+        prompt.media_bytes = body_bytes;
+    }
     match family.as_str() {
         "audio" | "video" => prompt.audio_bytes = body_bytes,
         "image" => prompt.images = 1,

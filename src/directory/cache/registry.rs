@@ -43,7 +43,8 @@ impl Registry {
         self.tags.values()
     }
 
-    pub fn access_groups(&self) -> impl Iterator<Item = &AccessGroup> {
-        self.groups.iter()
+    #[must_use]
+    pub fn access_groups(&self) -> &[AccessGroup] {
+        &self.groups
     }
 }

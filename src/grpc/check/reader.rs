@@ -3,8 +3,6 @@
 
 use std::net::{IpAddr, Ipv4Addr};
 
-use smallvec::SmallVec;
-
 use crate::request::{Headers, HttpRequest};
 
 /// Header fields one request may have; Envoy's own default is 100.
@@ -66,7 +64,7 @@ pub fn read(message: &[u8], gateway: IpAddr) -> Result<Subject<'_>> {
     })))
 }
 
-type HeaderFields<'a> = SmallVec<[(&'a str, &'a [u8]); 24]>;
+type HeaderFields<'a> = Vec<(&'a str, &'a [u8])>;
 
 /// What was met so far. A message field that occurs twice is merged, a value that occurs twice is the last, as protobuf
 /// has it. A map written by a protobuf library has no key twice; where a sender writes one so, both stay.
@@ -82,7 +80,7 @@ struct Found<'a> {
     raw_body: &'a [u8],
     source: &'a str,
     principal: &'a str,
-    extensions: SmallVec<[(&'a str, &'a str); 4]>,
+    extensions: Vec<(&'a str, &'a str)>,
 }
 
 impl<'a> Found<'a> {

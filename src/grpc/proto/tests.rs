@@ -21,7 +21,7 @@ use super::google::rpc::Status;
 /// Ours to theirs and back, by value: nothing is lost, nothing is unknown to the other side.
 fn same<Ours, Theirs>(ours: &Ours)
 where
-    Ours: Message + Default + PartialEq + Clone,
+    Ours: Message + Default + PartialEq + Clone + std::fmt::Debug,
     Theirs: Message + Default,
 {
     let bytes = ours.encode_to_vec();

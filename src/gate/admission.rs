@@ -1,0 +1,411 @@
+//! From a vetted request to an allowed one: what it may cost at most, the hold for it, and everything the upstream and
+//! the client receive.
+
+use std::borrow::Cow;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::upstream::{self, Facts};
+use super::{Gate, ModelUse, Settings, Vetted, allow_public};
+use crate::config::{InputBound, Reserve, TokenRateLimitType, Unmeterable, UpstreamIdentity};
+use crate::domain::{
+    Allow, Amount, Api, Denial, ErrorType, Hold, HoldId, Kind, Money, Price, PromptSize, ScopeKind, Timestamp,
+};
+use crate::quota::counters::Terms;
+use crate::quota::{Admitted, Ask, Bound, Plan, Refused, headers, refusal};
+use crate::request::{BodyView, HttpRequest};
+use crate::spend::PriceBook;
+use crate::spend::price::{Dearest, ModelPrice};
+
+/// What a request may cost at most.
+pub(super) struct Worst<'v> {
+    /// Of several models the dearest.
+    pub model: Option<&'v ModelUse>,
+    pub price: Option<Arc<ModelPrice>>,
+    /// The whole request has one price, known beforehand.
+    pub flat: Option<Money>,
+    pub input_tokens: u64,
+    pub output_tokens: u64,
+    pub choices: u64,
+    pub cost: Money,
+    pub bounded: bool,
+    pub free: bool,
+}
+
+impl Gate {
+    pub(super) async fn admit(
+        &self,
+        settings: &Settings,
+        http: &HttpRequest<'_>,
+        vetted: &Vetted<'_>,
+        now: Timestamp,
+    ) -> Result<Allow, Denial> {
+        if vetted.is_public {
+            return Ok(allow_public(http, vetted.caller.clone()));
+        }
+        let id = random_id()?;
+        if !vetted.view.route.api.is_billable() {
+            return Ok(self.allow(settings, http, vetted, id, None));
+        }
+        let plan = settings.plans.of(&vetted.caller, &settings.config, now);
+        let worst = self.worst(settings, vetted)?;
+        let mut bound = self.bind(settings, vetted, &plan, &worst, now).await?;
+        check_meterable(settings, vetted, &bound, &worst)?;
+        let terms =
+            Terms { gateway: http.gateway, meter_required: settings.config.metering.required && bound.needs_meter() };
+        let patience = Duration::from_millis(settings.config.quota.release_wait_ms);
+        let mut throttled = false;
+        let mut again = true;
+        let admitted = loop {
+            let hold = self.hold(vetted, &plan, &worst, &bound, id, now);
+            match self.quota.admit(hold, terms, patience).await {
+                Ok(admitted) => break admitted,
+                Err(Refused::WrongPeriod { now }) if std::mem::take(&mut again) => {
+                    bound = self.bind(settings, vetted, &plan, &worst, now).await?;
+                }
+                Err(Refused::Limit { refusal, .. })
+                    if !throttled && throttle(settings, vetted, &mut bound, refusal.charge) =>
+                {
+                    throttled = true;
+                }
+                Err(refused) => {
+                    let status = settings.config.litellm_settings.budget_exceeded_status_code;
+                    return Err(refusal::denial(&refused, &vetted.caller, status, now));
+                }
+            }
+        };
+        Ok(self.allow(settings, http, vetted, id, Some(&admitted)))
+    }
+
+    /// The dearest case this request can reach.
+    pub(super) fn worst<'v>(&self, settings: &Settings, vetted: &'v Vetted<'_>) -> Result<Worst<'v>, Denial> {
+        let config = &*settings.config;
+        let api = vetted.view.route.api;
+        let flat = |cost: Money| Worst {
+            model: vetted.models.first(),
+            price: None,
+            flat: Some(cost),
+            input_tokens: 0,
+            output_tokens: 0,
+            choices: 1,
+            cost,
+            bounded: true,
+            free: cost.is_zero(),
+        };
+        if api == Api::Unmeterable {
+            let price = match config.metering.unmeterable {
+                Unmeterable::Price { price } => Price::from_dollars(price).unwrap_or(Price::ZERO),
+                Unmeterable::Deny | Unmeterable::Allow => Price::ZERO,
+            };
+            return Ok(flat(Money::from_femtos(price.times(1))));
+        }
+        let mut dearest: Option<Worst<'v>> = None;
+        for model in &vetted.models {
+            let worst = self.worst_of(settings, vetted, model)?;
+            if dearest.as_ref().is_none_or(|known| known.cost < worst.cost) {
+                dearest = Some(worst);
+            }
+        }
+        dearest.ok_or_else(|| {
+            Denial::new(
+                ErrorType::BadRequest,
+                "model.missing",
+                "The request names no model, so its access and cost cannot be checked; set \"model\"",
+            )
+            .param("model")
+        })
+    }
+
+    fn worst_of<'v>(&self, settings: &Settings, vetted: &Vetted<'_>, model: &'v ModelUse) -> Result<Worst<'v>, Denial> {
+        let api = vetted.view.route.api;
+        let default_body = BodyView::default();
+        let body = vetted.view.body.as_ref().unwrap_or(&default_body);
+        let book = self.quota.prices().current();
+        let price = priced(&book, model, body).ok_or_else(|| {
+            Denial::new(
+                ErrorType::ModelCostMapMissing,
+                "model.unpriced",
+                "This model has no price, so its use cannot be accounted; the operator must price it in model_list or \
+                 the price map, or set metering.unknown_model",
+            )
+            .param("model")
+        })?;
+        let quota = &settings.config.quota;
+        let choices = body.choices.clamp(1, 1_024);
+        let (output_tokens, capped) = output_bound(settings, vetted, model, body, &price);
+        let input_tokens = estimated_input(&body.prompt, quota.image_tokens);
+        let bound_input = match quota.input_bound {
+            InputBound::Bytes => bounded_input(&body.prompt, quota.image_tokens),
+            InputBound::Estimate => input_tokens,
+        };
+        let cost = price.dearest(&Dearest {
+            input_tokens: bound_input,
+            output_tokens,
+            choices,
+            images_out: if api == Api::OpenAiImages { choices } else { 0 },
+            image_size: body.image_size.as_deref(),
+            image_quality: body.image_quality.as_deref(),
+            input_characters: body.prompt.text_bytes,
+            media_millis: 0,
+            pages: 0,
+            service_tier: body.service_tier.as_deref(),
+        });
+        let free = price.is_free();
+        let bounded = quota.input_bound == InputBound::Bytes && capped;
+        let (model, price) = (Some(model), Some(price));
+        Ok(Worst { model, price, flat: None, input_tokens, output_tokens, choices, cost, bounded, free })
+    }
+
+    pub(super) async fn bind(
+        &self,
+        settings: &Settings,
+        vetted: &Vetted<'_>,
+        plan: &Plan,
+        worst: &Worst<'_>,
+        now: Timestamp,
+    ) -> Result<Bound, Denial> {
+        let registry = self.directory.registry().await.map_err(|error| super::unavailable(&error))?;
+        let model = worst.model;
+        let names: [&str; 2] = model.map_or(["", ""], |model| [&*model.name, &*model.target]);
+        let reserve = settings.config.quota.reserve == Reserve::WorstCase
+            && !settings.config.general_settings.disable_budget_reservation;
+        let tokens = match settings.config.general_settings.token_rate_limit_type {
+            TokenRateLimitType::Total => worst.input_tokens.saturating_add(worst.output()),
+            TokenRateLimitType::Input => worst.input_tokens,
+            TokenRateLimitType::Output => worst.output(),
+        };
+        let ask = Ask {
+            models: &names[..if model.is_some() { 2 } else { 0 }],
+            groups: model.map_or(&[], |model| &model.groups),
+            end_user: vetted.end_user.as_deref(),
+            tags: &vetted.tags,
+            registry: &registry,
+            tokens: if reserve { Amount::try_from(tokens).unwrap_or(Amount::MAX) } else { 1 },
+            cost: (!worst.free).then_some(if reserve { worst.cost } else { Money::nanos(1) }),
+            default_model_limits: model.and_then(|model| settings.default_key_limits.get(&model.name)),
+        };
+        Ok(plan.bind(&vetted.caller, &ask, &settings.periods, now))
+    }
+
+    fn hold(&self, vetted: &Vetted<'_>, plan: &Plan, worst: &Worst, bound: &Bound, id: HoldId, now: Timestamp) -> Hold {
+        let mut parties = plan.parties.clone();
+        parties.end_user_id = vetted.end_user.as_ref().map(|end_user| Arc::clone(&end_user.user_id));
+        parties.tags.clone_from(&vetted.tags);
+        let model = worst.model;
+        let body = vetted.view.body.as_ref().ok();
+        Hold {
+            id,
+            admitted_at: now,
+            charges: bound.charges.clone(),
+            accounts: bound.accounts.clone(),
+            parties,
+            api: vetted.view.route.api,
+            model: model.map_or_else(|| vetted.view.route.api.as_str().into(), |model| Arc::clone(&model.name)),
+            priced_as: worst.price.as_ref().map_or_else(|| "".into(), |price| Arc::clone(price.name())),
+            price_version: Arc::clone(self.quota.prices().current().version()),
+            input_tokens: worst.input_tokens,
+            input_characters: body.map_or(0, |body| body.prompt.text_bytes),
+            output_tokens: worst.output_tokens,
+            estimate: worst.cost,
+            bounded: worst.bounded,
+        }
+    }
+
+    fn allow(
+        &self,
+        settings: &Settings,
+        http: &HttpRequest<'_>,
+        vetted: &Vetted<'_>,
+        id: HoldId,
+        admitted: Option<&Admitted>,
+    ) -> Allow {
+        let config = &settings.config.request;
+        let caller = &vetted.caller;
+        let model = vetted.models.first().map(|model| &*model.name);
+        let end_user = vetted.end_user.as_ref().map(|end_user| &*end_user.user_id);
+        let provider = model.and_then(|model| settings.provider_keys.header(model, http));
+        let which = if provider.is_some() { UpstreamIdentity::None } else { config.upstream_identity };
+        let request_id = id.to_string();
+        let facts = Facts { request_id: request_id.clone(), caller, model, end_user, tags: &vetted.tags };
+        let mut upstream_headers = upstream::identity_headers(&facts, which);
+        let mut remove_headers = upstream::client_copies(http, &upstream_headers);
+        let (header, query) = upstream::credential_place(&vetted.view.credential);
+        match provider {
+            Some(provider) => {
+                remove_headers.extend(upstream::other_credentials(http, &provider.0));
+                remove_headers.extend(header.filter(|name| *name != provider.0));
+                upstream_headers.push(provider);
+            }
+            None => remove_headers.extend(header),
+        }
+        let mut metadata: Vec<(Cow<'static, str>, String)> =
+            vec![(Cow::Borrowed("decision"), "allow".to_owned()), (Cow::Borrowed("request_id"), request_id.clone())];
+        let mut note = |name: &'static str, value: Option<&str>| {
+            if let Some(value) = value {
+                metadata.push((Cow::Borrowed(name), value.to_owned()));
+            }
+        };
+        note("user_id", caller.user_id().map(|id| &**id));
+        note("team_id", caller.team_id().map(|id| &**id));
+        note("key_alias", caller.identity.key.as_ref().and_then(|key| key.key_alias.as_deref()));
+        note("model", model);
+        let mut response_headers = vec![(Cow::Borrowed("x-tollward-request-id"), request_id)];
+        if let Some(admitted) = admitted {
+            metadata.push((Cow::Borrowed("tollward_hold"), self.quota.token(&admitted.hold)));
+            response_headers.extend(headers::of_admission(&admitted.hold.charges, &admitted.remaining));
+        }
+        Allow {
+            caller: caller.clone(),
+            upstream_headers,
+            remove_headers,
+            remove_query: query.into_iter().collect(),
+            response_headers,
+            metadata,
+            hold: admitted.map(|admitted| admitted.hold.id),
+        }
+    }
+}
+
+impl Gate {
+    /// The identity headers the upstream would receive, for explanations.
+    pub(super) fn preview(
+        &self,
+        settings: &Settings,
+        http: &HttpRequest<'_>,
+        vetted: &Vetted<'_>,
+    ) -> Vec<(String, String)> {
+        if vetted.is_public {
+            return Vec::new();
+        }
+        let allow = self.allow(settings, http, vetted, HoldId::new([0; 16]), None);
+        let ours = allow.upstream_headers.into_iter().filter(|(name, _)| name.starts_with("x-tollward-"));
+        ours.filter(|(name, _)| name != "x-tollward-request-id")
+            .map(|(name, value)| (name.into_owned(), value))
+            .collect()
+    }
+}
+
+impl Worst<'_> {
+    fn output(&self) -> u64 {
+        self.output_tokens.saturating_mul(self.choices)
+    }
+}
+
+/// Output tokens of one choice at most, and whether something enforces that.
+fn output_bound(
+    settings: &Settings,
+    vetted: &Vetted<'_>,
+    model: &ModelUse,
+    body: &BodyView<'_>,
+    price: &ModelPrice,
+) -> (u64, bool) {
+    if matches!(
+        vetted.view.route.api,
+        Api::OpenAiEmbeddings | Api::OpenAiModeration | Api::OpenAiRerank | Api::GeminiEmbed | Api::Ocr
+    ) {
+        return (0, true);
+    }
+    let most = price.max_output_tokens().unwrap_or(u64::MAX);
+    if let Some(asked) = body.max_tokens {
+        return (asked.min(most), true);
+    }
+    let key = vetted.caller.identity.key.as_ref();
+    let of_key = key.and_then(|key| {
+        let per_model = key.default_estimated_output_tokens_per_model.get(&*model.name);
+        per_model.copied().or(key.default_estimated_output_tokens)
+    });
+    let quota = &settings.config.quota;
+    let default = of_key.or(price.default_output_tokens()).unwrap_or(quota.default_output_tokens);
+    (default.min(most), quota.cap_output)
+}
+
+/// The price of the model: of its public name where `model_list` has one, else of what aliases made of it. Images may be
+/// priced by size and quality.
+fn priced(book: &PriceBook, model: &ModelUse, body: &BodyView<'_>) -> Option<Arc<ModelPrice>> {
+    let find = |name: &str| {
+        let by_size = body.image_size.is_some() || body.image_quality.is_some();
+        let image = || book.find_image(name, body.image_size.as_deref(), body.image_quality.as_deref());
+        by_size.then(image).flatten().or_else(|| book.find(name))
+    };
+    if model.name == model.target {
+        return find(&model.name);
+    }
+    find(&model.target).filter(|price| !price.is_unknown()).or_else(|| find(&model.name))
+}
+
+/// Four bytes a token, images by table.
+fn estimated_input(prompt: &PromptSize, image_tokens: u64) -> u64 {
+    let text = prompt.text_bytes.div_ceil(4);
+    let images = u64::from(prompt.images).saturating_mul(image_tokens);
+    text.saturating_add(images).saturating_add(prompt.audio_bytes / 256).saturating_add(prompt.file_bytes / 16)
+}
+
+/// No tokeniser makes more tokens than there are bytes; inline media counts by table.
+fn bounded_input(prompt: &PromptSize, image_tokens: u64) -> u64 {
+    let text = prompt.body_bytes.saturating_sub(prompt.media_bytes);
+    let images = u64::from(prompt.images).saturating_mul(image_tokens);
+    text.saturating_add(images).saturating_add(prompt.audio_bytes / 64).saturating_add(prompt.file_bytes)
+}
+
+/// What cannot be metered is refused to callers under a money or token limit, unless the operator chose otherwise.
+pub(super) fn check_meterable(
+    settings: &Settings,
+    vetted: &Vetted<'_>,
+    bound: &Bound,
+    worst: &Worst,
+) -> Result<(), Denial> {
+    let denied = vetted.view.route.api == Api::Unmeterable
+        && settings.config.metering.unmeterable == Unmeterable::Deny
+        && (bound.needs_meter() || worst.flat.is_none() || under_budget(settings, vetted));
+    if !denied {
+        return Ok(());
+    }
+    Err(Denial::new(
+        ErrorType::PermissionDenied,
+        "metering.unmeterable",
+        "The cost of this kind of request cannot be metered, and the caller is under a budget or token limit; the \
+         operator may set metering.unmeterable",
+    ))
+}
+
+/// Whether any budget binds this caller, also one that a free request is not charged to.
+fn under_budget(settings: &Settings, vetted: &Vetted<'_>) -> bool {
+    let identity = &*vetted.caller.identity;
+    let limited = |limits: &crate::domain::Limits| limits.max_budget.is_some() || !limits.budget_limits.is_empty();
+    !settings.config.litellm_settings.max_budget.is_zero()
+        || identity.key.as_ref().is_some_and(|key| limited(&key.limits))
+        || identity.team.as_ref().is_some_and(|team| limited(&team.limits))
+        || identity.member.as_ref().is_some_and(|member| limited(&member.limits))
+        || identity.organization.as_ref().is_some_and(|organization| limited(&organization.limits))
+        || identity.project.as_ref().is_some_and(|project| limited(&project.limits))
+        || identity.user.as_ref().is_some_and(|user| identity.team.is_none() && limited(&user.limits))
+        || vetted.end_user.as_ref().is_some_and(|end_user| limited(&end_user.limits))
+}
+
+/// A key with `throttle_on_budget_exceeded` whose own budget refuses keeps a share of its rate limits instead.
+fn throttle(settings: &Settings, vetted: &Vetted<'_>, bound: &mut Bound, charge: usize) -> bool {
+    let Some(share) = settings.config.litellm_settings.budget_exceeded_throttle_percentage else { return false };
+    let throttles = vetted.caller.identity.key.as_ref().is_some_and(|key| key.throttle_on_budget_exceeded);
+    let refuses = &bound.charges[charge].counter;
+    let has_rates = bound.charges.iter().any(|charge| {
+        charge.counter.scope.kind() == ScopeKind::Key && matches!(charge.counter.kind, Kind::Requests | Kind::Tokens)
+    });
+    if !throttles || !has_rates || refuses.kind != Kind::Spend || refuses.scope.kind() != ScopeKind::Key {
+        return false;
+    }
+    bound.charges.retain(|charge| charge.counter.kind != Kind::Spend || charge.counter.scope.kind() != ScopeKind::Key);
+    for charge in &mut bound.charges {
+        let rate = matches!(charge.counter.kind, Kind::Requests | Kind::Tokens);
+        if rate && charge.counter.scope.kind() == ScopeKind::Key && charge.limit > 0 {
+            charge.limit = ((charge.limit as f64 * share) as Amount).max(1);
+        }
+    }
+    true
+}
+
+fn random_id() -> Result<HoldId, Denial> {
+    let mut bytes = [0; 16];
+    aws_lc_rs::rand::fill(&mut bytes)
+        .map_err(|_| Denial::new(ErrorType::Internal, "internal.random", "no randomness is available"))?;
+    Ok(HoldId::new(bytes))
+}

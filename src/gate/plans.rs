@@ -1,0 +1,39 @@
+//! Plans, kept: what binds an identity is compiled once for each snapshot of it the directory hands out.
+
+use std::sync::Arc;
+
+use quick_cache::sync::Cache;
+
+use crate::config::Config;
+use crate::domain::{Caller, Identity, KeyHash, Timestamp};
+use crate::quota::Plan;
+
+/// The plans of identities seen lately, by key.
+pub struct Plans {
+    kept: Cache<KeyHash, (Arc<Identity>, Arc<Plan>)>,
+}
+
+impl Plans {
+    #[must_use]
+    pub fn new(size: usize) -> Self {
+        Plans { kept: Cache::new(size.max(16)) }
+    }
+
+    /// The plan of this caller. A plan belongs to one snapshot: when the directory read the key anew, it is compiled
+    /// anew.
+    #[must_use]
+    pub fn of(&self, caller: &Caller, config: &Config, now: Timestamp) -> Arc<Plan> {
+        let Some(key) = caller.identity.key.as_ref().map(|key| key.token) else {
+            return Arc::new(Plan::of(caller, config, now));
+        };
+        if let Some((identity, plan)) = self.kept.get(&key)
+            && Arc::ptr_eq(&identity, &caller.identity)
+            && now < plan.valid_until
+        {
+            return plan;
+        }
+        let plan = Arc::new(Plan::of(caller, config, now));
+        self.kept.insert(key, (Arc::clone(&caller.identity), Arc::clone(&plan)));
+        plan
+    }
+}

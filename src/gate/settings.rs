@@ -1,0 +1,65 @@
+//! Settings: the configuration, compiled for the path of a request.
+
+use std::sync::Arc;
+
+use super::defaults::DefaultKeyLimits;
+use super::plans::Plans;
+use super::upstream::ProviderKeys;
+use crate::authn::{Authenticator, Authenticators, MasterKey, VirtualKeys};
+use crate::authz::models::Catalog;
+use crate::authz::{Network, Params, Routes};
+use crate::config::Config;
+use crate::directory::Directory;
+use crate::domain::Calendar;
+use crate::quota::Periods;
+use crate::quota::session::SessionSettings;
+use crate::request::ReadSettings;
+use crate::spend::Prices;
+
+/// One configuration, ready to answer requests with. Immutable: a reload makes a new one.
+pub struct Settings {
+    pub config: Arc<Config>,
+    pub(super) read: ReadSettings,
+    pub(super) authenticators: Authenticators,
+    pub(super) network: Network,
+    pub(super) routes: Routes,
+    pub(super) params: Params,
+    pub(super) catalog: Catalog,
+    pub(super) periods: Periods,
+    pub(super) plans: Plans,
+    pub(super) provider_keys: ProviderKeys,
+    pub(super) default_key_limits: DefaultKeyLimits,
+    pub session: SessionSettings,
+}
+
+impl Settings {
+    pub(super) fn new(config: Arc<Config>, directory: &Arc<Directory>, prices: &Arc<Prices>) -> Result<Self, String> {
+        let litellm = &config.litellm_settings;
+        let mut list: Vec<Box<dyn Authenticator>> = Vec::new();
+        if let Some(key) = config.general_settings.master_key.clone().filter(|key| !key.is_empty()) {
+            list.push(Box::new(MasterKey::new(key)));
+        }
+        list.push(Box::new(VirtualKeys::new(Arc::clone(directory))));
+        let lookup = Arc::clone(prices);
+        let provider = move |model: &str| lookup.current().find(model)?.provider().map(Arc::from);
+        Ok(Settings {
+            read: ReadSettings::new(&config),
+            authenticators: Authenticators::new(list),
+            network: Network::new(&config).map_err(|error| error.to_string())?,
+            routes: Routes::new(&config),
+            params: Params::new(&config),
+            catalog: Catalog::new(&config, Arc::new(provider)),
+            periods: Periods::new(Calendar::new(&litellm.timezone, &litellm.budget_reset_time)?),
+            plans: Plans::new(config.directory.cache_size),
+            provider_keys: ProviderKeys::of(&config.model_list),
+            default_key_limits: DefaultKeyLimits::of(&config.model_list),
+            session: SessionSettings {
+                ask_for_usage: config.metering.ask_for_usage,
+                cap_output: config.quota.cap_output,
+                max_decoded_bytes: config.metering.max_decoded_bytes,
+                token_rate_limit_type: config.general_settings.token_rate_limit_type,
+            },
+            config,
+        })
+    }
+}

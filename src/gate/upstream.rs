@@ -1,0 +1,167 @@
+//! What goes upstream: identity headers, a provider key where the route leads to that provider, and nothing the client
+//! made up.
+
+use std::borrow::Cow;
+
+use ahash::AHashMap;
+
+use crate::config::{ModelEntry, UpstreamIdentity};
+use crate::domain::decision::Header;
+use crate::domain::{Caller, Secret, glob};
+use crate::request::credential::CREDENTIAL_HEADERS;
+use crate::request::{CredentialRead, CredentialSource, HttpRequest};
+
+/// The prefix of our own headers; client copies of them are always removed.
+const OURS: &str = "x-tollward-";
+
+/// The facts identity headers are made of.
+pub struct Facts<'a> {
+    pub request_id: String,
+    pub caller: &'a Caller,
+    pub model: Option<&'a str>,
+    pub end_user: Option<&'a str>,
+    pub tags: &'a [std::sync::Arc<str>],
+}
+
+/// The identity headers of an allowed request.
+#[must_use]
+pub fn identity_headers(facts: &Facts<'_>, which: UpstreamIdentity) -> Vec<Header> {
+    let mut headers: Vec<Header> = Vec::with_capacity(14);
+    headers.push((Cow::Borrowed("x-tollward-request-id"), facts.request_id.clone()));
+    if which == UpstreamIdentity::None {
+        return headers;
+    }
+    let names = which == UpstreamIdentity::All;
+    let identity = &*facts.caller.identity;
+    let mut add = |name: &'static str, value: Option<&str>| {
+        if let Some(value) = value.filter(|value| !value.is_empty()) {
+            headers.push((Cow::Borrowed(name), header_safe(value)));
+        }
+    };
+    if let Some(key) = &identity.key {
+        add("x-tollward-key-id", Some(&key.token.to_string()));
+        add("x-tollward-key-alias", key.key_alias.as_deref().filter(|_| names));
+    }
+    add("x-tollward-user-id", facts.caller.user_id().map(|id| &**id));
+    if let Some(user) = &identity.user {
+        add("x-tollward-user-email", user.user_email.as_deref().filter(|_| names));
+    }
+    add("x-tollward-role", Some(facts.caller.role.as_str()));
+    add("x-tollward-team-id", facts.caller.team_id().map(|id| &**id));
+    if let Some(team) = &identity.team {
+        add("x-tollward-team-alias", team.team_alias.as_deref().filter(|_| names));
+    }
+    add("x-tollward-org-id", facts.caller.organization_id().map(|id| &**id));
+    add("x-tollward-end-user-id", facts.end_user);
+    add("x-tollward-model", facts.model);
+    add("x-tollward-auth-method", Some(facts.caller.method.as_str()));
+    if !facts.tags.is_empty() {
+        add("x-tollward-tags", Some(&facts.tags.join(",")));
+    }
+    headers
+}
+
+/// Header values hold visible ASCII, spaces and tabs (RFC 9110, section 5.5); all else is percent-encoded.
+fn header_safe(value: &str) -> String {
+    if value.bytes().all(|b| (0x20..0x7f).contains(&b)) {
+        return value.to_owned();
+    }
+    let mut safe = String::with_capacity(value.len() + 8);
+    for byte in value.bytes() {
+        if (0x20..0x7f).contains(&byte) && byte != b'%' {
+            safe.push(char::from(byte));
+        } else {
+            safe.push_str(&format!("%{byte:02X}"));
+        }
+    }
+    safe
+}
+
+/// Client copies of our headers that nothing of ours overwrites.
+#[must_use]
+pub fn client_copies(http: &HttpRequest<'_>, set: &[Header]) -> Vec<Cow<'static, str>> {
+    let mut copies: Vec<Cow<'static, str>> = Vec::new();
+    for (name, _) in &http.headers.0 {
+        let ours = name.starts_with(OURS) && !set.iter().any(|(header, _)| header == name);
+        if ours && !copies.iter().any(|copy| copy == name) {
+            copies.push(Cow::Owned((*name).to_owned()));
+        }
+    }
+    copies
+}
+
+/// Where the credential stood: a header, or a parameter of the query.
+#[must_use]
+pub fn credential_place(read: &CredentialRead<'_>) -> (Option<Cow<'static, str>>, Option<Cow<'static, str>>) {
+    let CredentialRead::Found(credential) = read else { return (None, None) };
+    match &credential.source {
+        CredentialSource::Header(name) => (Some(Cow::Owned(name.clone().into_owned())), None),
+        CredentialSource::WebSocketProtocol => (Some(Cow::Borrowed("sec-websocket-protocol")), None),
+        CredentialSource::Query => (None, Some(Cow::Borrowed("key"))),
+    }
+}
+
+/// Keys of providers, by public model name.
+#[derive(Default)]
+pub struct ProviderKeys {
+    exact: AHashMap<String, ProviderKey>,
+    patterns: Vec<(String, ProviderKey)>,
+}
+
+#[derive(Clone)]
+struct ProviderKey {
+    provider: String,
+    secret: Secret,
+}
+
+impl ProviderKeys {
+    #[must_use]
+    pub fn of(models: &[ModelEntry]) -> Self {
+        let mut keys = ProviderKeys::default();
+        for entry in models {
+            let Some(secret) = entry.litellm_params.api_key.clone().filter(|key| !key.is_empty()) else { continue };
+            let model = entry.litellm_params.model.as_deref().unwrap_or(&entry.model_name);
+            let provider = model.split_once('/').map_or("openai", |(provider, _)| provider).to_owned();
+            let key = ProviderKey { provider, secret };
+            if glob::is_pattern(&entry.model_name) {
+                keys.patterns.push((entry.model_name.clone(), key));
+            } else {
+                keys.exact.entry(entry.model_name.clone()).or_insert(key);
+            }
+        }
+        keys.patterns.sort_by_key(|(pattern, _)| std::cmp::Reverse(pattern.len()));
+        keys
+    }
+
+    /// The provider's credential for this model, only where the route says that it leads to that provider
+    /// (`context_extensions.tollward_provider`), and the credential headers it stands in for.
+    #[must_use]
+    pub fn header(&self, model: &str, http: &HttpRequest<'_>) -> Option<Header> {
+        let leads_to =
+            http.extensions.iter().find(|(name, _)| *name == "tollward_provider").map(|(_, value)| *value)?;
+        let key = self
+            .exact
+            .get(model)
+            .or_else(|| self.patterns.iter().find(|(pattern, _)| glob::matches(pattern, model)).map(|(_, key)| key))?;
+        if key.provider != leads_to {
+            return None;
+        }
+        let secret = key.secret.expose();
+        Some(match leads_to {
+            "anthropic" => (Cow::Borrowed("x-api-key"), secret.to_owned()),
+            "azure" | "azure_ai" => (Cow::Borrowed("api-key"), secret.to_owned()),
+            "gemini" | "google" => (Cow::Borrowed("x-goog-api-key"), secret.to_owned()),
+            _ => (Cow::Borrowed("authorization"), format!("Bearer {secret}")),
+        })
+    }
+}
+
+/// Every credential header the client sent but `except`: none of them may reach a provider whose key is injected.
+#[must_use]
+pub fn other_credentials(http: &HttpRequest<'_>, except: &str) -> Vec<Cow<'static, str>> {
+    CREDENTIAL_HEADERS
+        .iter()
+        .filter(|name| **name != except && http.headers.get(name).is_some())
+        .map(|name| Cow::Borrowed(*name))
+        .collect()
+}

@@ -1,0 +1,182 @@
+//! Admission: asks the counters, loads the budgets they miss, and waits a little where only running requests stand in
+//! the way.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use tokio::sync::mpsc;
+
+use super::counters::{Books, Counters, CountersError, Refusal, Remaining, Terms, Verdict};
+use super::session::Running;
+use super::token::Signer;
+use crate::domain::{Account, Hold, HoldId, Kind, Timestamp, Window};
+use crate::spend::Prices;
+
+/// How often budgets are loaded and periods recomputed for one admission before it gives up.
+const MAX_ROUNDS: usize = 8;
+
+/// Cancelled Checks whose holds wait to be released.
+const MAX_RELEASES: usize = 65_536;
+
+/// The counters, the books behind them, and what settlement needs.
+pub struct Quota {
+    releases: mpsc::Sender<HoldId>,
+    pub(super) counters: Arc<dyn Counters>,
+    pub(super) books: Arc<dyn Books>,
+    pub(super) signer: Signer,
+    pub(super) prices: Arc<Prices>,
+    pub(super) running: Running,
+}
+
+/// An admitted hold.
+#[derive(Clone, Debug)]
+pub struct Admitted {
+    pub hold: Arc<Hold>,
+    /// What is left of each of `hold.charges`.
+    pub remaining: Vec<Remaining>,
+}
+
+/// Why there is no admission.
+#[derive(Clone, Debug)]
+pub enum Refused {
+    Limit {
+        hold: Arc<Hold>,
+        refusal: Refusal,
+    },
+    /// A budget period ended between its naming and the charge: name it anew.
+    WrongPeriod {
+        now: Timestamp,
+    },
+    /// The gateway's meter is dead, and the caller's limits need it.
+    MeterDead {
+        retry_after: Duration,
+    },
+    Unavailable(CountersError),
+}
+
+impl From<CountersError> for Refused {
+    fn from(error: CountersError) -> Self {
+        Refused::Unavailable(error)
+    }
+}
+
+struct ReleaseOnDrop<'q> {
+    quota: &'q Quota,
+    hold: Option<HoldId>,
+}
+
+impl Drop for ReleaseOnDrop<'_> {
+    fn drop(&mut self) {
+        if let Some(hold) = self.hold {
+            self.quota.release(hold);
+        }
+    }
+}
+
+impl Quota {
+    /// The quota, and the task that releases the holds of cancelled Checks; it ends when the quota is dropped.
+    #[must_use]
+    pub fn new(
+        counters: Arc<dyn Counters>,
+        books: Arc<dyn Books>,
+        signer: Signer,
+        prices: Arc<Prices>,
+    ) -> (Arc<Self>, impl Future<Output = ()> + Send + 'static) {
+        let (releases, mut cancelled) = mpsc::channel(MAX_RELEASES);
+        let giving_back = Arc::clone(&counters);
+        let task = async move {
+            while let Some(hold) = cancelled.recv().await {
+                if let Err(error) = giving_back.release(hold).await {
+                    // It ends with the hold, 30 s after admission.
+                    tracing::warn!(%error, %hold, "a cancelled check's hold could not be released");
+                }
+            }
+        };
+        (Arc::new(Quota { releases, counters, books, signer, prices, running: Running::default() }), task)
+    }
+
+    /// Holds all charges or none. A refusal caused only by what is held or in flight is asked again, for at most
+    /// `patience`, whenever something was given back.
+    pub async fn admit(&self, hold: Hold, terms: Terms, patience: Duration) -> Result<Admitted, Refused> {
+        let hold = Arc::new(hold);
+        // Whoever drops this future may have been admitted without knowing.
+        let mut guard = ReleaseOnDrop { quota: self, hold: Some(hold.id) };
+        let admitted = self.admit_guarded(&hold, terms, patience).await;
+        guard.hold = None;
+        admitted
+    }
+
+    async fn admit_guarded(&self, hold: &Arc<Hold>, terms: Terms, patience: Duration) -> Result<Admitted, Refused> {
+        let mut rounds = 0;
+        let mut deadline = None;
+        loop {
+            match self.counters.admit(Arc::clone(hold), terms).await? {
+                Verdict::Admitted { remaining } => return Ok(Admitted { hold: Arc::clone(hold), remaining }),
+                Verdict::Unseeded(missing) => {
+                    rounds += 1;
+                    if rounds > MAX_ROUNDS {
+                        let error = "budgets changed faster than they could be loaded";
+                        return Err(CountersError::Unavailable(error.to_owned()).into());
+                    }
+                    for unseeded in missing {
+                        let Window::Period(period) = &unseeded.counter.window else { continue };
+                        let account = Account { scope: unseeded.counter.scope.clone(), period: period.clone() };
+                        let spent = self.books.spent(&account).await?;
+                        self.counters.seed(&unseeded.counter, unseeded.generation, spent).await?;
+                    }
+                }
+                Verdict::WrongPeriod { now } => return Err(Refused::WrongPeriod { now }),
+                Verdict::MeterDead { retry_after } => return Err(Refused::MeterDead { retry_after }),
+                Verdict::Refused(refusal) => {
+                    let now = Instant::now();
+                    let until = *deadline.get_or_insert(now + patience);
+                    let left = until.saturating_duration_since(now);
+                    let waited = refusal.may_be_released && !left.is_zero() && {
+                        let counter = &hold.charges[refusal.charge].counter;
+                        self.counters.wait_for_room(counter, refusal.epoch, left).await
+                    };
+                    if !waited {
+                        return Err(Refused::Limit { hold: Arc::clone(hold), refusal });
+                    }
+                }
+            }
+        }
+    }
+
+    /// Gives back what a Check held that was cancelled before its answer was sent. Never waits.
+    pub fn release(&self, hold: HoldId) {
+        if self.releases.try_send(hold).is_err() {
+            tracing::warn!(%hold, "too many cancelled checks at once; this hold ends with its time");
+        }
+    }
+
+    /// The signed token of a hold, for Envoy's dynamic metadata.
+    #[must_use]
+    pub fn token(&self, hold: &Hold) -> String {
+        self.signer.sign(hold)
+    }
+
+    #[must_use]
+    pub fn counters(&self) -> &Arc<dyn Counters> {
+        &self.counters
+    }
+
+    #[must_use]
+    pub fn books(&self) -> &Arc<dyn Books> {
+        &self.books
+    }
+
+    #[must_use]
+    pub fn prices(&self) -> &Arc<Prices> {
+        &self.prices
+    }
+
+    /// What a charge's account has spent, for explanations. `None` where it is not a budget.
+    pub async fn spent(&self, charge: &crate::domain::Charge) -> Result<Option<i64>, CountersError> {
+        let (Kind::Spend, Window::Period(period)) = (charge.counter.kind, &charge.counter.window) else {
+            return Ok(None);
+        };
+        let account = Account { scope: charge.counter.scope.clone(), period: period.clone() };
+        Ok(Some(self.books.spent(&account).await?.as_nanos()))
+    }
+}

@@ -1,0 +1,251 @@
+//! Which limits bind a caller. What hangs on the identity alone is compiled once into a [`Plan`]; what hangs on the
+//! request (end user, tags, model) is added to it.
+
+use std::sync::Arc;
+
+use super::lines::{Line, ModelLimits, Which, of_limits, of_model};
+use super::periods::Periods;
+use crate::config::Config;
+use crate::directory::Registry;
+use crate::domain::{
+    Account, Amount, Caller, Charge, CounterKey, EndUser, Kind, Limits, Money, Parties, Period, Scope, ScopeKind,
+    Timestamp, Window,
+};
+
+/// All limits that bind one identity whatever it asks, and the scopes its spend is added to.
+#[derive(Debug)]
+pub struct Plan {
+    pub parties: Parties,
+    lines: Vec<Line>,
+    totals: Vec<Scope>,
+    models: Vec<PerModel>,
+    /// Until when this holds: a temporary budget increase may end.
+    pub valid_until: Timestamp,
+}
+
+/// Limits on single models of one entity.
+#[derive(Debug)]
+struct PerModel {
+    kind: ScopeKind,
+    names: Vec<Arc<str>>,
+    limits: ModelLimits,
+}
+
+/// What one request adds to a plan.
+pub struct Ask<'a> {
+    /// The model's names: as asked, and what aliases made of it.
+    pub models: &'a [&'a str],
+    /// Access groups the model belongs to.
+    pub groups: &'a [Arc<str>],
+    pub end_user: Option<&'a EndUser>,
+    pub tags: &'a [Arc<str>],
+    pub registry: &'a Registry,
+    /// Tokens and money to hold. Money of `None`: a model priced 0 on purpose, not charged to budgets.
+    pub tokens: Amount,
+    pub cost: Option<Money>,
+    /// Limits of the key on this model where it has none of its own (`model_info.default_api_key_*`).
+    pub default_model_limits: Option<&'a crate::domain::ModelBudget>,
+}
+
+/// What a request is charged with, and where its settled cost is booked.
+#[derive(Clone, Debug)]
+pub struct Bound {
+    pub charges: Vec<Charge>,
+    pub accounts: Vec<Account>,
+}
+
+impl Bound {
+    /// Whether a money or token limit binds: such a request must be metered.
+    #[must_use]
+    pub fn needs_meter(&self) -> bool {
+        self.charges.iter().any(|charge| matches!(charge.counter.kind, Kind::Spend | Kind::Tokens))
+    }
+}
+
+impl Plan {
+    /// Compiles what binds this caller. A user's budget binds personal keys only, unless
+    /// `apply_user_budget_to_team_keys`; its rate limits bind team keys too.
+    #[must_use]
+    pub fn of(caller: &Caller, config: &Config, now: Timestamp) -> Plan {
+        let identity = &*caller.identity;
+        let mut plan = Plan {
+            parties: Parties {
+                key: identity.key.as_ref().map(|key| key.token),
+                user_id: caller.user_id().cloned(),
+                team_id: caller.team_id().cloned(),
+                organization_id: caller.organization_id().cloned(),
+                project_id: identity.project.as_ref().map(|project| project.project_id.clone()),
+                end_user_id: None,
+                tags: Vec::new(),
+            },
+            lines: Vec::new(),
+            totals: Vec::new(),
+            models: Vec::new(),
+            valid_until: Timestamp::millis(i64::MAX),
+        };
+        let global = Limits {
+            max_budget: Some(config.litellm_settings.max_budget).filter(|budget| !budget.is_zero()),
+            budget_duration: config.litellm_settings.budget_duration,
+            max_parallel_requests: config.general_settings.global_max_parallel_requests,
+            ..Limits::default()
+        };
+        plan.add(ScopeKind::Global, &[], &global, Which::All, None);
+        if let Some(organization) = &identity.organization {
+            let id = &organization.organization_id;
+            let per_model = Some(ScopeKind::ModelPerOrganization);
+            plan.add(ScopeKind::Organization, &[id], &organization.limits, Which::All, per_model);
+        }
+        if let Some(project) = &identity.project {
+            let per_model = Some(ScopeKind::ModelPerProject);
+            plan.add(ScopeKind::Project, &[&project.project_id], &project.limits, Which::All, per_model);
+        }
+        if let Some(team) = &identity.team {
+            plan.add(ScopeKind::Team, &[&team.team_id], &team.limits, Which::All, Some(ScopeKind::ModelPerTeam));
+        }
+        if let Some(member) = &identity.member {
+            let names = [&member.team_id, &member.user_id];
+            plan.add(ScopeKind::Member, &names, &member.limits, Which::All, Some(ScopeKind::ModelPerMember));
+        }
+        if let Some(user) = &identity.user {
+            let personal = identity.team.is_none() || config.general_settings.apply_user_budget_to_team_keys;
+            let (which, per_model) =
+                if personal { (Which::All, Some(ScopeKind::ModelPerUser)) } else { (Which::Rates, None) };
+            plan.add(ScopeKind::User, &[&user.user_id], &user.limits, which, per_model);
+        }
+        if let Some(key) = &identity.key {
+            let mut limits = key.limits.clone();
+            if let (Some(increase), Some(expiry)) = (key.temp_budget_increase, key.temp_budget_expiry)
+                && expiry > now
+            {
+                limits.max_budget = limits.max_budget.map(|budget| budget + increase);
+                plan.valid_until = expiry;
+            }
+            let hash: Arc<str> = key.token.to_string().into();
+            plan.add(ScopeKind::Key, &[&hash], &limits, Which::All, Some(ScopeKind::ModelPerKey));
+        }
+        plan
+    }
+
+    fn add(
+        &mut self,
+        kind: ScopeKind,
+        names: &[&Arc<str>],
+        limits: &Limits,
+        which: Which,
+        per_model: Option<ScopeKind>,
+    ) {
+        let texts: Vec<&str> = names.iter().map(|name| &***name).collect();
+        let scope = Scope::new(kind, &texts);
+        of_limits(&scope, limits, which, &mut self.lines);
+        self.totals.push(scope);
+        let models = ModelLimits::of(limits);
+        // A key without an entry of its own may still get the model's defaults.
+        if let Some(kind) = per_model.filter(|kind| !models.is_empty() || *kind == ScopeKind::ModelPerKey) {
+            self.models.push(PerModel {
+                kind,
+                names: names.iter().map(|name| (*name).clone()).collect(),
+                limits: models,
+            });
+        }
+    }
+
+    /// The charges and accounts of one request. Limits come outermost first, so that a refusal names the widest.
+    #[must_use]
+    pub fn bind(&self, caller: &Caller, ask: &Ask<'_>, periods: &Periods, now: Timestamp) -> Bound {
+        let mut own = Vec::new();
+        let mut totals: Vec<Scope> = Vec::new();
+        self.bind_end_user(ask, &mut own, &mut totals);
+        self.bind_tags(caller, ask, &mut own, &mut totals);
+        self.bind_models(ask, &mut own, &mut totals);
+
+        let mut bound = Bound {
+            charges: Vec::with_capacity(self.lines.len() + own.len()),
+            accounts: Vec::with_capacity(self.totals.len() + totals.len() + 4),
+        };
+        for scope in self.totals.iter().chain(&totals) {
+            bound.accounts.push(Account { scope: scope.clone(), period: Period::total() });
+        }
+        for line in self.lines.iter().chain(&own) {
+            bound.push(line, ask, periods, now);
+        }
+        bound
+    }
+
+    fn bind_end_user(&self, ask: &Ask<'_>, own: &mut Vec<Line>, totals: &mut Vec<Scope>) {
+        let Some(end_user) = ask.end_user else { return };
+        let scope = Scope::new(ScopeKind::EndUser, &[&end_user.user_id]);
+        of_limits(&scope, &end_user.limits, Which::All, own);
+        totals.push(scope);
+        let models = ModelLimits::of(&end_user.limits);
+        if let Some((name, entry)) = models.entry(ask.models, ask.groups) {
+            of_model(&Scope::new(ScopeKind::ModelPerEndUser, &[&end_user.user_id, name]), entry, own);
+        }
+    }
+
+    fn bind_tags(&self, caller: &Caller, ask: &Ask<'_>, own: &mut Vec<Line>, totals: &mut Vec<Scope>) {
+        let key = caller.identity.key.as_ref();
+        for name in ask.tags {
+            if let Some(tag) = ask.registry.tag(name) {
+                let scope = Scope::new(ScopeKind::Tag, &[name]);
+                of_limits(&scope, &tag.limits, Which::All, own);
+                totals.push(scope);
+            }
+            if let Some(key) = key
+                && let Some(limit) = key.tag_rpm_limit.get(&**name)
+            {
+                let scope = Scope::new(ScopeKind::TagPerKey, &[&key.token.to_string(), name]);
+                let limits = Limits { rpm_limit: Some(*limit), ..Limits::default() };
+                of_limits(&scope, &limits, Which::Rates, own);
+            }
+        }
+    }
+
+    fn bind_models(&self, ask: &Ask<'_>, own: &mut Vec<Line>, totals: &mut Vec<Scope>) {
+        for group in ask.groups {
+            if let Some(group) = ask.registry.access_group(group) {
+                let scope = Scope::new(ScopeKind::AccessGroup, &[&group.access_group_name]);
+                of_limits(&scope, &group.limits, Which::All, own);
+                totals.push(scope);
+            }
+        }
+        for per_model in &self.models {
+            let entry = per_model.limits.entry(ask.models, ask.groups);
+            let fallback = (per_model.kind == ScopeKind::ModelPerKey)
+                .then(|| ask.default_model_limits.zip(ask.models.last()))
+                .flatten()
+                .map(|(limits, name)| (*name, limits));
+            if let Some((name, entry)) = entry.or(fallback) {
+                let mut names: Vec<&str> = per_model.names.iter().map(|name| &**name).collect();
+                names.push(name);
+                of_model(&Scope::new(per_model.kind, &names), entry, own);
+            }
+        }
+    }
+}
+
+impl Bound {
+    fn push(&mut self, line: &Line, ask: &Ask<'_>, periods: &Periods, now: Timestamp) {
+        let (amount, window) = match line.kind {
+            Kind::Requests => (1, Window::Minute),
+            Kind::InFlight => (1, Window::InFlight),
+            Kind::Tokens => (ask.tokens.max(1), Window::Minute),
+            Kind::Spend => {
+                let Some(cost) = ask.cost else { return };
+                let period = periods.at(line.duration, now);
+                let account = Account { scope: line.scope.clone(), period: period.clone() };
+                if !self.accounts.contains(&account) {
+                    self.accounts.push(account);
+                }
+                (cost.as_nanos().max(1), Window::Period(period))
+            }
+        };
+        let counter = CounterKey { scope: line.scope.clone(), kind: line.kind, window };
+        // Two budgets of one scope and period share a counter: the tighter one binds.
+        if let Some(same) = self.charges.iter_mut().find(|charge| charge.counter == counter) {
+            same.limit = same.limit.min(line.limit);
+            same.soft_limit = same.soft_limit.min(line.soft_limit).or(same.soft_limit).or(line.soft_limit);
+            return;
+        }
+        self.charges.push(Charge { counter, amount, limit: line.limit, soft_limit: line.soft_limit });
+    }
+}
