@@ -3,7 +3,7 @@
 
 use libfuzzer_sys::fuzz_target;
 use tollward::domain::Api;
-use tollward::request::body::{Extent, json};
+use tollward::request::body::{Extent, Fault, json};
 use tollward::request::{RewriteAsk, rewrite};
 
 const APIS: [Api; 6] = [
@@ -26,7 +26,10 @@ fuzz_target!(|data: &[u8]| {
     }
     let ask = RewriteAsk { include_usage: true, output_cap: Some(1) };
     if let (Ok(whole), Some(changed)) = (whole, rewrite(body, api, ask)) {
-        let again = json(&changed, api, 64, Extent::Whole).expect("a rewritten body stays readable");
-        assert_eq!(whole.model, again.model);
+        // One key more may be one too many; nothing else changes.
+        match json(&changed, api, 64, Extent::Whole) {
+            Ok(again) => assert_eq!(whole.model, again.model),
+            Err(fault) => assert!(whole.keys.len() >= 500 || matches!(fault, Fault::Unfit(_)), "{fault:?}"),
+        }
     }
 });
