@@ -16,6 +16,7 @@ pub const CREDENTIAL_HEADERS: [&str; 7] = [
     "ocp-apim-subscription-key",
 ];
 
+/// Offers protocols for a WebSocket (RFC 6455), and is where browsers can put a key.
 const WEBSOCKET_PROTOCOL: &str = "sec-websocket-protocol";
 /// The item of `sec-websocket-protocol` that browsers send a key in.
 const WEBSOCKET_KEY: &str = "openai-insecure-api-key.";

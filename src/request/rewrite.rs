@@ -63,7 +63,7 @@ pub fn rewrite(body: &[u8], api: Api, ask: RewriteAsk) -> Option<Vec<u8>> {
         let member = format!("\"{field}\":{cap}");
         match (config, &found.config, &found.null_cap) {
             (_, _, Some((name, span))) if *name == field || config.is_some() => {
-                edits.push((span.clone(), cap.to_string()))
+                edits.push((span.clone(), cap.to_string()));
             }
             (Some(_), Some(Ok(object)), _) => edits.push(object.insert(&member)),
             (Some(_), Some(Err(span)), _) => edits.push((span.clone(), format!("{{{member}}}"))),
@@ -126,7 +126,7 @@ fn survey(text: &str, api: Api) -> Option<Found> {
                 match is_options {
                     true if inner == "include_usage" => found.usage(value),
                     true => {}
-                    false => found.cap(api, true, &inner, value),
+                    false => found.cap(api, Some(&name), &inner, value),
                 }
             }
             if is_options {
@@ -147,7 +147,7 @@ fn survey(text: &str, api: Api) -> Option<Found> {
             found.is_capped |= !value.is_null;
             found.config = Some(Err(value.span));
         } else {
-            found.cap(api, false, &name, value);
+            found.cap(api, None, &name, value);
         }
     }
     found.body = Some(body);
@@ -178,8 +178,8 @@ impl Found {
         self.usage_off = (!value.is_true).then_some(value.span);
     }
 
-    fn cap(&mut self, api: Api, in_config: bool, name: &str, value: Value) {
-        if !is_cap(name) || !binds(api, in_config, name) {
+    fn cap(&mut self, api: Api, config: Option<&str>, name: &str, value: Value) {
+        if !is_cap(name) || !binds(api, config, name) {
             return;
         }
         if value.is_null {

@@ -186,6 +186,8 @@ fn versioned<'p>(method: &str, path: &'p str) -> Found<'p> {
     match first {
         "engines" | "deployments" if !rest.is_empty() => deployment(method, rest),
         "model" => bedrock(rest),
+        // Azure's inference API.
+        "models" if OPERATIONS.iter().any(|(name, _)| *name == rest) => operation(method, rest),
         "models" | "tunedModels" | "projects" | "publishers" => google(method, path),
         _ => operation(method, path),
     }

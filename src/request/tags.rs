@@ -7,8 +7,8 @@ use super::RequestView;
 
 /// A comma-separated list of tags.
 const HEADER: &str = "x-litellm-tags";
-/// Tags one request may carry; what goes beyond is left out of no budget, since none is looked up for it by name.
-pub(super) const MAX_TAGS: usize = 128;
+/// Tags one request may carry; each is a scope to charge, so further ones of the header are dropped.
+const MAX_TAGS: usize = 128;
 
 impl<'a> RequestView<'a> {
     /// The tags the client chose, in order of appearance.

@@ -41,14 +41,18 @@ pub fn is_choices(name: &str) -> bool {
     CHOICES.contains(&name)
 }
 
-/// Whether this cap truly bounds an answer of this API. A cap the provider ignores must not make a hold small.
-pub fn binds(api: Api, in_config: bool, name: &str) -> bool {
+/// Whether this cap truly bounds an answer of this API; `config` is the object of sampling parameters around it. A cap
+/// the provider ignores must not make a hold small.
+pub fn binds(api: Api, config: Option<&str>, name: &str) -> bool {
     match api {
-        Api::OpenAiChat => !in_config && matches!(name, "max_tokens" | "max_completion_tokens"),
-        Api::OpenAiCompletions | Api::AnthropicMessages => !in_config && name == "max_tokens",
-        Api::OpenAiResponses => !in_config && name == "max_output_tokens",
-        Api::GeminiGenerate => in_config && matches!(name, "maxOutputTokens" | "max_output_tokens"),
-        Api::BedrockConverse => in_config,
+        Api::OpenAiChat => config.is_none() && matches!(name, "max_tokens" | "max_completion_tokens"),
+        Api::OpenAiCompletions | Api::AnthropicMessages => config.is_none() && name == "max_tokens",
+        Api::OpenAiResponses => config.is_none() && name == "max_output_tokens",
+        Api::GeminiGenerate => {
+            matches!(config, Some("generationConfig" | "generation_config"))
+                && matches!(name, "maxOutputTokens" | "max_output_tokens")
+        }
+        Api::BedrockConverse => config == Some("inferenceConfig") && name == "maxTokens",
         _ => true,
     }
 }

@@ -230,7 +230,9 @@ impl<'a> Extract<'a> {
             return self.model(place, value);
         }
         if place.holds_caps() && caps::is_cap(name) {
-            let binds = caps::binds(self.api, place == Place::Config, name);
+            let config = if let Place::Config(config) = place { Some(config) } else { None };
+            // Not every gateway joins `extra_body` with the body.
+            let binds = place != Place::Extra && caps::binds(self.api, config, name);
             match value.count() {
                 Count::Absent => {}
                 Count::Of(tokens) => self.cap.add(Some(tokens), binds),

@@ -9,8 +9,8 @@ pub enum Place {
     Body,
     /// `extra_body`: its members join the body on the way to the provider.
     Extra,
-    /// `generationConfig`, `inferenceConfig` and their like.
-    Config,
+    /// `generationConfig`, `inferenceConfig` and their like, by name.
+    Config(&'static str),
     Metadata,
     LiteLlmMetadata,
     /// `litellm_params`, `litellm_embedding_config`: read for what may not be sent.
@@ -43,8 +43,13 @@ impl Place {
 
     /// The container that the member `name` of this one is, where it is read.
     pub fn within(self, name: &str, is_object: bool) -> Option<Place> {
+        if is_object
+            && matches!(self, Place::Body | Place::Extra)
+            && let Some(config) = caps::CONFIGS.iter().find(|config| **config == name)
+        {
+            return Some(Place::Config(config));
+        }
         match (self, name, is_object) {
-            (Place::Body | Place::Extra, name, true) if caps::CONFIGS.contains(&name) => Some(Place::Config),
             (Place::Body | Place::Fallback, "extra_body", true) => Some(Place::Extra),
             (Place::Body | Place::Extra | Place::Fallback, "metadata", true) => Some(Place::Metadata),
             (Place::Body | Place::Extra | Place::Fallback, "litellm_metadata", true) => Some(Place::LiteLlmMetadata),
@@ -78,7 +83,7 @@ impl Place {
 
     /// Whether output caps and numbers of answers stand here.
     pub fn holds_caps(self) -> bool {
-        matches!(self, Place::Body | Place::Extra | Place::Config)
+        matches!(self, Place::Body | Place::Extra | Place::Config(_))
     }
 
     /// Whether destinations, credentials and prices are refused here.
@@ -103,7 +108,7 @@ impl Place {
             Place::Metadata => matches!(name, "user_id" | "tags"),
             Place::LiteLlmMetadata => matches!(name, "user" | "tags"),
             Place::Session | Place::Request => name == "model",
-            Place::Config => caps::is_cap(name) || caps::is_choices(name),
+            Place::Config(_) => caps::is_cap(name) || caps::is_choices(name),
             Place::Params | Place::Router | Place::Requests => false,
             Place::Body | Place::Extra => {
                 caps::is_cap(name)

@@ -94,6 +94,13 @@ fn only_caps_the_api_obeys_bound_the_answer_and_the_largest_counts() {
         (Api::GeminiGenerate, r#"{"generation_config":{"maxOutputTokens":5},"max_tokens":7}"#, Some(7)),
         (Api::BedrockConverse, r#"{"inferenceConfig":{"maxTokens":5}}"#, Some(5)),
         (Api::BedrockInvoke, r#"{"textGenerationConfig":{"maxTokenCount":5}}"#, Some(5)),
+        (
+            Api::BedrockConverse,
+            r#"{"parameters":{"maxTokens":5},"additionalModelRequestFields":{"max_tokens":5}}"#,
+            None,
+        ),
+        (Api::OpenAiChat, r#"{"extra_body":{"max_tokens":5}}"#, None),
+        (Api::OpenAiChat, r#"{"extra_body":{"max_tokens":50},"max_tokens":5}"#, Some(50)),
         (Api::BedrockInvoke, r#"{"max_gen_len":5}"#, Some(5)),
     ];
     for (api, body, expected) in cases {

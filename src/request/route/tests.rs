@@ -88,7 +88,7 @@ const CASES: &[(&str, &str, Api, Option<&str>)] = &[
     ("GET", "/openai/deployments", Api::Free, None),
     ("POST", "/azure/openai/deployments/my-gpt/chat/completions", Api::OpenAiChat, Some("my-gpt")),
     ("POST", "/azure/openai/v1/chat/completions", Api::OpenAiChat, None),
-    ("POST", "/azure_ai/models/chat/completions", Api::Unmeterable, None),
+    ("POST", "/azure_ai/models/chat/completions", Api::OpenAiChat, None),
     ("POST", "/OpenAI/Deployments/my-gpt/chat/completions", Api::Unmeterable, None),
     // Anthropic.
     ("POST", "/v1/messages", Api::AnthropicMessages, None),
