@@ -56,6 +56,8 @@ pub struct Refusal {
     /// Spent or charged so far, without what is held; then what is held by requests in flight.
     pub spent: Amount,
     pub held: Amount,
+    /// Until this limit admits the request if nothing else is charged; a second where only requests in flight are in
+    /// its way and nobody knows when they end; zero where `never`.
     pub retry_after: Duration,
     /// Larger than the limit itself, or a budget without an end is spent: waiting never helps.
     pub never: bool,

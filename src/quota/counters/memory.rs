@@ -66,7 +66,7 @@ impl MemoryCounters {
     }
 
     /// Ends what is overdue by `now` and drops counters that say nothing, a little at a time so that nobody waits long
-    /// for the lock.
+    /// for the lock. Give it the time of the counters' own clock.
     pub fn sweep(&self, now: Timestamp) {
         while self.state.lock().advance(now) {}
         let mut next = Some(0);
