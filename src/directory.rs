@@ -2,6 +2,8 @@
 //! which SQLite stands (and PostgreSQL will).
 
 pub mod cache;
+#[cfg(test)]
+pub(crate) mod faulty;
 mod lock;
 pub(crate) mod rows;
 mod sqlite;
@@ -9,6 +11,8 @@ mod statements;
 #[cfg(test)]
 mod suite;
 mod sums;
+#[cfg(test)]
+pub(crate) mod testing;
 
 use std::sync::Arc;
 

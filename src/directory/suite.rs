@@ -1,1 +1,493 @@
+//! What every store does, written once against [`Store`] and run for each engine.
 
+use std::collections::BTreeMap;
+
+use serde_json::json;
+
+use super::testing::{TempStore, audit};
+use super::{DirectoryError, KeyFilter, Store};
+use crate::domain::{
+    AccessGroup, Account, Budget, BudgetWindow, EndUser, HoldId, Key, KeyHash, KeyType, Limits, Member, ModelBudget,
+    Money, Organization, Parties, Period, Project, Record, RecordStatus, Role, Scope, ScopeKind, Tag, Team, TeamRole,
+    Timestamp, Usage, User,
+};
+
+macro_rules! suite {
+    ($engine:ident by $open:expr; $($behaviour:ident),+ $(,)?) => {
+        mod $engine {
+            $(#[tokio::test]
+            async fn $behaviour() {
+                let store = $open.await;
+                super::$behaviour(&*store.store).await;
+            })+
+        }
+    };
+}
+
+suite! { sqlite by super::TempStore::sqlite();
+    a_key_comes_back_with_every_attribute,
+    one_query_finds_all_that_belongs_to_a_key,
+    a_linked_budget_fills_only_what_is_absent,
+    a_key_that_names_what_is_not_there_says_so,
+    a_rotated_key_works_until_it_is_revoked_and_keeps_its_spend,
+    what_exists_is_not_created_twice_and_what_is_missing_not_changed,
+    keys_are_listed_by_filter_and_page,
+    deleting_a_user_or_team_takes_its_keys_along,
+    every_entity_comes_back_as_it_was_put,
+    a_setting_is_written_once,
+    a_record_is_booked_once_and_read_back,
+    spend_reaches_every_entity_and_the_books_add_up,
+    an_entity_created_late_has_what_its_scope_spent,
+    an_update_leaves_the_spend_alone,
+}
+
+fn now() -> Timestamp {
+    Timestamp::parse("2026-11-24T12:00:00Z").unwrap()
+}
+
+fn limits() -> Limits {
+    Limits {
+        max_budget: Some(Money::nanos(12_345_678_901_234_567)),
+        soft_budget: Some(Money::nanos(1)),
+        budget_duration: Some("30d".parse().unwrap()),
+        budget_limits: vec![BudgetWindow { budget_duration: "1h".parse().unwrap(), max_budget: Money::MAX }],
+        rpm_limit: Some(0),
+        tpm_limit: Some(10),
+        tpd_limit: Some(20),
+        max_parallel_requests: Some(3),
+        model_max_budget: BTreeMap::from([(
+            "gpt-*".to_owned(),
+            ModelBudget {
+                max_budget: Some(Money::nanos(9_007_199_254_740_993)),
+                budget_duration: Some("1d".parse().unwrap()),
+                rpm_limit: Some(1),
+                tpm_limit: None,
+            },
+        )]),
+        model_rpm_limit: BTreeMap::from([("a".to_owned(), 1)]),
+        model_tpm_limit: BTreeMap::from([("b".to_owned(), 2)]),
+    }
+}
+
+fn object(value: serde_json::Value) -> serde_json::Map<String, serde_json::Value> {
+    value.as_object().cloned().unwrap()
+}
+
+fn key(secret: &str) -> Key {
+    Key {
+        key_name: Some("sk-...Ab12".to_owned()),
+        key_alias: Some(format!("alias of {secret}").into()),
+        user_id: Some("u".into()),
+        team_id: Some("t".into()),
+        organization_id: Some("o".into()),
+        project_id: Some("p".into()),
+        agent_id: Some("agent".into()),
+        models: vec!["gpt-4o".to_owned(), "it's \"quoted\"".to_owned()],
+        aliases: BTreeMap::from([("x".to_owned(), "y".to_owned())]),
+        access_group_ids: vec!["g".to_owned()],
+        allowed_routes: vec!["/chat/completions".to_owned()],
+        key_type: KeyType::ReadOnly,
+        allowed_ips: vec!["10.0.0.0/8".parse().unwrap(), "2001:db8::/32".parse().unwrap()],
+        blocked: true,
+        expires: Some(now()),
+        limits: limits(),
+        temp_budget_increase: Some(Money::nanos(7)),
+        temp_budget_expiry: Some(now()),
+        throttle_on_budget_exceeded: true,
+        tags: vec!["tag".into()],
+        tag_rpm_limit: BTreeMap::from([("tag".to_owned(), 4)]),
+        end_user_budget_id: Some("eb".to_owned()),
+        default_estimated_output_tokens: Some(99),
+        default_estimated_output_tokens_per_model: BTreeMap::from([("m".to_owned(), 5)]),
+        enforced_params: vec!["user".to_owned()],
+        permissions: object(json!({"get_spend_routes": true})),
+        metadata: object(json!({"nested": {"ü": [1, null]}})),
+        extra: object(json!({"guardrails": ["g"]})),
+        auto_rotate: true,
+        rotation_interval: Some("7d".parse().unwrap()),
+        rotation_count: 2,
+        created_by: Some("admin".to_owned()),
+        updated_by: Some("admin".to_owned()),
+        ..Key::new(KeyHash::of(secret), now())
+    }
+}
+
+/// A key that names nothing.
+fn bare(secret: &str) -> Key {
+    Key::new(KeyHash::of(secret), now())
+}
+
+fn team(id: &str) -> Team {
+    Team { team_id: id.into(), created_at: now(), updated_at: now(), ..Team::default() }
+}
+
+fn user(id: &str) -> User {
+    User { user_id: id.into(), created_at: now(), updated_at: now(), ..User::default() }
+}
+
+fn member(team: &str, user: &str) -> Member {
+    Member {
+        team_id: team.into(),
+        user_id: user.into(),
+        user_email: None,
+        role: TeamRole::Admin,
+        budget_id: None,
+        allowed_models: Vec::new(),
+        limits: Limits::default(),
+        spend: Money::ZERO,
+    }
+}
+
+fn budget(id: &str, rpm: u64) -> Budget {
+    let limits = Limits { rpm_limit: Some(rpm), ..Limits::default() };
+    Budget { budget_id: id.to_owned(), limits, created_at: now(), updated_at: now(), ..Budget::default() }
+}
+
+async fn put_family(store: &dyn Store) {
+    store.put_organization(&organization("o"), true, audit()).await.unwrap();
+    store.put_team(&Team { organization_id: Some("o".into()), ..team("t") }, true, audit()).await.unwrap();
+    store.put_user(&user("u"), true, audit()).await.unwrap();
+    store.put_member(&member("t", "u"), true, audit()).await.unwrap();
+    store.put_project(&project("p"), true, audit()).await.unwrap();
+}
+
+fn organization(id: &str) -> Organization {
+    Organization { organization_id: id.into(), created_at: now(), updated_at: now(), ..Organization::default() }
+}
+
+fn project(id: &str) -> Project {
+    Project { project_id: id.into(), created_at: now(), updated_at: now(), ..Project::default() }
+}
+
+fn total(scope: Scope) -> Account {
+    Account { scope, period: Period::total() }
+}
+
+fn day_account(scope: Scope) -> Account {
+    let (start, end) = (Timestamp::millis(1_000), Timestamp::millis(2_000));
+    Account { scope, period: Period { id: "1d@1".into(), start, end } }
+}
+
+fn record(id: u8, cost: i64, accounts: Vec<Account>) -> Record {
+    Record {
+        id: HoldId::new([id; 16]),
+        sequence: 0,
+        status: RecordStatus::Usage,
+        admitted_at: now(),
+        settled_at: now().plus_millis(i64::from(id)),
+        parties: Parties {
+            key: Some(KeyHash::of("sk-a")),
+            user_id: Some("u".into()),
+            tags: vec!["tag".into()],
+            ..Parties::default()
+        },
+        model: "gpt-4o".into(),
+        usage: Usage { input_tokens: 10, output_tokens: 5, ..Usage::default() },
+        cost: Money::nanos(cost),
+        price_version: "v1".into(),
+        estimated: false,
+        accounts,
+    }
+}
+
+async fn a_key_comes_back_with_every_attribute(store: &dyn Store) {
+    let full = key("sk-a");
+    store.create_key(&full, audit()).await.unwrap();
+    assert_eq!(store.key(&full.token).await.unwrap().as_ref(), Some(&full));
+    assert_eq!(store.key_by_alias("alias of sk-a").await.unwrap().as_ref(), Some(&full));
+    let changed = Key { updated_at: now().plus_millis(1), key_alias: None, ..bare("sk-a") };
+    store.update_key(&changed, audit()).await.unwrap();
+    assert_eq!(store.key(&full.token).await.unwrap(), Some(changed));
+    store.delete_key(&full.token, audit()).await.unwrap();
+    assert_eq!(store.key(&full.token).await.unwrap(), None);
+}
+
+async fn one_query_finds_all_that_belongs_to_a_key(store: &dyn Store) {
+    put_family(store).await;
+    store.create_key(&Key { organization_id: None, ..key("sk-a") }, audit()).await.unwrap();
+    let found = store.identity(&KeyHash::of("sk-a"), now()).await.unwrap().unwrap();
+    assert_eq!(found.dangling, None);
+    assert_eq!(found.user.unwrap().user_id, "u".into());
+    assert_eq!(found.team.unwrap().team_id, "t".into());
+    assert_eq!(found.member.unwrap().role, TeamRole::Admin);
+    assert_eq!(found.organization.unwrap().organization_id, "o".into(), "the team's, where the key has none");
+    assert_eq!(found.project.unwrap().project_id, "p".into());
+    assert_eq!(store.identity(&KeyHash::of("sk-unknown"), now()).await.unwrap(), None);
+    let of_user = store.user_identity("u").await.unwrap().unwrap();
+    assert_eq!((of_user.key, of_user.user.unwrap().user_id), (None, "u".into()));
+    assert_eq!(store.user_identity("nobody").await.unwrap(), None);
+}
+
+async fn a_linked_budget_fills_only_what_is_absent(store: &dyn Store) {
+    for (id, rpm) in [("kb", 1), ("ob", 2), ("pb", 3), ("mb", 4), ("tmb", 5)] {
+        store.put_budget(&budget(id, rpm), true, audit()).await.unwrap();
+    }
+    let mb = Budget { allowed_models: vec!["m".to_owned()], ..budget("mb", 4) };
+    store.put_budget(&mb, false, audit()).await.unwrap();
+    let link = |id: &str| Some(id.to_owned());
+    let own = Limits { rpm_limit: Some(100), ..Limits::default() };
+    let of_members = link("tmb");
+    store.put_team(&Team { team_member_budget_id: of_members, ..team("t") }, true, audit()).await.unwrap();
+    store.put_member(&Member { budget_id: link("mb"), ..member("t", "own") }, true, audit()).await.unwrap();
+    store.put_member(&member("t", "default"), true, audit()).await.unwrap();
+    store.put_organization(&Organization { budget_id: link("ob"), ..organization("o") }, true, audit()).await.unwrap();
+    let with_own = Project { budget_id: link("pb"), limits: own, ..project("p") };
+    store.put_project(&with_own, true, audit()).await.unwrap();
+    for (user, rpm_of_member, models) in [("own", 4, 1), ("default", 5, 0)] {
+        let row = Key {
+            budget_id: link("kb"),
+            user_id: Some(user.into()),
+            team_id: Some("t".into()),
+            organization_id: Some("o".into()),
+            project_id: Some("p".into()),
+            ..bare(user)
+        };
+        store.create_key(&row, audit()).await.unwrap();
+        let found = store.identity(&row.token, now()).await.unwrap().unwrap();
+        assert_eq!(found.dangling, None);
+        let member = found.member.unwrap();
+        assert_eq!(member.allowed_models.len(), models);
+        assert_eq!(member.limits.rpm_limit, Some(rpm_of_member));
+        assert_eq!(found.key.unwrap().limits.rpm_limit, Some(1));
+        assert_eq!(found.organization.unwrap().limits.rpm_limit, Some(2));
+        assert_eq!(found.project.unwrap().limits.rpm_limit, Some(100), "its own limit stands");
+        assert_eq!(store.key(&row.token).await.unwrap().unwrap().limits, Limits::default(), "the row stays as it is");
+    }
+    let linked = EndUser { user_id: "e".into(), budget_id: link("kb"), ..EndUser::default() };
+    store.put_end_user(&linked, true, audit()).await.unwrap();
+    assert_eq!(store.end_user("e").await.unwrap().unwrap().limits.rpm_limit, Some(1));
+}
+
+async fn a_key_that_names_what_is_not_there_says_so(store: &dyn Store) {
+    store.put_team(&Team { organization_id: Some("gone".into()), ..team("orphan") }, true, audit()).await.unwrap();
+    let cases = [
+        (Key { user_id: Some("nobody".into()), ..bare("1") }, None),
+        (Key { team_id: Some("x".into()), ..bare("2") }, Some("team \"x\"")),
+        (Key { organization_id: Some("x".into()), ..bare("3") }, Some("organization \"x\"")),
+        (Key { project_id: Some("x".into()), ..bare("4") }, Some("project \"x\"")),
+        (Key { team_id: Some("orphan".into()), ..bare("5") }, Some("organization \"gone\"")),
+        (Key { budget_id: Some("x".to_owned()), ..bare("6") }, Some("budget \"x\"")),
+    ];
+    for (row, expected) in cases {
+        store.create_key(&row, audit()).await.unwrap();
+        let found = store.identity(&row.token, now()).await.unwrap().unwrap();
+        assert_eq!(found.dangling.as_deref(), expected);
+    }
+}
+
+async fn a_rotated_key_works_until_it_is_revoked_and_keeps_its_spend(store: &dyn Store) {
+    let (old, new) = (bare("sk-old"), Key { rotation_count: 1, ..bare("sk-new") });
+    store.create_key(&old, audit()).await.unwrap();
+    let of_model = |hash: &KeyHash| Scope::new(ScopeKind::ModelPerKey, &[&hash.to_string(), "m:1"]);
+    let accounts = |hash| vec![total(Scope::key(hash)), day_account(Scope::key(hash)), day_account(of_model(hash))];
+    store.write_records(&[record(1, 500, accounts(&old.token))]).await.unwrap();
+    let revoke_at = now().plus_millis(1_000);
+    store.rotate_key(&old.token, &new, Some(revoke_at), audit()).await.unwrap();
+    for (hash, at, works) in [
+        (&new.token, revoke_at, true),
+        (&old.token, now(), true),
+        (&old.token, revoke_at.plus_millis(-1), true),
+        (&old.token, revoke_at, false),
+    ] {
+        let found = store.identity(hash, at).await.unwrap().map(|found| found.key.unwrap().token);
+        assert_eq!(found, works.then_some(new.token));
+    }
+    assert_eq!(store.revoked_at(&old.token).await.unwrap(), Some(revoke_at));
+    assert_eq!(store.key(&new.token).await.unwrap().unwrap().spend, Money::nanos(500));
+    for account in accounts(&new.token) {
+        assert_eq!(store.spent(&account).await.unwrap(), Money::nanos(500), "{account:?}");
+    }
+    for account in accounts(&old.token) {
+        assert_eq!(store.spent(&account).await.unwrap(), Money::ZERO, "{account:?}");
+    }
+    assert_eq!(store.verify().await.unwrap().differences, []);
+    let again = bare("sk-newer");
+    store.rotate_key(&new.token, &again, None, audit()).await.unwrap();
+    assert!(store.identity(&old.token, now()).await.unwrap().is_some(), "the grace period outlives another rotation");
+    assert!(store.identity(&new.token, now()).await.unwrap().is_none(), "without a grace period it ends at once");
+    let missing = store.rotate_key(&new.token, &bare("sk-x"), None, audit()).await;
+    assert!(matches!(missing, Err(DirectoryError::NotFound { .. })), "{missing:?}");
+}
+
+async fn what_exists_is_not_created_twice_and_what_is_missing_not_changed(store: &dyn Store) {
+    store.create_key(&key("sk-a"), audit()).await.unwrap();
+    let twice = store.create_key(&Key { key_alias: None, ..key("sk-a") }, audit()).await;
+    assert!(matches!(&twice, Err(DirectoryError::Exists { what: "key", .. })), "{twice:?}");
+    let alias = store.create_key(&Key { key_alias: Some("alias of sk-a".into()), ..key("sk-b") }, audit()).await;
+    assert!(matches!(&alias, Err(DirectoryError::Exists { what: "key alias", .. })), "{alias:?}");
+    assert_eq!(store.key(&KeyHash::of("sk-b")).await.unwrap(), None);
+    for missing in [
+        store.update_key(&key("sk-c"), audit()).await,
+        store.delete_key(&KeyHash::of("sk-c"), audit()).await,
+        store.put_team(&team("x"), false, audit()).await,
+        store.delete_member("x", "y", audit()).await,
+    ] {
+        assert!(matches!(&missing, Err(DirectoryError::NotFound { .. })), "{missing:?}");
+    }
+}
+
+async fn keys_are_listed_by_filter_and_page(store: &dyn Store) {
+    for n in 0..5 {
+        let owner = if n % 2 == 0 { "even" } else { "odd" };
+        let row = Key { user_id: Some(owner.into()), created_at: now().plus_millis(n), ..bare(&n.to_string()) };
+        store.create_key(&row, audit()).await.unwrap();
+    }
+    let all = KeyFilter { offset: 1, limit: 2, ..KeyFilter::default() };
+    let page = store.list_keys(&all).await.unwrap();
+    let hashes = |page: &[Key]| page.iter().map(|key| key.token).collect::<Vec<_>>();
+    assert_eq!((page.total, hashes(&page.rows)), (5, vec![KeyHash::of("3"), KeyHash::of("2")]), "newest first");
+    let even = KeyFilter { user_id: Some("even".to_owned()), limit: u64::MAX, ..KeyFilter::default() };
+    assert_eq!(store.list_keys(&even).await.unwrap().total, 3);
+    let both = KeyFilter { token: Some(KeyHash::of("1")), ..even };
+    assert_eq!(store.list_keys(&both).await.unwrap().total, 0, "all conditions hold at once");
+}
+
+async fn deleting_a_user_or_team_takes_its_keys_along(store: &dyn Store) {
+    put_family(store).await;
+    store.create_key(&Key { user_id: Some("u".into()), ..bare("of user") }, audit()).await.unwrap();
+    store.create_key(&Key { team_id: Some("t".into()), ..bare("of team") }, audit()).await.unwrap();
+    store.create_key(&bare("of nobody"), audit()).await.unwrap();
+    store.delete_user("u", audit()).await.unwrap();
+    assert_eq!(store.members_of_team("t").await.unwrap(), []);
+    store.delete_team("t", audit()).await.unwrap();
+    let left = store.list_keys(&KeyFilter { limit: 10, ..KeyFilter::default() }).await.unwrap();
+    assert_eq!(left.rows.iter().map(|key| key.token).collect::<Vec<_>>(), [KeyHash::of("of nobody")]);
+}
+
+async fn every_entity_comes_back_as_it_was_put(store: &dyn Store) {
+    let metadata = object(json!({"scim_active": false}));
+    let full_team = Team {
+        team_alias: Some("The Team".into()),
+        models: vec!["m".to_owned()],
+        model_aliases: BTreeMap::from([("a".to_owned(), "b".to_owned())]),
+        blocked: true,
+        limits: limits(),
+        team_member_permissions: vec!["/key/info".to_owned()],
+        tags: vec!["t".into()],
+        metadata: metadata.clone(),
+        extra: metadata.clone(),
+        ..team("t")
+    };
+    store.put_team(&full_team, true, audit()).await.unwrap();
+    assert_eq!(store.team("t").await.unwrap(), Some(full_team.clone()));
+    assert_eq!(store.list_teams(0, 10).await.unwrap().rows, [full_team]);
+    let full_user = User {
+        user_email: Some("u@example.com".into()),
+        sso_user_id: Some("sso".to_owned()),
+        user_role: Some(Role::ProxyAdminViewer),
+        admin_of: vec!["o".into()],
+        limits: limits(),
+        metadata: metadata.clone(),
+        ..user("u")
+    };
+    store.put_user(&full_user, true, audit()).await.unwrap();
+    assert_eq!(store.user_by_email("u@example.com").await.unwrap(), Some(full_user.clone()));
+    assert_eq!(store.list_users(0, 10).await.unwrap().rows, [full_user]);
+    let full_member = Member { limits: limits(), allowed_models: vec!["m".to_owned()], ..member("t", "u") };
+    store.put_member(&full_member, true, audit()).await.unwrap();
+    assert_eq!(store.members_of_team("t").await.unwrap(), [full_member.clone()]);
+    assert_eq!(store.memberships_of_user("u").await.unwrap(), [full_member]);
+    let full_organization = Organization { limits: limits(), metadata: metadata.clone(), ..organization("o") };
+    store.put_organization(&full_organization, true, audit()).await.unwrap();
+    assert_eq!(store.organization("o").await.unwrap(), Some(full_organization));
+    let full_project = Project { limits: limits(), blocked: true, tags: vec!["x".into()], ..project("p") };
+    store.put_project(&full_project, true, audit()).await.unwrap();
+    assert_eq!(store.project("p").await.unwrap(), Some(full_project));
+    let full_budget = Budget { limits: limits(), ..budget("b", 1) };
+    store.put_budget(&full_budget, true, audit()).await.unwrap();
+    assert_eq!(store.budget("b").await.unwrap(), Some(full_budget));
+    store.delete_budget("b", audit()).await.unwrap();
+    assert_eq!(store.list_budgets(0, 10).await.unwrap().total, 0);
+    let full_end_user =
+        EndUser { user_id: "e".into(), blocked: true, limits: limits(), metadata, ..EndUser::default() };
+    store.put_end_user(&full_end_user, true, audit()).await.unwrap();
+    assert_eq!(store.end_user("e").await.unwrap(), Some(full_end_user));
+    let full_tag = Tag { tag_name: "tag".into(), limits: limits(), ..Tag::default() };
+    store.put_tag(&full_tag, true, audit()).await.unwrap();
+    assert_eq!(store.tags().await.unwrap(), [full_tag]);
+    let full_group = AccessGroup {
+        access_group_id: "g".into(),
+        access_group_name: "group".into(),
+        access_model_names: vec!["m".to_owned()],
+        limits: limits(),
+        ..AccessGroup::default()
+    };
+    store.put_access_group(&full_group, true, audit()).await.unwrap();
+    assert_eq!(store.access_groups().await.unwrap(), [full_group]);
+}
+
+async fn a_setting_is_written_once(store: &dyn Store) {
+    assert_eq!(store.setting("key").await.unwrap(), None);
+    assert_eq!(store.setting_or_insert("key", "first").await.unwrap(), "first");
+    assert_eq!(store.setting_or_insert("key", "second").await.unwrap(), "first");
+    assert_eq!(store.setting("key").await.unwrap().as_deref(), Some("first"));
+}
+
+async fn a_record_is_booked_once_and_read_back(store: &dyn Store) {
+    let scope = Scope::key(&KeyHash::of("sk-a"));
+    let one = record(1, 100, vec![total(scope.clone()), day_account(scope.clone())]);
+    let other = Record { parties: Parties::default(), ..record(2, 50, vec![total(scope.clone())]) };
+    let late = Record { sequence: 1, cost: Money::nanos(-10), ..one.clone() };
+    assert_eq!(store.write_records(&[one.clone(), other.clone()]).await.unwrap(), [true, true]);
+    assert_eq!(store.write_records(&[one.clone(), late.clone(), late]).await.unwrap(), [false, true, false]);
+    assert_eq!(store.spent(&total(scope.clone())).await.unwrap(), Money::nanos(140));
+    assert_eq!(store.spent(&day_account(scope)).await.unwrap(), Money::nanos(90));
+    assert!(store.knows_record(one.id).await.unwrap());
+    assert!(!store.knows_record(HoldId::new([9; 16])).await.unwrap());
+    let page = store.records(None, 0, 1).await.unwrap();
+    assert_eq!((page.total, page.rows), (3, vec![other]), "newest first");
+    let of_key = store.records(Some(&KeyHash::of("sk-a")), 0, 10).await.unwrap();
+    assert_eq!((of_key.total, &of_key.rows[0]), (2, &one));
+}
+
+async fn spend_reaches_every_entity_and_the_books_add_up(store: &dyn Store) {
+    put_family(store).await;
+    store.create_key(&bare("sk-a"), audit()).await.unwrap();
+    store.put_tag(&Tag { tag_name: "a:b%".into(), ..Tag::default() }, true, audit()).await.unwrap();
+    let group = AccessGroup { access_group_id: "g".into(), access_group_name: "n".into(), ..AccessGroup::default() };
+    store.put_access_group(&group, true, audit()).await.unwrap();
+    let scopes = [
+        Scope::global(),
+        Scope::key(&KeyHash::of("sk-a")),
+        Scope::new(ScopeKind::Team, &["t"]),
+        Scope::new(ScopeKind::User, &["u"]),
+        Scope::new(ScopeKind::User, &["a user without a row"]),
+        Scope::new(ScopeKind::Member, &["t", "u"]),
+        Scope::new(ScopeKind::Organization, &["o"]),
+        Scope::new(ScopeKind::Project, &["p"]),
+        Scope::new(ScopeKind::EndUser, &["first seen now"]),
+        Scope::new(ScopeKind::Tag, &["a:b%"]),
+        Scope::new(ScopeKind::AccessGroup, &["g"]),
+        Scope::new(ScopeKind::AccessGroup, &["n"]),
+    ];
+    let accounts = scopes.into_iter().map(total).collect::<Vec<_>>();
+    store.write_records(&[record(1, 100, accounts.clone()), record(2, 11, accounts)]).await.unwrap();
+    let spent = Money::nanos(111);
+    assert_eq!(store.key(&KeyHash::of("sk-a")).await.unwrap().unwrap().spend, spent);
+    assert_eq!(store.team("t").await.unwrap().unwrap().spend, spent);
+    assert_eq!(store.user("u").await.unwrap().unwrap().spend, spent);
+    assert_eq!(store.members_of_team("t").await.unwrap()[0].spend, spent);
+    assert_eq!(store.organization("o").await.unwrap().unwrap().spend, spent);
+    assert_eq!(store.project("p").await.unwrap().unwrap().spend, spent);
+    assert_eq!(store.end_user("first seen now").await.unwrap().unwrap().spend, spent);
+    assert_eq!(store.tags().await.unwrap()[0].spend, spent);
+    assert_eq!(store.access_groups().await.unwrap()[0].spend, spent + spent, "charged by id and by name");
+    let verified = store.verify().await.unwrap();
+    assert_eq!(verified.differences, []);
+    assert_eq!((verified.records, verified.total_nanodollars), (2, 111));
+}
+
+async fn an_entity_created_late_has_what_its_scope_spent(store: &dyn Store) {
+    let scope = Scope::new(ScopeKind::User, &["late"]);
+    store.write_records(&[record(1, 42, vec![total(scope)])]).await.unwrap();
+    store.put_user(&user("late"), true, audit()).await.unwrap();
+    assert_eq!(store.user("late").await.unwrap().unwrap().spend, Money::nanos(42));
+    assert_eq!(store.verify().await.unwrap().differences, []);
+}
+
+async fn an_update_leaves_the_spend_alone(store: &dyn Store) {
+    store.put_user(&user("u"), true, audit()).await.unwrap();
+    store.write_records(&[record(1, 42, vec![total(Scope::new(ScopeKind::User, &["u"]))])]).await.unwrap();
+    store.put_user(&User { spend: Money::nanos(1), ..user("u") }, false, audit()).await.unwrap();
+    assert_eq!(store.user("u").await.unwrap().unwrap().spend, Money::nanos(42));
+}

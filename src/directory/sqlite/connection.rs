@@ -1,6 +1,7 @@
 //! Opening the file: first looked at without writing a byte, then opened, then migrated.
 
 use std::fs::OpenOptions;
+use std::io::{ErrorKind, Read};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 use std::time::Duration;
@@ -18,6 +19,8 @@ mod embedded {
 const BUSY: Duration = Duration::from_secs(4);
 /// Prepared statements kept by a connection.
 const PREPARED: usize = 128;
+/// How a database file begins.
+const MAGIC: &[u8; 16] = b"SQLite format 3\0";
 const HISTORY: &str = "refinery_schema_history";
 
 /// The connection that writes, on a file that is certainly ours.
@@ -27,7 +30,7 @@ pub(super) fn open_and_migrate(file: &Path) -> Result<Connection> {
         Ok(found) if !found.is_file() => return Err(refuse("this is not a file".to_owned())),
         Ok(found) if found.len() > 0 => inspect(file).map_err(refuse)?,
         Ok(_) => {}
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+        Err(error) if error.kind() == ErrorKind::NotFound => {
             // Hashes of credentials are nobody else's business; SQLite gives its other files the same mode.
             let created = OpenOptions::new().create_new(true).write(true).mode(0o600).open(file);
             created.map_err(|error| refuse(format!("cannot create the file: {error}")))?;
@@ -55,6 +58,15 @@ pub(super) fn open_reader(file: &Path) -> Result<Connection> {
 
 /// Looks at a file without writing: whether it is a database, ours, and of a version we know.
 fn inspect(file: &Path) -> std::result::Result<(), String> {
+    // SQLite takes a file shorter than a page for an empty one, and would write over it.
+    let mut head = [0; MAGIC.len()];
+    let read = std::fs::File::open(file).and_then(|mut file| file.read_exact(&mut head));
+    match read {
+        Ok(()) if head == *MAGIC => {}
+        Ok(()) => return Err("this is not a database".to_owned()),
+        Err(error) if error.kind() == ErrorKind::UnexpectedEof => return Err("this is not a database".to_owned()),
+        Err(error) => return Err(error.to_string()),
+    }
     let connection =
         Connection::open_with_flags(file, OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX)
             .and_then(|connection| connection.busy_timeout(BUSY).map(|()| connection))
@@ -62,7 +74,7 @@ fn inspect(file: &Path) -> std::result::Result<(), String> {
     let tables = "SELECT COUNT(*), COALESCE(SUM(name = ?1), 0) FROM sqlite_master WHERE type = 'table'";
     let (tables, history): (i64, i64) = connection
         .query_row(tables, [HISTORY], |row| Ok((row.get(0)?, row.get(1)?)))
-        .map_err(|error| format!("this is not a database that can be read: {error}"))?;
+        .map_err(|error| format!("its tables cannot be read: {error}"))?;
     if tables == 0 {
         return Ok(());
     }
