@@ -118,17 +118,12 @@ impl PriceBook {
     }
 
     fn listed(&self, model: &str) -> Option<Arc<ModelPrice>> {
-        if let Some(price) = self.exact.get(model) {
-            return Some(price.clone());
-        }
-        if let Some(price) = self.without_provider(model) {
-            return Some(price);
-        }
-        if let Some(Some(price)) = self.derived.get(model) {
-            return Some(price.clone());
-        }
-        let undated = name::undated(model)?;
-        self.exact.get(undated).cloned().or_else(|| self.without_provider(undated))
+        self.named(model).or_else(|| self.named(name::undated(model)?))
+    }
+
+    fn named(&self, model: &str) -> Option<Arc<ModelPrice>> {
+        let exact = self.exact.get(model).cloned();
+        exact.or_else(|| self.without_provider(model)).or_else(|| self.derived.get(model).cloned().flatten())
     }
 
     fn without_provider(&self, model: &str) -> Option<Arc<ModelPrice>> {

@@ -154,6 +154,9 @@ impl Skimmer {
         let Some(within) = &mut self.within else { return };
         if within.interest != Interest::Walk {
             within.depth += 1;
+            if within.depth == 1 && within.interest == Interest::Measure {
+                sink.measure(1);
+            }
             return;
         }
         self.within = None;
@@ -235,9 +238,6 @@ impl Skimmer {
         };
         if self.key.len() <= MAX_KEY {
             self.key.push(byte);
-        }
-        if next == Lexeme::Structure {
-            self.key.clear();
         }
         self.lexeme = next;
         1
