@@ -1,1 +1,82 @@
-//! The command line: serve, check, manage, verify.
+//! The command line: serve, check, manage, verify. Documents go to standard output, everything else to standard error;
+//! the exit code is 0, 1 when something was refused or failed, 2 when the command was not understood.
+
+mod arguments;
+mod budget;
+mod check;
+mod configuration;
+mod key;
+mod ledger;
+mod limits;
+mod model;
+mod org;
+mod output;
+mod serve;
+mod store;
+mod table;
+mod team;
+mod user;
+
+use std::process::ExitCode;
+
+use clap::{CommandFactory, Parser};
+
+use arguments::{Arguments, Command};
+use output::Output;
+
+/// Parses the command line and does what it says.
+#[must_use]
+pub fn run() -> ExitCode {
+    let arguments = match Arguments::try_parse() {
+        Ok(arguments) => arguments,
+        Err(error) => {
+            // Help and version are answers, all else is a misunderstanding; nothing is left to do if printing fails.
+            let _ = error.print();
+            return ExitCode::from(u8::from(error.use_stderr()) * 2);
+        }
+    };
+    let output = Output::new(arguments.json, arguments.color);
+    match dispatch(arguments, &output) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) if output::is_broken_pipe(&error) => ExitCode::SUCCESS,
+        Err(error) => {
+            output.failure(&error);
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn dispatch(arguments: Arguments, output: &Output) -> anyhow::Result<()> {
+    let file = arguments.config;
+    match arguments.command {
+        Command::Serve => serve::run(configuration::load(file)?),
+        Command::Check(request) => check::run(configuration::load(file)?, &request, output),
+        Command::Config(command) => configuration::run(file, &command, output),
+        Command::Model(command) => model::run(&configuration::load(file)?, &command, output),
+        Command::Ledger(command) => ledger::run(configuration::load(file)?, &command, output),
+        Command::Completions { shell } => {
+            let mut script = Vec::new();
+            clap_complete::generate(shell, &mut Arguments::command(), "tollward", &mut script);
+            output.bytes(&script)
+        }
+        Command::Version => output.version(),
+        Command::Key(command) => manage(file, |desk| key::run(desk, command, output)),
+        Command::Team(command) => manage(file, |desk| team::run(desk, command, output)),
+        Command::User(command) => manage(file, |desk| user::run(desk, command, output)),
+        Command::Org(command) => manage(file, |desk| org::run(desk, command, output)),
+        Command::Budget(command) => manage(file, |desk| budget::run(desk, command, output)),
+    }
+}
+
+/// Opens the directory and runs one operation on it, on this thread.
+fn manage<F>(file: Option<std::path::PathBuf>, operation: impl FnOnce(store::Desk) -> F) -> anyhow::Result<()>
+where
+    F: Future<Output = anyhow::Result<()>>,
+{
+    let config = configuration::load(file)?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    runtime.block_on(async {
+        let desk = store::Desk::open(config).await?;
+        operation(desk).await
+    })
+}
