@@ -1,0 +1,231 @@
+//! What bad input and bad luck get: a clear error that names what to change, and nothing lost.
+
+mod support;
+
+use std::process::Output;
+
+use support::call::chat_body;
+use support::cli::{run, text};
+use support::stack::free_port;
+use support::{Options, Stack, Value, cost, eventually, json, unique};
+
+/// Runs `serve` on this file, which must refuse to start.
+fn refused(yaml: &str) -> (Output, tempfile::TempDir) {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("tollward.yaml");
+    let yaml = yaml.replace("{folder}", folder.path().to_str().unwrap()).replace(
+        "{ports}",
+        &format!(
+            "listen: {{grpc: 127.0.0.1:{}, http: 127.0.0.1:{}, ops: 127.0.0.1:{}}}",
+            free_port(),
+            free_port(),
+            free_port()
+        ),
+    );
+    std::fs::write(&path, yaml).unwrap();
+    let output = run(&["serve", "--config", path.to_str().unwrap()], &[]);
+    assert!(!output.status.success(), "{}", text(&output));
+    (output, folder)
+}
+
+#[test]
+fn a_bad_file_is_refused_with_its_path_and_line() {
+    let good =
+        "directory: {url: \"sqlite://{folder}/tollward.db\"}\ngeneral_settings: {master_key: sk-operator-0123456789}\n";
+    #[rustfmt::skip]
+    let rows: [(&str, &str, &[&str]); 8] = [
+        ("no YAML", "listen: [\n", &["tollward.yaml"]),
+        ("an unknown section", "listne: {}\n", &["tollward.yaml", "listne", "1"]),
+        ("an unknown key, its line", "listen:\n  grpc: 127.0.0.1:1\n  htpp: 127.0.0.1:2\n", &["htpp", "3"]),
+        ("a wrong type", "quota: {default_output_tokens: many}\n", &["default_output_tokens"]),
+        ("an address that is none", "listen: {grpc: nowhere}\n", &["grpc"]),
+        ("a directory of no known kind", "directory: {url: \"ftp://x\"}\ngeneral_settings: {master_key: sk-operator-0123456789}\n", &["directory"]),
+        ("a variable that is not set", "directory: {url: \"${NO_SUCH_VARIABLE_HERE}\"}\n", &["NO_SUCH_VARIABLE_HERE"]),
+        ("a public master key", "directory: {url: \"sqlite://{folder}/t.db\"}\ngeneral_settings: {master_key: sk-1234}\n", &["master_key"]),
+    ];
+    for (name, yaml, named) in rows {
+        let (output, _folder) = refused(yaml);
+        for word in named {
+            assert!(text(&output).contains(word), "{name}: says {word}: {}", text(&output));
+        }
+    }
+    let open = format!("{good}listen: {{grpc: 0.0.0.0:{}}}\n", free_port());
+    let (output, _folder) = refused(&open);
+    let said = text(&output);
+    assert!(said.contains("insecure") || said.contains("grpc_clients"), "an open port must be asked for: {said}");
+}
+
+#[test]
+fn a_config_can_be_checked_without_starting() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("tollward.yaml");
+    let validate = || run(&["config", "validate", "--config", path.to_str().unwrap()], &[]);
+    std::fs::write(
+        &path,
+        "general_settings: {master_key: sk-operator-0123456789}\ndirectory: {url: \"sqlite://x.db\"}\n",
+    )
+    .unwrap();
+    let output = validate();
+    assert!(output.status.success(), "{}", text(&output));
+    assert!(!folder.path().join("x.db").exists(), "nothing is opened");
+    std::fs::write(&path, "quota: {reserve: sometimes}\n").unwrap();
+    let output = validate();
+    assert!(!output.status.success());
+    assert!(text(&output).contains("reserve"), "{}", text(&output));
+}
+
+#[test]
+fn an_unusable_directory_file_is_left_as_it_is() {
+    let folder = tempfile::tempdir().unwrap();
+    let database = folder.path().join("tollward.db");
+    let garbage = b"this is no database, and somebody may want it back".repeat(100);
+    std::fs::write(&database, &garbage).unwrap();
+    let (output, _config) = refused(&format!(
+        "{{ports}}\ndirectory: {{url: \"sqlite://{}\"}}\ngeneral_settings: {{master_key: sk-operator-0123456789}}\n",
+        database.display()
+    ));
+    assert!(text(&output).contains("tollward.db"), "{}", text(&output));
+    assert_eq!(std::fs::read(&database).unwrap(), garbage);
+    let missing = folder.path().join("no/such/folder/tollward.db");
+    let (output, _config) = refused(&format!(
+        "{{ports}}\ndirectory: {{url: \"sqlite://{}\"}}\ngeneral_settings: {{master_key: sk-operator-0123456789}}\n",
+        missing.display()
+    ));
+    assert!(text(&output).contains("no/such/folder"), "{}", text(&output));
+}
+
+#[tokio::test]
+async fn a_second_process_on_the_same_counters_refuses_to_start() {
+    let stack = Stack::start(Options::default());
+    let mut config = stack.config();
+    for port in ["grpc", "http", "ops"] {
+        config["listen"][port] = json!(format!("127.0.0.1:{}", free_port()));
+    }
+    let path = stack.folder().join("second.yaml");
+    std::fs::write(&path, config.to_string()).unwrap();
+    let output = run(&["serve", "--config", path.to_str().unwrap()], &[]);
+    assert!(!output.status.success());
+    assert!(text(&output).contains("REDIS_URL"), "{}", text(&output));
+    // The first is not disturbed.
+    let key = stack.plain_key().await;
+    stack.chat(&key).send().await.allowed();
+}
+
+#[tokio::test]
+async fn a_killed_gate_comes_back_with_all_that_was_settled() {
+    let mut stack = Stack::start(Options::default());
+    let key = stack.key(json!({"max_budget": 1.0, "rpm_limit": 1000})).await;
+    for _ in 0..10 {
+        stack.chat(&key).usage(100, 100).send().await.allowed();
+    }
+    stack.wait_spend(&key, 10.0 * cost(100, 100)).await;
+    // Load at the moment of the kill: calls held at the upstream, and calls under way.
+    let gate = unique("gate");
+    let mut held = tokio::task::JoinSet::new();
+    for _ in 0..5 {
+        held.spawn(stack.chat(&key).usage(100, 100).header("x-held", &gate).held_back(&gate).start());
+    }
+    eventually("five calls are at the upstream", || async {
+        let count = stack.upstream.with_header("x-held", &gate).len();
+        if count == 5 { Ok(()) } else { Err(count.to_string()) }
+    })
+    .await;
+    stack.kill_tollward();
+    stack.upstream.release(&gate);
+    held.join_all().await;
+    stack.start_tollward();
+    let spend = eventually("what was in flight is booked", || async {
+        let spend = stack.spend(&key).await;
+        if spend > 10.0 * cost(100, 100) + 1e-9 { Ok(spend) } else { Err(spend.to_string()) }
+    })
+    .await;
+    assert!(spend >= 10.0 * cost(100, 100), "nothing settled is lost: {spend}");
+    eventually("the gate serves again", || async {
+        let answer = stack.chat(&key).send().await;
+        if answer.status == 200 { Ok(()) } else { Err(answer.text()) }
+    })
+    .await;
+    eventually("no hold remains", || async {
+        let holds = stack.metric("tollward_holds");
+        if holds == 0.0 { Ok(()) } else { Err(holds.to_string()) }
+    })
+    .await;
+    stack.verify_ledger();
+}
+
+#[tokio::test]
+async fn an_orderly_stop_answers_what_is_in_flight_and_flushes() {
+    let mut stack = Stack::start(Options::default());
+    let key = stack.key(json!({"max_budget": 1.0})).await;
+    for _ in 0..20 {
+        stack.chat(&key).usage(10, 10).send().await.allowed();
+    }
+    stack.stop_tollward();
+    // With nothing running, the directory alone must tell it all.
+    stack.start_tollward();
+    stack.wait_spend(&key, 20.0 * cost(10, 10)).await;
+    stack.verify_ledger();
+}
+
+#[tokio::test]
+async fn while_the_gate_is_gone_nobody_passes() {
+    let mut stack = Stack::start(Options::default());
+    let key = stack.plain_key().await;
+    stack.chat(&key).send().await.allowed();
+    stack.kill_tollward();
+    let answer = stack.chat(&key).send().await;
+    assert_eq!(answer.status, 503, "trouble of ours is never a bad credential");
+    assert!(answer.received().is_none());
+    stack.start_tollward();
+    eventually("it is back", || async {
+        let answer = stack.chat(&key).send().await;
+        if answer.status == 200 { Ok(()) } else { Err(answer.status.to_string()) }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_changed_file_is_taken_and_a_bad_one_is_not() {
+    let stack = Stack::start(Options::default());
+    let key = stack.plain_key().await;
+    let with = |settings: Value| {
+        let mut config = stack.config();
+        config["general_settings"]["enforced_params"] = settings;
+        config
+    };
+    stack.write_config(&with(json!(["user"])));
+    eventually("the new file is in force", || async {
+        let answer = stack.chat(&key).send().await;
+        if answer.status == 400 { Ok(()) } else { Err(answer.status.to_string()) }
+    })
+    .await;
+    let before = stack.metric("tollward_reload");
+    let mut bad = with(json!([]));
+    bad["quota"] = json!({"reserve": "sometimes"});
+    stack.write_config(&bad);
+    eventually("the bad file is counted", || async {
+        if stack.metric("tollward_reload") > before { Ok(()) } else { Err("no metric yet".to_owned()) }
+    })
+    .await;
+    assert_eq!(stack.chat(&key).send().await.status, 400, "the old one stays in force");
+    stack.write_config(&with(json!([])));
+    eventually("the next good one is taken", || async {
+        let answer = stack.chat(&key).send().await;
+        if answer.status == 200 { Ok(()) } else { Err(answer.status.to_string()) }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn the_ops_port_tells_life_readiness_and_numbers() {
+    let stack = Stack::start(Options::default());
+    let key = stack.plain_key().await;
+    stack.chat(&key).send().await.allowed();
+    stack.call("POST", "/v1/chat/completions").json(&chat_body("gpt-4o-mini")).send().await.denied(401, "auth_error");
+    for path in ["/livez", "/readyz", "/metrics"] {
+        let answer = support::raw::get(stack.ports.ops, path).unwrap();
+        assert_eq!(support::raw::status(&answer), 200, "{path}: {answer}");
+        assert!(!answer.contains(&key.secret), "{path}");
+    }
+    assert!(stack.metric("tollward_decisions") >= 2.0);
+}
