@@ -1,21 +1,33 @@
 //! The configuration: one YAML file, read and checked as a whole before anything starts. Each section is a file of its
 //! own; `docs/configuration.md` is generated from these types.
 
+mod addresses;
 mod counters;
 mod directory;
+mod foreign;
 mod general;
 mod listen;
 mod litellm;
+mod load;
 mod metering;
 mod model;
+mod problem;
 mod quota;
+pub mod reference;
 mod request;
+mod substitute;
+mod summary;
 mod telemetry;
 mod tls;
+mod tree;
+mod typed;
+mod validate;
+pub mod watch;
 
 use schemars::JsonSchema;
 use serde::Deserialize;
 
+pub use addresses::{AddressList, NotAnAddress};
 pub use counters::Counters;
 pub use directory::Directory;
 pub use general::{General, HeaderMapping, PassThroughEndpoint};
@@ -23,10 +35,14 @@ pub use listen::Listen;
 pub use litellm::{LiteLlm, TokenRateLimitType};
 pub use metering::{Metering, UnknownModel, Unmeterable};
 pub use model::{LiteLlmParams, ModelEntry, ModelInfo};
+pub use problem::{ConfigError, Problem, Problems, Warning};
 pub use quota::{InputBound, OnCounterFailure, Quota, Reserve};
 pub use request::{OnError, PartialBody, Request, UpstreamIdentity};
+pub use substitute::Environment;
 pub use telemetry::{LogFormat, Telemetry};
 pub use tls::{ServerTls, Tls};
+pub use tree::Place;
+pub use watch::Watch;
 
 /// The whole file.
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema)]

@@ -8,6 +8,7 @@ use crate::domain::Secret;
 #[serde(default, deny_unknown_fields)]
 pub struct Counters {
     /// `memory://`: in this process; a second process on the same directory refuses to start.
+    #[schemars(extend("default" = "memory://"))]
     pub url: Secret,
     /// Holds that may be open at once; past it admissions answer 503.
     pub max_holds: usize,

@@ -50,21 +50,21 @@ pub struct General {
     pub max_request_size_mb: Option<f64>,
     /// Keys whose text the caller chooses are refused.
     pub disable_custom_api_keys: bool,
-    /// LiteLLM's names for our `directory.cache_ttl` (seconds) and `directory.cache_size`.
+    /// LiteLLM's name for `directory.cache_ttl`, in seconds.
     pub user_api_key_cache_ttl: Option<u64>,
+    /// LiteLLM's name for `directory.cache_size`.
     pub user_api_key_cache_max_size: Option<usize>,
     /// LiteLLM's name for `directory.url`.
     pub database_url: Option<Secret>,
     /// LiteLLM's switch for `request.trusted_hops: 1`.
     pub use_x_forwarded_for: bool,
-    /// Keys of LiteLLM that concern no part of our job; named once in a warning.
-    #[serde(skip)]
-    pub ignored: BTreeMap<String, ()>,
 }
 
 /// A header that names a user.
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
 pub struct HeaderMapping {
+    /// The header, in any letter case.
     pub header_name: String,
     /// `customer` names the end user; other roles are not read here.
     pub litellm_user_role: String,
@@ -73,10 +73,12 @@ pub struct HeaderMapping {
 /// A path of an upstream service that is not a model API.
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
 pub struct PassThroughEndpoint {
+    /// The path at the gateway.
     pub path: String,
     /// `true`: callers need a key, and the path must be in its `allowed_passthrough_routes`. `false`: anyone may call.
     #[serde(default = "yes")]
     pub auth: bool,
+    /// Serves what lies below the path too.
     #[serde(default)]
     pub include_subpath: bool,
     /// Dollars a request.
@@ -85,8 +87,10 @@ pub struct PassThroughEndpoint {
     /// Where the upstream is; Envoy's business.
     #[serde(default)]
     pub target: Option<String>,
+    /// Methods it serves; none is all.
     #[serde(default)]
     pub methods: Vec<String>,
+    /// Headers for the upstream; Envoy's business.
     #[serde(default)]
     pub headers: BTreeMap<String, serde_json::Value>,
 }

@@ -37,11 +37,13 @@ pub struct Listen {
     pub max_connection_age: BudgetDuration,
     /// Requests on a connection that was told to go away may finish for this long.
     pub max_connection_age_grace: BudgetDuration,
-    /// HTTP/2 pings to idle connections.
+    /// How often idle connections are pinged (HTTP/2 PING).
     pub keepalive_interval: BudgetDuration,
+    /// How long a ping may go unanswered before the connection is closed.
     pub keepalive_timeout: BudgetDuration,
-    /// At shutdown: how long readiness fails before the ports close, and how long requests may finish.
+    /// At shutdown, how long readiness fails before the ports close.
     pub drain_delay: BudgetDuration,
+    /// At shutdown, how long requests may finish after the ports closed.
     pub drain_timeout: BudgetDuration,
 }
 

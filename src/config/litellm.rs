@@ -1,7 +1,7 @@
 use std::collections::BTreeMap;
 
 use schemars::JsonSchema;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use crate::domain::{BudgetDuration, Money};
@@ -12,6 +12,7 @@ use crate::domain::{BudgetDuration, Money};
 pub struct LiteLlm {
     /// Dollars the whole gate may spend in `budget_duration`; 0 is no limit, as in LiteLLM.
     pub max_budget: Money,
+    /// How long `max_budget` lasts before it begins anew; without it, for life.
     pub budget_duration: Option<BudgetDuration>,
     /// Status of a spent budget: 400, 402, 422 or 429.
     pub budget_exceeded_status_code: u16,
@@ -30,6 +31,10 @@ pub struct LiteLlm {
     /// Fills attributes that a new user does not set.
     #[schemars(with = "serde_json::Value")]
     pub default_internal_user_params: Map<String, Value>,
+    /// LiteLLM's name for `max_budget` of `default_internal_user_params`.
+    pub max_internal_user_budget: Option<Money>,
+    /// LiteLLM's name for `budget_duration` of `default_internal_user_params`.
+    pub internal_user_budget_duration: Option<BudgetDuration>,
     /// Fills attributes that a new team does not set.
     #[schemars(with = "serde_json::Value")]
     pub default_team_params: Map<String, Value>,
@@ -63,6 +68,8 @@ impl Default for LiteLlm {
             default_key_generate_params: Map::new(),
             upperbound_key_generate_params: Map::new(),
             default_internal_user_params: Map::new(),
+            max_internal_user_budget: None,
+            internal_user_budget_duration: None,
             default_team_params: Map::new(),
             key_alias_pattern: None,
             max_end_user_budget_id: None,
@@ -77,7 +84,7 @@ impl Default for LiteLlm {
 }
 
 /// What counts against token limits.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum TokenRateLimitType {
     #[default]

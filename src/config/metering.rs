@@ -1,7 +1,7 @@
 use std::path::PathBuf;
 
 use schemars::JsonSchema;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 /// How spend is metered and priced.
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
@@ -37,8 +37,11 @@ impl Default for Metering {
 }
 
 /// What a model without a price gets.
-#[derive(Clone, Copy, Debug, PartialEq, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
+#[derive(Clone, Copy, Debug, PartialEq, Deserialize, Serialize, JsonSchema)]
+#[serde(
+    rename_all = "snake_case",
+    expecting = "one of deny, zero or {input_cost_per_token: …, output_cost_per_token: …} is expected here"
+)]
 pub enum UnknownModel {
     Deny,
     Zero,
@@ -50,8 +53,8 @@ pub enum UnknownModel {
 }
 
 /// What a request gets whose usage cannot be read.
-#[derive(Clone, Copy, Debug, PartialEq, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
+#[derive(Clone, Copy, Debug, PartialEq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "snake_case", expecting = "one of deny, allow or {price: …} is expected here")]
 pub enum Unmeterable {
     Deny,
     Allow,

@@ -10,8 +10,10 @@ use crate::domain::Secret;
 pub struct ModelEntry {
     /// The name clients use; may hold `*`.
     pub model_name: String,
+    /// What the entry says of the provider; prices by LiteLLM's names (`input_cost_per_token` …) may stand here too.
     #[serde(default)]
     pub litellm_params: LiteLlmParams,
+    /// What the entry says of the model; prices by LiteLLM's names may stand here too.
     #[serde(default)]
     pub model_info: ModelInfo,
 }
@@ -38,8 +40,9 @@ pub struct ModelInfo {
     pub access_groups: Vec<String>,
     /// Output tokens held where a request has no cap.
     pub default_output_tokens: Option<u64>,
-    /// Limits of one key on this model that has none of its own.
+    /// Requests a minute of one key on this model that has no limit of its own.
     pub default_api_key_rpm_limit: Option<u64>,
+    /// Tokens a minute of one key on this model that has no limit of its own.
     pub default_api_key_tpm_limit: Option<u64>,
     /// Prices and other properties, by LiteLLM's names.
     #[serde(flatten)]

@@ -1,5 +1,5 @@
 use schemars::JsonSchema;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 /// How limits and budgets are enforced.
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
@@ -41,7 +41,7 @@ impl Default for Quota {
 }
 
 /// What is held until the true cost is known.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Reserve {
     /// The dearest case the request can reach.
@@ -51,7 +51,7 @@ pub enum Reserve {
 }
 
 /// How the input of a request is bounded when money is held.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum InputBound {
     Bytes,
@@ -59,7 +59,7 @@ pub enum InputBound {
 }
 
 /// What is answered when the counters fail.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum OnCounterFailure {
     Deny,

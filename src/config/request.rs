@@ -2,7 +2,7 @@ use std::net::IpAddr;
 
 use ipnet::IpNet;
 use schemars::JsonSchema;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 /// How requests are read and answered.
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
@@ -58,7 +58,7 @@ impl Request {
 }
 
 /// What a body gets that Envoy cut off.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum PartialBody {
     /// 413.
@@ -68,7 +68,7 @@ pub enum PartialBody {
 }
 
 /// How trouble of our own (a store that does not answer) is told to Envoy.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum OnError {
     /// `CheckResponse.error_response` (Envoy 1.37 and later): our 503 body, and `failure_mode_allow` stays the
@@ -81,7 +81,7 @@ pub enum OnError {
 }
 
 /// Which identity headers the upstream receives.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum UpstreamIdentity {
     All,

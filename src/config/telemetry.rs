@@ -1,5 +1,5 @@
 use schemars::JsonSchema;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 /// Logs and metrics.
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
@@ -9,8 +9,9 @@ pub struct Telemetry {
     pub log_format: LogFormat,
     /// What is logged: a level, or levels by module as in `info,tollward::gate=debug`. `RUST_LOG` stands before it.
     pub log: String,
-    /// A line for each denial, and for each allowed request too.
+    /// Logs a line for each denial.
     pub log_denials: bool,
+    /// Logs a line for each allowed request.
     pub log_allows: bool,
 }
 
@@ -21,7 +22,7 @@ impl Default for Telemetry {
 }
 
 /// How log lines look.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum LogFormat {
     Text,

@@ -1,0 +1,213 @@
+use super::*;
+use crate::config::{OnCounterFailure, Unmeterable};
+use crate::domain::Money;
+
+const KEY: &str = "general_settings: {master_key: sk-0123456789}\n";
+
+fn env(name: &str) -> Option<String> {
+    match name {
+        "KEY" => Some("sk-from-the-environment".to_owned()),
+        "SECRET" => Some("hunter2-hunter2".to_owned()),
+        "NUMBER" => Some("42".to_owned()),
+        "MONEY" => Some("12.5".to_owned()),
+        "PRICE" => Some("1e-6".to_owned()),
+        "SWITCH" => Some("true".to_owned()),
+        "CHOICE" => Some("allow".to_owned()),
+        "EVIL" => Some("x\nlisten: {grpc: 0.0.0.0:1}".to_owned()),
+        _ => None,
+    }
+}
+
+fn parse(text: &str) -> Result<Config, String> {
+    Config::parse(text, "t.yaml", &env).map(|(config, _)| config).map_err(|error| error.to_string())
+}
+
+#[test]
+fn the_environment_stands_in_for_texts_numbers_switches_and_choices() {
+    let config = parse(
+        "general_settings: {master_key: os.environ/KEY, enforce_user_param: '${SWITCH}', max_request_size_mb: os.environ/NUMBER}\n\
+         litellm_settings: {max_budget: os.environ/MONEY, timezone: '${ZONE:-Asia/Tokyo}'}\n\
+         quota: {max_waiting: '${NUMBER}', on_counter_failure: '${CHOICE}'}\n\
+         metering: {unmeterable: {price: os.environ/MONEY}}\n\
+         model_list: [{model_name: m, litellm_params: {input_cost_per_token: os.environ/PRICE}}]\n",
+    )
+    .unwrap();
+    assert_eq!(config.general_settings.master_key.unwrap().expose(), "sk-from-the-environment");
+    assert!(config.general_settings.enforce_user_param);
+    assert_eq!(config.general_settings.max_request_size_mb, Some(42.0));
+    assert_eq!(config.litellm_settings.max_budget, Money::nanos(12_500_000_000));
+    assert_eq!(config.litellm_settings.timezone, "Asia/Tokyo");
+    assert_eq!(config.quota.max_waiting, 42);
+    assert_eq!(config.quota.on_counter_failure, OnCounterFailure::Allow);
+    assert_eq!(config.metering.unmeterable, Unmeterable::Price { price: 12.5 });
+    assert_eq!(config.model_list[0].litellm_params.other["input_cost_per_token"], 1e-6);
+}
+
+#[test]
+fn what_a_variable_holds_is_only_ever_a_value() {
+    let config = parse(&format!("{KEY}telemetry: {{log: info}}\nmodel_list: [{{model_name: '${{EVIL}}'}}]\n")).unwrap();
+    assert!(config.listen.grpc.ip().is_loopback());
+    assert!(config.model_list[0].model_name.contains("0.0.0.0"));
+}
+
+#[test]
+fn each_mistake_is_told_with_its_line_and_what_to_write() {
+    for (text, parts) in [
+        ("quota: {cap_outptu: true}\n", &["t.yaml:1:9", "quota.cap_outptu", "did you mean cap_output?"][..]),
+        ("lisen: {}\n", &["t.yaml:1:1", "did you mean listen?"]),
+        ("quota:\n  cap_output: maybe\n", &["t.yaml:2:15", "quota.cap_output", "true or false"]),
+        ("quota:\n  max_waiting: -1\n", &["t.yaml:2:16", "whole number"]),
+        ("quota: {reserve: some}\n", &["quota.reserve", "worst_case, none"]),
+        ("listen: {grpc: nowhere}\n", &["listen.grpc", "socket address"]),
+        ("listen: {grpc_clients: [10.0.0.0/8, x]}\n", &["listen.grpc_clients[1]"]),
+        ("directory: {cache_ttl: 5 minutes}\n", &["directory.cache_ttl", "30d"]),
+        ("metering: {unknown_model: perhaps}\n", &["metering.unknown_model", "deny"]),
+        ("listen: [1]\n", &["t.yaml:1:9", "a section of keys", "a list"]),
+        ("quota: {}\nquota: {}\n", &["t.yaml:2:1", "quota"]),
+        ("quota: [\n", &["t.yaml:"]),
+        ("model_list:\n  - litellm_params: {}\n", &["t.yaml:2:5", "model_list[0]", "model_name is missing"]),
+        ("telemetry: {log: '${MISSING}'}\n", &["t.yaml:1:18", "telemetry.log", "MISSING is not set"]),
+        ("general_settings: {custom_auth: a.b}\n", &["general_settings.custom_auth", "not support"]),
+        ("general_settings: {max_request_size: 1}\n", &["did you mean max_request_size_mb?"]),
+        ("tls: {grpc: {cert: a.pem}}\n", &["tls.grpc", "key is missing"]),
+    ] {
+        let error = parse(text).unwrap_err();
+        for part in parts {
+            assert!(error.contains(part), "{text:?} lacks {part:?}: {error}");
+        }
+    }
+}
+
+#[test]
+fn bad_values_and_contradictions_are_told_all_at_once() {
+    for (text, path) in [
+        ("listen: {http: 127.0.0.1:9001}", "listen.http"),
+        ("listen: {ops: 0.0.0.0:9002}", "listen.ops"),
+        ("listen: {grpc: 0.0.0.0:9001}", "listen.grpc"),
+        ("directory: {url: postgres://db/x}", "directory.url"),
+        ("counters: {url: redis://x}", "counters.url"),
+        ("counters: {max_holds: 0}", "counters.max_holds"),
+        ("quota: {cap_output: true, reserve: none}", "quota.cap_output"),
+        ("metering: {unknown_model: {input_cost_per_token: -1, output_cost_per_token: 0}}", "metering.unknown_model"),
+        ("metering: {unmeterable: {price: 1e9}}", "metering.unmeterable.price"),
+        ("request: {max_json_depth: 0}", "request.max_json_depth"),
+        ("request: {cors_allow_origins: [example.com]}", "request.cors_allow_origins[0]"),
+        ("telemetry: {log: 'a=b=c'}", "telemetry.log"),
+        ("litellm_settings: {budget_exceeded_status_code: 500}", "litellm_settings.budget_exceeded_status_code"),
+        ("litellm_settings: {timezone: Mars/Olympus}", "litellm_settings.timezone"),
+        ("litellm_settings: {budget_reset_time: '25:00'}", "litellm_settings.budget_reset_time"),
+        ("litellm_settings: {max_budget: -1}", "litellm_settings.max_budget"),
+        ("litellm_settings: {budget_exceeded_throttle_percentage: 2}", "litellm_settings.budget_exceeded_throttle"),
+        ("model_list: [{model_name: ''}]", "model_list[0].model_name"),
+        (
+            "model_list: [{model_name: m, model_info: {input_cost_per_token: -1}}]",
+            "model_list[0].model_info.input_cost",
+        ),
+        (
+            "model_list: [{model_name: m, litellm_params: {output_cost_per_token: '1'}}]",
+            "model_list[0].litellm_params.out",
+        ),
+    ] {
+        let error = parse(&format!("{KEY}{text}\n")).unwrap_err();
+        assert!(error.contains("t.yaml:2:") && error.contains(path), "{text}: {error}");
+    }
+    for (general, path) in [
+        ("allowed_ips: [10.0.0.1, 10.0.0.0/99]", "general_settings.allowed_ips[1]"),
+        ("allowed_routes: [v1/models]", "general_settings.allowed_routes[0]"),
+        ("public_routes: ['*']", "general_settings.public_routes[0]"),
+        ("pass_through_endpoints: [{path: x}]", "general_settings.pass_through_endpoints[0].path"),
+        ("user_header_name: 'a b'", "general_settings.user_header_name"),
+        ("max_request_size_mb: 0", "general_settings.max_request_size_mb"),
+    ] {
+        let error = parse(&format!("general_settings:\n  master_key: sk-0123456789\n  {general}\n")).unwrap_err();
+        assert!(error.contains("t.yaml:3:") && error.contains(path), "{general}: {error}");
+    }
+    let error = parse("counters: {max_holds: 0}\ndirectory: {cache_size: 0}\n").unwrap_err();
+    assert_eq!(error.lines().count(), 3, "{error}");
+}
+
+#[test]
+fn a_master_key_that_can_be_guessed_is_refused_unless_the_danger_is_named() {
+    for key in ["", "master_key: ''", "master_key: sk-1234", "master_key: SK-1234", "master_key: sk-abc"] {
+        let error = parse(&format!("general_settings: {{{key}}}\n")).unwrap_err();
+        assert!(
+            error.contains("general_settings.master_key") && error.contains("TOLLWARD_MASTER_KEY"),
+            "{key}: {error}"
+        );
+        assert!(!error.contains("sk-abc"), "{error}");
+        let separator = if key.is_empty() { "" } else { ", " };
+        let permit = "dangerously_permit_weak_or_unset_master_key: true";
+        assert!(parse(&format!("general_settings: {{{key}{separator}{permit}}}\n")).is_ok(), "{key}");
+    }
+}
+
+#[test]
+fn the_environment_alone_can_configure() {
+    let load = |pairs: &[(&str, &str)]| {
+        let env = |name: &str| pairs.iter().find(|(known, _)| *known == name).map(|(_, value)| (*value).to_owned());
+        Config::load(None, &env).map(|(config, _)| config).map_err(|error| error.to_string())
+    };
+    let key = |config: Config| config.general_settings.master_key.unwrap().expose().to_owned();
+    assert_eq!(key(load(&[("LITELLM_MASTER_KEY", "sk-litellm-one")]).unwrap()), "sk-litellm-one");
+    let both = [("LITELLM_MASTER_KEY", "sk-litellm-one"), ("TOLLWARD_MASTER_KEY", "sk-tollward-one")];
+    assert_eq!(key(load(&both).unwrap()), "sk-tollward-one");
+    let url =
+        load(&[("TOLLWARD_MASTER_KEY", "sk-tollward-one"), ("DATABASE_URL", "sqlite://a.db")]).unwrap().directory.url;
+    assert_eq!(url.unwrap().expose(), "sqlite://a.db");
+    assert!(load(&[]).unwrap_err().starts_with("configuration: general_settings.master_key"));
+}
+
+#[test]
+fn no_message_shows_what_a_variable_holds() {
+    for text in [
+        "quota: {max_waiting: '${SECRET}'}\n",
+        "directory: {cache_ttl: '${SECRET}'}\n",
+        "quota: {reserve: '${SECRET}'}\n",
+        "listen: {grpc: os.environ/SECRET}\n",
+        "metering: {unknown_model: os.environ/SECRET}\n",
+        "listen: os.environ/SECRET\n",
+    ] {
+        let error = parse(text).unwrap_err();
+        assert!(!error.contains("hunter2"), "{error}");
+    }
+    let error = parse("directory: {cache_ttl: '${SECRET}'}\n").unwrap_err();
+    assert!(error.contains("variable SECRET"), "{error}");
+    assert!(!parse("directory: {url: 'mysql://me:hunter2@db/x'}\n").unwrap_err().contains("hunter2"));
+}
+
+#[test]
+fn keys_of_litellm_that_are_not_ours_are_named_once() {
+    let text = format!("{KEY}router_settings: {{a: os.environ/MISSING}}\nlitellm_settings: {{drop_params: true}}\n");
+    let (_, warnings) = Config::parse(&text, "t.yaml", &env).unwrap();
+    assert_eq!(warnings.len(), 1);
+    let text = warnings[0].to_string();
+    assert!(text.contains("router_settings") && text.contains("litellm_settings.drop_params"), "{text}");
+}
+
+#[test]
+fn litellms_names_fill_ours() {
+    let config = parse(
+        "general_settings: {master_key: sk-0123456789, user_api_key_cache_ttl: 5, user_api_key_cache_max_size: 7, \
+         disable_budget_reservation: true, use_x_forwarded_for: true, database_url: 'sqlite://x.db'}\n\
+         litellm_settings: {max_internal_user_budget: 5, internal_user_budget_duration: 30d}\n",
+    )
+    .unwrap();
+    assert_eq!(config.directory.cache_ttl, BudgetDuration::seconds(5));
+    assert_eq!(config.directory.cache_size, 7);
+    assert_eq!(config.directory.url.unwrap().expose(), "sqlite://x.db");
+    assert_eq!(config.quota.reserve, Reserve::None);
+    assert_eq!(config.request.trusted_hops, 1);
+    let user = config.litellm_settings.default_internal_user_params;
+    assert_eq!((&user["max_budget"], &user["budget_duration"]), (&Json::from(5.0), &Json::from("30d")));
+}
+
+#[test]
+fn a_file_that_is_not_there_is_named() {
+    let error = Config::load(Some(Path::new("/nowhere/tollward.yaml")), &env).unwrap_err().to_string();
+    assert!(error.contains("/nowhere/tollward.yaml"), "{error}");
+}
+
+#[test]
+fn sections_left_empty_are_empty() {
+    assert!(parse(&format!("{KEY}model_list:\nquota:\nlitellm_settings:\n")).is_ok());
+}
