@@ -24,6 +24,8 @@ use clap::{CommandFactory, Parser};
 use arguments::{Arguments, Command};
 use output::Output;
 
+use crate::config::Config;
+
 /// Parses the command line and does what it says.
 #[must_use]
 pub fn run() -> ExitCode {
@@ -49,7 +51,16 @@ pub fn run() -> ExitCode {
 fn dispatch(arguments: Arguments, output: &Output) -> anyhow::Result<()> {
     let file = arguments.config;
     match arguments.command {
-        Command::Serve => serve::run(configuration::load(file)?),
+        Command::Serve => {
+            let file = configuration::path(file);
+            // Logging needs the configuration, and reading the configuration may warn: defaults first.
+            let (config, warnings) = Config::load(file.as_deref(), &|name| std::env::var(name).ok())?;
+            crate::telemetry::log::init(&config.telemetry)?;
+            for warning in warnings {
+                tracing::warn!("{warning}");
+            }
+            serve::run(config, file)
+        }
         Command::Check(request) => check::run(configuration::load(file)?, &request, output),
         Command::Config(command) => configuration::run(file, &command, output),
         Command::Model(command) => model::run(&configuration::load(file)?, &command, output),

@@ -1,14 +1,17 @@
 //! `tollward check`: what the gate would decide about a request, and each step that led there.
 
 use std::io::Read;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use anyhow::Context;
 use clap::Args;
 
 use super::output::Output;
 use crate::config::Config;
+use crate::gate::Explanation;
+use crate::request::{Headers, HttpRequest};
 
 /// The largest body read.
 const BODY_LIMIT: u64 = 16 * 1024 * 1024;
@@ -58,10 +61,40 @@ fn header(text: &str) -> Result<(String, String), String> {
     Ok((name, value.trim().to_owned()))
 }
 
-/// Asks the gate and prints its decision. Nothing is charged.
-pub(super) fn run(_config: Config, request: &Request, _output: &Output) -> anyhow::Result<()> {
-    let _body = request.read_body()?;
-    anyhow::bail!("this build has no gate to ask")
+/// Asks the gate and prints its decision. Nothing is charged; exits with 1 where it would refuse.
+pub(super) fn run(config: Config, request: &Request, output: &Output) -> anyhow::Result<()> {
+    let body = request.read_body()?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let explanation = runtime.block_on(explain(config, request, body.as_deref()))?;
+    output.document(&serde_json::to_value(&explanation)?, |_| report(&explanation))?;
+    anyhow::ensure!(explanation.allowed, "the gate would refuse this request");
+    Ok(())
+}
+
+async fn explain(config: Config, request: &Request, body: Option<&[u8]>) -> anyhow::Result<Explanation> {
+    let gate = crate::server::start::gate_to_ask(Arc::new(config)).await?;
+    let headers = request.headers.iter().map(|(name, value)| (name.as_str(), value.as_bytes()));
+    let http = HttpRequest {
+        method: &request.method,
+        path: &request.path,
+        headers: Headers(headers.collect()),
+        body,
+        source: Some(request.source),
+        source_principal: "",
+        extensions: Vec::new(),
+        gateway: IpAddr::V4(Ipv4Addr::LOCALHOST),
+    };
+    Ok(gate.explain(&http).await)
+}
+
+fn report(explanation: &Explanation) -> String {
+    let width = explanation.steps.iter().map(|step| step.check.len()).max().unwrap_or_default();
+    let steps = explanation.steps.iter().map(|step| format!("{:width$}  {}", step.check, step.found));
+    let headers =
+        explanation.upstream_headers.iter().map(|(name, value)| format!("{:width$}  {name}: {value}", "header"));
+    let message = explanation.error.as_ref().and_then(|error| error["error"]["message"].as_str());
+    let message = message.map(|message| format!("{:width$}  {message}", "message"));
+    steps.chain(headers).chain(message).collect::<Vec<_>>().join("\n")
 }
 
 #[cfg(test)]

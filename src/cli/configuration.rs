@@ -1,8 +1,7 @@
 //! `tollward config`, and reading the file every command needs.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
-use anyhow::Context;
 use clap::Subcommand;
 use serde_json::json;
 
@@ -34,19 +33,15 @@ pub(super) fn run(file: Option<PathBuf>, command: &Command, output: &Output) -> 
     }
 }
 
-/// The configuration of the file named, else of `tollward.yaml`, else the defaults.
+/// The configuration of the file named, else of `tollward.yaml`, else the defaults. Warnings go to standard error.
 pub(super) fn load(file: Option<PathBuf>) -> anyhow::Result<Config> {
-    match path(file) {
-        Some(path) => read(&path),
-        None => Ok(Config::default()),
+    let (config, warnings) = Config::load(path(file).as_deref(), &|name| std::env::var(name).ok())?;
+    for warning in warnings {
+        tracing::warn!("{warning}");
     }
+    Ok(config)
 }
 
-fn path(file: Option<PathBuf>) -> Option<PathBuf> {
+pub(super) fn path(file: Option<PathBuf>) -> Option<PathBuf> {
     file.or_else(|| Some(PathBuf::from(DEFAULT_FILE)).filter(|path| path.exists()))
-}
-
-fn read(path: &Path) -> anyhow::Result<Config> {
-    let text = std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
-    serde_saphyr::from_str(&text).with_context(|| format!("{} is not a valid configuration", path.display()))
 }

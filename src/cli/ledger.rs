@@ -4,7 +4,7 @@ use clap::Subcommand;
 
 use super::output::Output;
 use crate::config::Config;
-use crate::directory::Verification;
+use crate::directory::{Directory, Verification};
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
@@ -14,7 +14,7 @@ pub(super) enum Command {
 
 pub(super) fn run(config: Config, command: &Command, output: &Output) -> anyhow::Result<()> {
     let Command::Verify = command;
-    let found = verify(config)?;
+    let found = verify(&config)?;
     let document = serde_json::to_value(&found)?;
     output.document(&document, |_| report(&found))?;
     anyhow::ensure!(found.differences.is_empty(), "the ledger does not add up");
@@ -40,7 +40,12 @@ fn report(found: &Verification) -> String {
     text
 }
 
-/// Verifies the ledger of the configured directory.
-fn verify(_config: Config) -> anyhow::Result<Verification> {
-    anyhow::bail!("this build has no ledger to verify")
+/// Verifies the ledger of the configured directory. Beside a running server it sees what is written; what that server
+/// still holds in its spool is written within moments.
+fn verify(config: &Config) -> anyhow::Result<Verification> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    runtime.block_on(async {
+        let directory = Directory::open(config).await?;
+        Ok(directory.store().verify().await?)
+    })
 }

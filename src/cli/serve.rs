@@ -1,8 +1,13 @@
 //! `tollward serve`.
 
-use crate::config::Config;
+use std::path::PathBuf;
 
-/// Serves until told to stop.
-pub(super) fn run(_config: Config) -> anyhow::Result<()> {
-    anyhow::bail!("this build has no server to start")
+use crate::config::Config;
+use crate::server::start;
+
+/// Serves until told to stop. The gRPC port has threads of its own; everything else runs on this one.
+pub(super) fn run(config: Config, file: Option<PathBuf>) -> anyhow::Result<()> {
+    tracing::info!("{}", config.summary());
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    runtime.block_on(start::serve(config, file))
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 
 use crate::config::Config;
-use crate::directory::{DirectoryError, SharedStore};
+use crate::directory::{Directory, DirectoryError, SharedStore};
 use crate::domain::{Money, Scope, Timestamp};
 use crate::manage::{Actor, Manager, SpendAdjuster};
 
@@ -24,8 +24,8 @@ impl Desk {
 }
 
 /// Opens the directory the configuration names.
-pub(super) async fn open(_config: &Config) -> anyhow::Result<SharedStore> {
-    anyhow::bail!("this build has no directory to open")
+pub(super) async fn open(config: &Config) -> anyhow::Result<SharedStore> {
+    Ok(Arc::clone(Directory::open(config).await?.store()))
 }
 
 /// Spend is counted by the server that runs: a command beside it would book what the counters do not see.

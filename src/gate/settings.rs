@@ -33,6 +33,12 @@ pub struct Settings {
 }
 
 impl Settings {
+    /// The current budget periods.
+    #[must_use]
+    pub fn periods(&self) -> &Periods {
+        &self.periods
+    }
+
     pub(super) fn new(config: Arc<Config>, directory: &Arc<Directory>, prices: &Arc<Prices>) -> Result<Self, String> {
         let litellm = &config.litellm_settings;
         let mut list: Vec<Box<dyn Authenticator>> = Vec::new();

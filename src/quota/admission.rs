@@ -2,6 +2,7 @@
 //! the way.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use tokio::sync::mpsc;
@@ -26,6 +27,7 @@ pub struct Quota {
     pub(super) signer: Signer,
     pub(super) prices: Arc<Prices>,
     pub(super) running: Running,
+    soft_limits_passed: AtomicU64,
 }
 
 /// An admitted hold.
@@ -92,12 +94,27 @@ impl Quota {
                 }
             }
         };
-        (Arc::new(Quota { releases, counters, books, signer, prices, running: Running::default() }), task)
+        (
+            Arc::new(Quota {
+                releases,
+                counters,
+                books,
+                signer,
+                prices,
+                running: Running::default(),
+                soft_limits_passed: AtomicU64::new(0),
+            }),
+            task,
+        )
     }
 
     /// Holds all charges or none. A refusal caused only by what is held or in flight is asked again, for at most
     /// `patience`, whenever something was given back.
     pub async fn admit(&self, hold: Hold, terms: Terms, patience: Duration) -> Result<Admitted, Refused> {
+        // What cannot be booked is not begun.
+        if !self.books.is_writable() {
+            return Err(CountersError::Unavailable("the ledger cannot be written".to_owned()).into());
+        }
         let hold = Arc::new(hold);
         // Whoever drops this future may have been admitted without knowing.
         let mut guard = ReleaseOnDrop { quota: self, hold: Some(hold.id) };
@@ -111,7 +128,10 @@ impl Quota {
         let mut deadline = None;
         loop {
             match self.counters.admit(Arc::clone(hold), terms).await? {
-                Verdict::Admitted { remaining } => return Ok(Admitted { hold: Arc::clone(hold), remaining }),
+                Verdict::Admitted { remaining } => {
+                    self.watch_soft_limits(hold, &remaining);
+                    return Ok(Admitted { hold: Arc::clone(hold), remaining });
+                }
                 Verdict::Unseeded(missing) => {
                     rounds += 1;
                     if rounds > MAX_ROUNDS {
@@ -141,6 +161,18 @@ impl Quota {
                 }
             }
         }
+    }
+
+    fn watch_soft_limits(&self, hold: &Hold, remaining: &[Remaining]) {
+        for (charge, _) in hold.charges.iter().zip(remaining).filter(|(_, left)| left.soft_limit_passed) {
+            self.soft_limits_passed.fetch_add(1, Ordering::Relaxed);
+            tracing::warn!(scope = %charge.counter.scope, soft_budget = ?charge.soft_limit, "a soft budget is passed");
+        }
+    }
+
+    /// Soft limits passed by admissions since the last call, for metrics.
+    pub fn take_soft_limits_passed(&self) -> u64 {
+        self.soft_limits_passed.swap(0, Ordering::Relaxed)
     }
 
     /// Gives back what a Check held that was cancelled before its answer was sent. Never waits.

@@ -192,6 +192,11 @@ pub trait Books: Send + Sync {
     /// What an account has spent: durable rows and all that is booked but not written yet.
     async fn spent(&self, account: &Account) -> Result<Money, CountersError>;
 
+    /// Whether the books take what is booked: the disks have room, and not too much waits.
+    fn is_writable(&self) -> bool {
+        true
+    }
+
     /// Whether a record of this hold is booked.
     async fn knows(&self, hold: HoldId) -> Result<bool, CountersError>;
 }

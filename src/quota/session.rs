@@ -198,21 +198,24 @@ impl Session {
         if metered.failed {
             return (Usage::default(), Money::ZERO, false);
         }
+        let flat = self.hold.priced_as.is_empty();
         match (&metered.usage, price) {
             (Some(usage), Some(price)) => {
                 let mut usage = usage.clone();
                 usage.input_characters = usage.input_characters.max(self.hold.input_characters);
                 let cost = price.cost(&usage);
-                (usage, cost, false)
+                (usage, cost, !metered.complete)
             }
-            // The model's price is gone from the book: what was held is booked, and marked.
-            (Some(usage), None) => (usage.clone(), self.hold.estimate, true),
             (None, Some(price)) => {
                 let usage = unreported(&self.hold, &metered.seen);
                 let cost = price.cost(&usage);
                 (usage, cost, !is_told_by_request(self.hold.api))
             }
-            (None, None) => (estimate(&self.hold, metered.seen.output_tokens), self.hold.estimate, false),
+            // One price for the whole request; or the model's price is gone, and what was held is booked and marked.
+            (usage, None) => {
+                let usage = usage.clone().unwrap_or_else(|| estimate(&self.hold, metered.seen.output_tokens));
+                (usage, self.hold.estimate, !flat)
+            }
         }
     }
 }

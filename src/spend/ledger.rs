@@ -270,6 +270,10 @@ impl Books for Ledger {
         }
     }
 
+    fn is_writable(&self) -> bool {
+        Ledger::is_writable(self)
+    }
+
     async fn knows(&self, hold: HoldId) -> Result<bool, CountersError> {
         // Pending first: a record that moves to the directory in between is found there.
         if self.shared.pending.lock().knows(hold) {

@@ -14,7 +14,7 @@ use crate::directory::faulty::{Fault, FaultyStore};
 use crate::directory::testing::{TempStore, audit};
 use crate::directory::{DirectoryError, SharedStore};
 use crate::domain::{
-    Account, Hold, HoldId, Key, KeyHash, Money, Parties, Period, Progress, Record, RecordStatus, Scope, ScopeKind,
+    Account, Api, Hold, HoldId, Key, KeyHash, Money, Parties, Period, Progress, Record, RecordStatus, Scope, ScopeKind,
     Timestamp, Usage,
 };
 use crate::quota::counters::Books;
@@ -67,10 +67,12 @@ fn hold(id: u8, estimate: i64) -> Arc<Hold> {
         charges: Vec::new(),
         accounts: record.accounts,
         parties: record.parties,
+        api: Api::OpenAiChat,
         model: record.model,
         priced_as: "gpt-4o".into(),
         price_version: record.price_version,
         input_tokens: 100,
+        input_characters: 400,
         output_tokens: 200,
         estimate: Money::nanos(estimate),
         bounded: true,

@@ -1,0 +1,207 @@
+//! Start-up and end of `tollward serve`: configuration, directory, ledger, counters, gate, listeners; then the tasks that
+//! keep them going, until a signal asks for the end.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context, anyhow};
+use arc_swap::ArcSwap;
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use super::books::{CountedBooks, WrittenBooks};
+use super::engine::Engine;
+use super::ops::Readiness;
+use super::{Listeners, Parts, Shutdown, upkeep};
+use crate::config::Config;
+use crate::directory::{Directory, SharedStore};
+use crate::domain::{Secret, Timestamp};
+use crate::gate::Gate;
+use crate::http::HttpState;
+use crate::quota::Quota;
+use crate::quota::counters::Books;
+use crate::quota::counters::memory::{MemoryCounters, MemorySettings};
+use crate::quota::token::Signer;
+use crate::spend::ledger::Ledger;
+use crate::spend::{PriceBook, Prices};
+use crate::telemetry::Metrics;
+
+/// The setting under which the key that signs hold tokens is kept.
+const SIGNING_KEY: &str = "hold_token_key";
+
+/// Everything that answers requests, without ports: what `serve` serves and `check` asks.
+pub struct House {
+    pub config: Arc<Config>,
+    pub directory: Arc<Directory>,
+    pub ledger: Arc<Ledger>,
+    pub counters: Arc<MemoryCounters>,
+    pub gate: Arc<Gate>,
+    pub metrics: Arc<Metrics>,
+}
+
+/// Serves until SIGINT or SIGTERM; then finishes what is in flight and writes what is booked. `file` is watched for
+/// changes.
+pub async fn serve(config: Config, file: Option<PathBuf>) -> anyhow::Result<()> {
+    let config = Arc::new(config);
+    // Ports first: an address in use must not cost a replay.
+    let listeners = Listeners::bind(&config)?;
+    let directory = Directory::open(&config).await?;
+    let lock = directory.exclusive_lock().await?;
+    let tasks = TaskTracker::new();
+    let house = House::build(Arc::clone(&config), directory, &tasks).await?;
+    let engine =
+        Arc::new(Engine::new(Arc::clone(&house.gate), Arc::clone(house.directory.store()), Arc::clone(&house.metrics)));
+    let in_force = Arc::new(ArcSwap::new(Arc::clone(&config)));
+    let management = crate::http::router(HttpState {
+        authorize: Arc::clone(&engine) as _,
+        store: Arc::clone(house.directory.store()),
+        config: Arc::clone(&in_force),
+        adjuster: Arc::clone(&engine) as _,
+        now: Timestamp::now,
+    });
+    let shutdown = Shutdown::new();
+    let stop = CancellationToken::new();
+    upkeep::spawn(&house, &engine, &in_force, file, &stop, &tasks);
+
+    let addresses = listeners.addresses()?;
+    let parts = Parts {
+        gate: Arc::clone(&engine),
+        metrics: Arc::clone(&house.metrics),
+        management,
+        readiness: readiness(&house.ledger),
+        shutdown: shutdown.clone(),
+    };
+    let serving = tokio::spawn(listeners.run(parts));
+    tracing::info!(grpc = %addresses[0], http = %addresses[1], ops = %addresses[2], "tollward serves");
+
+    let (served, serving) = until_asked(serving).await?;
+    let listen = &config.listen;
+    let finished = async {
+        if let Some(serving) = serving {
+            match serving.await {
+                Ok(Ok(())) => {}
+                Ok(Err(error)) => tracing::error!(%error, "a port ended with an error"),
+                Err(error) => tracing::error!(%error, "a port broke off"),
+            }
+        }
+    };
+    shutdown.run(listen.drain_delay.as_duration(), listen.drain_timeout.as_duration(), finished).await;
+    stop.cancel();
+    tasks.close();
+    if tokio::time::timeout(Duration::from_secs(5), tasks.wait()).await.is_err() {
+        tracing::warn!("a background task did not end in time");
+    }
+    house
+        .ledger
+        .shutdown()
+        .await
+        .context("the ledger could not be written to its end; the spool keeps what is left")?;
+    drop(lock);
+    tracing::info!("tollward has stopped");
+    served
+}
+
+type Serving = tokio::task::JoinHandle<Result<(), super::listener::ListenError>>;
+
+/// Waits for a signal, or for the ports to end by themselves.
+async fn until_asked(mut serving: Serving) -> anyhow::Result<(anyhow::Result<()>, Option<Serving>)> {
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let mut terminate = signal(SignalKind::terminate())?;
+    let ended = tokio::select! {
+        _ = interrupt.recv() => None,
+        _ = terminate.recv() => None,
+        ended = &mut serving => Some(ended),
+    };
+    Ok(match ended {
+        None => {
+            tracing::info!("stopping: finishing what is in flight");
+            (Ok(()), Some(serving))
+        }
+        Some(ended) => (ended.map_err(anyhow::Error::from).and_then(|served| served.map_err(Into::into)), None),
+    })
+}
+
+fn readiness(ledger: &Arc<Ledger>) -> Readiness {
+    let ledger = Arc::clone(ledger);
+    Readiness::new().part("ledger", move || {
+        if ledger.is_writable() { Ok(()) } else { Err("cannot be written; is the disk full?".to_owned()) }
+    })
+}
+
+impl House {
+    /// Opens the ledger (booking what a crash left in flight), loads prices, and builds counters and gate.
+    pub async fn build(config: Arc<Config>, directory: Arc<Directory>, tasks: &TaskTracker) -> anyhow::Result<House> {
+        if config.counters.url.expose() != "memory://" {
+            return Err(anyhow!("counters.url must be memory://"));
+        }
+        let metrics = Arc::new(Metrics::new());
+        let store = directory.store();
+        let file = directory.file().context("the directory is not a file")?;
+        let spool = spool_of(file);
+        let (ledger, recovery) = Ledger::open(Arc::clone(store), &spool, Timestamp::now()).await?;
+        if recovery.replayed > 0 || recovery.unsettled > 0 || !recovery.corrupt.is_empty() {
+            tracing::info!(?recovery, "the ledger was completed from its spool");
+        }
+        let books: Arc<dyn Books> =
+            Arc::new(CountedBooks { ledger: Arc::clone(&ledger), metrics: Arc::clone(&metrics) });
+        let settings = MemorySettings {
+            max_holds: config.counters.max_holds,
+            max_waiting: config.quota.max_waiting,
+            ..MemorySettings::default()
+        };
+        let counters = Arc::new(MemoryCounters::new(Arc::clone(&books), settings));
+        let prices = Arc::new(Prices::new(prices(&config)?));
+        let signer = Signer::new(&signing_key(store).await?);
+        let (quota, releasing) = Quota::new(Arc::clone(&counters) as _, books, signer, prices);
+        tasks.spawn(releasing);
+        let gate = Gate::new(Arc::clone(&config), Arc::clone(&directory), quota).map_err(|error| anyhow!(error))?;
+        Ok(House { config, directory, ledger, counters, gate: Arc::new(gate), metrics })
+    }
+}
+
+/// A gate that answers questions about requests beside a running server: it reads the directory, and neither takes its
+/// lock nor touches its spool.
+pub async fn gate_to_ask(config: Arc<Config>) -> anyhow::Result<Gate> {
+    let directory = Directory::open(&config).await?;
+    let books: Arc<dyn Books> = Arc::new(WrittenBooks(Arc::clone(directory.store())));
+    let counters = Arc::new(MemoryCounters::new(Arc::clone(&books), MemorySettings::default()));
+    let prices = Arc::new(Prices::new(prices(&config)?));
+    let (quota, _) = Quota::new(counters, books, Signer::new(&[0; 32]), prices);
+    Gate::new(config, directory, quota).map_err(|error| anyhow!(error))
+}
+
+/// The folder of the ledger's spool, beside the directory's file.
+#[must_use]
+pub fn spool_of(file: &std::path::Path) -> PathBuf {
+    let mut name = file.as_os_str().to_owned();
+    name.push(".spool");
+    PathBuf::from(name)
+}
+
+/// The price book of a configuration.
+pub fn prices(config: &Config) -> anyhow::Result<PriceBook> {
+    let map = match &config.metering.price_map {
+        Some(path) => {
+            Some(std::fs::read(path).with_context(|| format!("cannot read the price map {}", path.display()))?)
+        }
+        None => None,
+    };
+    let book = PriceBook::build(map.as_deref(), &config.model_list, config.metering.unknown_model);
+    book.with_context(|| match &config.metering.price_map {
+        Some(path) => format!("the prices of model_list and {} cannot be used", path.display()),
+        None => "the prices of model_list cannot be used".to_owned(),
+    })
+}
+
+/// The key that signs hold tokens: made once, kept in the directory, the same for all who serve it.
+async fn signing_key(store: &SharedStore) -> anyhow::Result<[u8; 32]> {
+    let mut fresh = [0u8; 32];
+    aws_lc_rs::rand::fill(&mut fresh).map_err(|_| anyhow!("no randomness is available"))?;
+    let text = Secret::new(store.setting_or_insert(SIGNING_KEY, &STANDARD.encode(fresh)).await?);
+    let bytes = STANDARD.decode(text.expose()).context("the key that signs hold tokens cannot be read")?;
+    bytes.try_into().map_err(|_| anyhow!("the key that signs hold tokens has the wrong length"))
+}
