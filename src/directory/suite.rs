@@ -69,7 +69,7 @@ fn limits() -> Limits {
     }
 }
 
-fn object(value: serde_json::Value) -> serde_json::Map<String, serde_json::Value> {
+fn object(value: &serde_json::Value) -> serde_json::Map<String, serde_json::Value> {
     value.as_object().cloned().unwrap()
 }
 
@@ -100,9 +100,9 @@ fn key(secret: &str) -> Key {
         default_estimated_output_tokens: Some(99),
         default_estimated_output_tokens_per_model: BTreeMap::from([("m".to_owned(), 5)]),
         enforced_params: vec!["user".to_owned()],
-        permissions: object(json!({"get_spend_routes": true})),
-        metadata: object(json!({"nested": {"ü": [1, null]}})),
-        extra: object(json!({"guardrails": ["g"]})),
+        permissions: object(&json!({"get_spend_routes": true})),
+        metadata: object(&json!({"nested": {"ü": [1, null]}})),
+        extra: object(&json!({"guardrails": ["g"]})),
         auto_rotate: true,
         rotation_interval: Some("7d".parse().unwrap()),
         rotation_count: 2,
@@ -355,7 +355,7 @@ async fn deleting_a_user_or_team_takes_its_keys_along(store: &dyn Store) {
 }
 
 async fn every_entity_comes_back_as_it_was_put(store: &dyn Store) {
-    let metadata = object(json!({"scim_active": false}));
+    let metadata = object(&json!({"scim_active": false}));
     let full_team = Team {
         team_alias: Some("The Team".into()),
         models: vec!["m".to_owned()],
@@ -385,7 +385,7 @@ async fn every_entity_comes_back_as_it_was_put(store: &dyn Store) {
     assert_eq!(store.list_users(0, 10).await.unwrap().rows, [full_user]);
     let full_member = Member { limits: limits(), allowed_models: vec!["m".to_owned()], ..member("t", "u") };
     store.put_member(&full_member, true, audit()).await.unwrap();
-    assert_eq!(store.members_of_team("t").await.unwrap(), [full_member.clone()]);
+    assert_eq!(store.members_of_team("t").await.unwrap(), std::slice::from_ref(&full_member));
     assert_eq!(store.memberships_of_user("u").await.unwrap(), [full_member]);
     let full_organization = Organization { limits: limits(), metadata: metadata.clone(), ..organization("o") };
     store.put_organization(&full_organization, true, audit()).await.unwrap();
