@@ -99,6 +99,14 @@ impl Directory {
         &self.store
     }
 
+    /// The folder beside the directory's file in which the ledger keeps its spool: `<file>.spool`.
+    #[must_use]
+    pub fn spool(&self) -> Option<PathBuf> {
+        let mut folder = self.file.as_ref()?.as_os_str().to_owned();
+        folder.push(".spool");
+        Some(folder.into())
+    }
+
     /// Everything a key stands for; `None` where there is no such key. `now` decides whether a rotated key is still in
     /// its grace period.
     pub async fn identity(&self, key: &KeyHash, now: Timestamp) -> Result<Option<Arc<Identity>>> {

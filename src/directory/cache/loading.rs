@@ -189,7 +189,7 @@ where
         let (inner, loading, name) = (Arc::clone(self), load(key.clone()), key.clone());
         let load = async move {
             let found = loading.await;
-            inner.land(name, Takeoff { id, at: now, generation }, found)
+            inner.land(&name, Takeoff { id, at: now, generation }, found)
         };
         let load = load.boxed().shared();
         flights.insert(key, Flight { id, at: now, generation, load: load.clone() });
@@ -198,21 +198,21 @@ where
 
     /// Keeps what a load found. It carries the generation it began in, so a load that was overtaken by an invalidation
     /// is never taken from the cache.
-    fn land(&self, key: K, begun: Takeoff, found: Result<Loaded<V>>) -> Result<Loaded<V>> {
+    fn land(&self, key: &K, begun: Takeoff, found: Result<Loaded<V>>) -> Result<Loaded<V>> {
         match &found {
             Ok(found) => {
                 self.failed_at.store(0, Ordering::Relaxed);
                 let entry = Entry { found: found.clone(), at: begun.at, generation: begun.generation };
                 let (home, other) =
                     if found.value.is_some() { (&self.present, &self.absent) } else { (&self.absent, &self.present) };
-                other.remove(&key);
+                other.remove(key);
                 home.insert(key.clone(), entry);
             }
             Err(_) => self.failed_at.store(self.freshness.now().max(1), Ordering::Relaxed),
         }
         let mut flights = self.flights.lock();
-        if flights.get(&key).is_some_and(|flight| flight.id == begun.id) {
-            flights.remove(&key);
+        if flights.get(key).is_some_and(|flight| flight.id == begun.id) {
+            flights.remove(key);
         }
         found
     }

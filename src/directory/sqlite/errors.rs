@@ -10,7 +10,6 @@ pub(super) fn unavailable(why: impl std::fmt::Display) -> DirectoryError {
 
 /// A full or read-only disk is `Full`: nothing was written. A value of the wrong type is `Corrupt`. All else is the
 /// database's trouble, never the credential's.
-#[expect(clippy::needless_pass_by_value, reason = "used as a function in map_err")]
 pub(super) fn of(error: rusqlite::Error) -> DirectoryError {
     match &error {
         rusqlite::Error::SqliteFailure(failure, _)

@@ -46,6 +46,8 @@ pub(super) struct Segment {
     medium: Box<dyn Medium>,
     /// Bytes that are whole.
     length: u64,
+    /// Whether something half-written may follow them.
+    torn: bool,
     /// The place of the last record in it; 0 where it holds none.
     pub last_record: u64,
 }
@@ -53,7 +55,7 @@ pub(super) struct Segment {
 impl Segment {
     pub(super) fn begin(folder: &Path, number: u64, create: &Create) -> Result<Segment> {
         let path = folder.join(name(number));
-        let mut segment = Segment { medium: create(&path)?, path, length: 0, last_record: 0 };
+        let mut segment = Segment { medium: create(&path)?, path, length: 0, torn: false, last_record: 0 };
         if let Err(error) = segment.append(MAGIC, true) {
             // Without it nothing refers to the file.
             let _ = std::fs::remove_file(&segment.path);
@@ -64,11 +66,15 @@ impl Segment {
 
     /// Appends whole entries: all of them or, where it fails, none.
     pub(super) fn append(&mut self, bytes: &[u8], sync: bool) -> Result<()> {
+        if self.torn {
+            self.medium.cut(self.length)?;
+            self.torn = false;
+        }
         let written = self.medium.append(bytes).and_then(|()| if sync { self.medium.sync() } else { Ok(()) });
         match written {
             Ok(()) => self.length += bytes.len() as u64,
             Err(error) => {
-                self.medium.cut(self.length)?;
+                self.torn = self.medium.cut(self.length).is_err();
                 return Err(error);
             }
         }

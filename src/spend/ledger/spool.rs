@@ -20,6 +20,8 @@ use crate::domain::{Hold, HoldId, Progress, Record};
 const SEGMENT_BYTES: u64 = 8 << 20;
 /// Entries that are written together at most.
 const GROUP: usize = 4_096;
+/// Requests whose progress is told in one entry at most.
+const PROGRESS: usize = 10_000;
 /// A disk that failed is tried again this often.
 const RETRY_EVERY: Duration = Duration::from_millis(200);
 
@@ -138,7 +140,7 @@ struct Journal {
 impl Journal {
     fn run(mut self, inbox: &Receiver<Message>) {
         loop {
-            let first = if self.backlog.is_empty() {
+            let first = if self.backlog.is_empty() && self.writable.load(Ordering::Relaxed) {
                 inbox.recv().map_err(|_| RecvTimeoutError::Disconnected)
             } else {
                 inbox.recv_timeout(RETRY_EVERY)
@@ -148,7 +150,7 @@ impl Journal {
             more.for_each(|message| self.take(message));
             let wrote = self.write();
             self.tidy();
-            self.report(wrote);
+            self.report(&wrote);
             if ended {
                 self.close();
                 return;
@@ -175,9 +177,8 @@ impl Journal {
                     }
                     None => false,
                 });
-                if !running.is_empty() {
-                    self.backlog.push((0, Entry::Progressed(running)));
-                }
+                let entries = running.chunks(PROGRESS).map(|some| (0, Entry::Progressed(some.to_vec())));
+                self.backlog.extend(entries);
             }
             Message::Written(place) => self.written = self.written.max(place),
         }
@@ -185,17 +186,18 @@ impl Journal {
 
     /// Appends the backlog; on failure all of it stays.
     fn write(&mut self) -> Result<()> {
-        let written = self.written;
         if !self.writable.load(Ordering::Relaxed) {
-            // While the disk failed the directory may have taken records: those need no journal any more.
-            self.backlog.retain(|(place, entry)| !matches!(entry, Entry::Booked(_)) || *place > written);
+            self.forget_what_is_over();
         }
         if self.backlog.is_empty() {
             return Ok(());
         }
         let mut bytes = Vec::new();
         for (_, entry) in &self.backlog {
-            codec::write(entry, &mut bytes)?;
+            if let Err(error) = codec::write(entry, &mut bytes) {
+                // It is still booked from memory; to stop all others for it would help nobody.
+                tracing::error!(%error, "an entry cannot be journalled");
+            }
         }
         // Progress may be lost with the power: the request is then booked with what was known before.
         let sync = self.backlog.iter().any(|(_, entry)| !matches!(entry, Entry::Progressed(_)));
@@ -206,9 +208,28 @@ impl Journal {
         if self.current.length() >= SEGMENT_BYTES { self.rotate() } else { Ok(()) }
     }
 
+    /// While the disk fails the backlog holds no more than is pending or in flight: records that the directory took
+    /// meanwhile need no journal, nor do requests that ended, and progress is told again.
+    fn forget_what_is_over(&mut self) {
+        let (written, in_flight) = (self.written, &self.in_flight);
+        self.backlog.retain_mut(|(place, entry)| match entry {
+            Entry::Booked(_) => *place > written,
+            Entry::Progressed(_) => false,
+            Entry::Started(hold) => match in_flight.get(&hold.record.id) {
+                Some(now) => {
+                    hold.progress = now.progress;
+                    true
+                }
+                None => false,
+            },
+        });
+    }
+
     /// Begins a new segment with all that is in flight, and closes the current one.
     fn rotate(&mut self) -> Result<()> {
-        let mut next = Segment::begin(&self.folder, self.number + 1, &self.create)?;
+        // A number is used once, also where its file could not be begun and may still be there.
+        self.number += 1;
+        let mut next = Segment::begin(&self.folder, self.number, &self.create)?;
         let mut bytes = Vec::new();
         for hold in self.in_flight.values() {
             codec::write(&Entry::Started(Box::new(hold.clone())), &mut bytes)?;
@@ -217,7 +238,6 @@ impl Journal {
             let _ = std::fs::remove_file(&next.path);
             return Err(error);
         }
-        self.number += 1;
         let closed = std::mem::replace(&mut self.current, next);
         self.old.push((closed.path, closed.last_record));
         Ok(())
@@ -229,9 +249,9 @@ impl Journal {
         self.old.retain(|(path, last)| *last > written || std::fs::remove_file(path).is_err());
     }
 
-    fn report(&mut self, wrote: Result<()>) {
+    fn report(&self, wrote: &Result<()>) {
         let (ok, was) = (wrote.is_ok(), self.writable.load(Ordering::Relaxed));
-        if let Err(error) = &wrote
+        if let Err(error) = wrote
             && was
         {
             tracing::error!(%error, folder = %self.folder.display(), "the spool cannot be written; no more spend is admitted");

@@ -314,15 +314,20 @@ async fn a_full_disk_under_the_spool_stops_admissions_and_leaves_no_half_entry()
     ledger.book(record(1, 1));
     full.store(true, Ordering::SeqCst);
     ledger.book(record(2, 2));
+    ledger.started(&hold(7, 999), progress(1, 10));
+    ledger.started(&hold(8, 999), progress(1, 10));
+    ledger.progressed(&[(HoldId::new([7; 16]), progress(2, 20))]);
+    ledger.book(record(8, 8));
     until(|| !ledger.is_writable()).await;
-    assert_eq!(ledger.pending(), 2);
+    assert_eq!(ledger.pending(), 3);
     full.store(false, Ordering::SeqCst);
     ledger.book(record(3, 3));
     until(|| ledger.is_writable()).await;
     crash(ledger).await;
     let (ledger, recovery) = open(&temp.store, &spool).await;
-    assert_eq!((recovery.written, recovery.torn_bytes, recovery.corrupt.len()), (3, 0, 0));
-    assert_eq!(ledger.spent(&account()).await.unwrap(), Money::nanos(6));
+    assert_eq!((recovery.replayed, recovery.unsettled), (4, 1));
+    assert_eq!((recovery.written, recovery.torn_bytes, recovery.corrupt.len()), (5, 0, 0));
+    assert_eq!(ledger.spent(&account()).await.unwrap(), Money::nanos(1 + 2 + 3 + 8 + 20));
     ledger.shutdown().await.unwrap();
 }
 
@@ -403,4 +408,24 @@ proptest! {
             ledger.shutdown().await.unwrap();
         });
     }
+}
+
+#[tokio::test]
+async fn a_long_spool_is_followed_by_another_and_dropped_when_it_is_written() {
+    let temp = TempStore::sqlite().await;
+    let spool = temp.folder.path().join("spool");
+    let (ledger, _) = open(&temp.store, &spool).await;
+    ledger.started(&hold(250, 999), progress(1, 77));
+    let long: Arc<str> = "m".repeat(1 << 20).into();
+    for id in 0..10 {
+        ledger.book(Record { model: Arc::clone(&long), ..record(id, 1) });
+    }
+    ledger.flush().await.unwrap();
+    let second = spool.join(super::segment::name(2));
+    until(|| files(&spool) == [second.clone()]).await;
+    crash(ledger).await;
+    let (ledger, recovery) = open(&temp.store, &spool).await;
+    assert_eq!(recovery.unsettled, 1, "what is in flight was carried over");
+    assert_eq!(ledger.spent(&account()).await.unwrap(), Money::nanos(10 + 77));
+    ledger.shutdown().await.unwrap();
 }
