@@ -148,7 +148,7 @@ struct Builder {
     listings: AHashMap<Box<str>, Listing>,
     /// Deployments of `model_list` by public name.
     deployments: AHashMap<Box<str>, Vec<Listing>>,
-    patterns: Vec<(Box<str>, Option<Box<str>>, Option<Listing>)>,
+    patterns: Vec<Pattern>,
 }
 
 impl Builder {
@@ -168,8 +168,9 @@ impl Builder {
             let base_model = entry.model_info.other.get("base_model").and_then(|name| name.as_str());
             let target = base_model.or(entry.litellm_params.model.as_deref());
             if glob::is_pattern(&entry.model_name) {
-                let own = (!own.rates.is_empty()).then_some(own);
-                self.patterns.push((entry.model_name.as_str().into(), target.map(Into::into), own));
+                let name: Box<str> = entry.model_name.as_str().into();
+                let own = (!own.rates.is_empty()).then(|| Arc::new(priced(&name, vec![own])));
+                self.patterns.push(Pattern { name, target: target.map(Into::into), own });
                 continue;
             }
             let base =
@@ -192,11 +193,7 @@ impl Builder {
         for (name, deployments) in self.deployments {
             exact.insert(name.clone(), Arc::new(priced(&name, deployments)));
         }
-        let mut patterns: Vec<Pattern> = Vec::new();
-        for (name, target, own) in self.patterns {
-            let own = own.map(|listing| Arc::new(priced(&name, vec![listing])));
-            patterns.push(Pattern { name, target, own });
-        }
+        let mut patterns = self.patterns;
         patterns.sort_by_key(|pattern| std::cmp::Reverse(pattern.name.len()));
         let unknown = unknown_price(unknown).map(Arc::new);
         let version = version(&exact, &patterns, unknown.as_deref());
