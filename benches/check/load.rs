@@ -151,7 +151,7 @@ async fn ask(sender: SendRequest<Bytes>, head: Request<()>, message: Bytes, ordi
     let trailers = body.trailers().await.expect("trailers").unwrap_or_default();
     assert!(trailers.get("grpc-status").is_none_or(|status| status == "0"), "{trailers:?}");
     assert!(data.len() > 5, "no message: {trailers:?}");
-    if ordinal % LOOKED_AT == 0 {
+    if ordinal.is_multiple_of(LOOKED_AT) {
         let response = CheckResponse::decode(&data[5..]).expect("a CheckResponse");
         assert!(matches!(response.http_response, Some(HttpResponse::OkResponse(_))), "not allowed: {response:?}");
     }
