@@ -1,1 +1,89 @@
-fn main() {}
+//! What a Check costs: Tollward's full decision beside three reference servers, in one run on one machine.
+//!
+//! Every server runs pinned to one core and the load on another. A closed loop finds saturation; an open loop at half of
+//! it measures latency from the moment a request was due, so that a slow answer is not forgiven by sending less. The
+//! figure that counts is requests a second of the server's own CPU time, as a ratio to `naive` of the same round.
+//!
+//! `make bench`; `BENCH_ROUNDS` and `BENCH_SECONDS` change how long, `BENCH_ONLY=naive,limit` which ones. Method and results: `benches/README.md`.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a benchmark that cannot run ends")]
+#![allow(clippy::print_stdout, clippy::print_stderr, reason = "its output is the point")]
+
+#[path = "check/load.rs"]
+mod load;
+#[path = "check/process.rs"]
+mod process;
+#[path = "check/reference.rs"]
+mod reference;
+#[path = "check/report.rs"]
+mod report;
+#[path = "check/request.rs"]
+mod request;
+#[path = "check/tollward.rs"]
+mod tollward;
+
+use std::time::Duration;
+
+use bytes::Bytes;
+
+use process::{Cores, Server};
+use report::{Measured, Report};
+use request::Form;
+
+/// As in the server of production, for all of them.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+/// The contenders, in the order they run in each round.
+const CONTENDERS: [&str; 5] = ["naive", "tuned", "limit", "check_embedded", "check_embedded_raw_headers"];
+
+fn main() {
+    let mut arguments = std::env::args().skip(1);
+    // This binary is also the reference servers: `--reference naive 12345`.
+    if arguments.next().as_deref() == Some("--reference") {
+        let name = arguments.next().expect("a name");
+        let port = arguments.next().and_then(|port| port.parse().ok()).expect("a port");
+        return reference::serve(&name, port);
+    }
+    let rounds = setting("BENCH_ROUNDS", 3);
+    let seconds = Duration::from_secs(setting("BENCH_SECONDS", 4));
+    let cores = Cores::choose();
+    cores.pin_this_process();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+    let mut report = Report::default();
+    let only = std::env::var("BENCH_ONLY").ok();
+    let chosen = |name: &&str| only.as_deref().is_none_or(|only| only.split(',').any(|wanted| wanted == *name));
+    for round in 1..=rounds {
+        for name in CONTENDERS.into_iter().filter(chosen) {
+            let measured = runtime.block_on(measure(name, &cores, seconds));
+            println!("round {round}/{rounds}  {name:<28} {measured}");
+            report.add(name, measured);
+        }
+    }
+    println!("\n{report}");
+    let path = report.write();
+    println!("written to {}", path.display());
+}
+
+fn setting(name: &str, usual: u64) -> u64 {
+    std::env::var(name).ok().and_then(|value| value.parse().ok()).unwrap_or(usual)
+}
+
+/// Starts a server, warms it up, saturates it, then asks at half of that.
+async fn measure(name: &str, cores: &Cores, seconds: Duration) -> Measured {
+    // The same bytes for all, but for the last, which carries headers as `encode_raw_headers` does.
+    let (server, message): (Server, Bytes) = match name {
+        "check_embedded" => tollward::start(cores, Form::Map).await,
+        "check_embedded_raw_headers" => tollward::start(cores, Form::RawHeaders).await,
+        reference => (Server::reference(cores, reference), request::check(Form::Map, "sk-a-key-nobody-reads-here")),
+    };
+    server.wait_port().await;
+    let mut load = load::Load::connect(server.port, message).await;
+    load.saturate(Duration::from_secs(1)).await;
+    let before = server.cpu();
+    let saturated = load.saturate(seconds).await;
+    let cpu = server.cpu() - before;
+    let rate = saturated.per_second();
+    let latency = load.at_rate(rate / 2.0, seconds).await;
+    Measured::new(&saturated, cpu, &latency)
+}

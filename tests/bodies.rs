@@ -1,5 +1,7 @@
 //! Request bodies: large, cut off, compressed, deep, doubled.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test that cannot go on fails")]
+
 mod support;
 
 use std::io::Write;

@@ -1,5 +1,7 @@
 //! The command line, beside a running gate: it writes, the gate knows at once.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test that cannot go on fails")]
+
 mod support;
 
 use support::cli::{run, text};

@@ -1,5 +1,7 @@
 //! What bad input and bad luck get: a clear error that names what to change, and nothing lost.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test that cannot go on fails")]
+
 mod support;
 
 use std::process::Output;

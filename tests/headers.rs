@@ -1,5 +1,7 @@
 //! What the upstream is told of the caller, what it is not told, and what clients cannot forge.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test that cannot go on fails")]
+
 mod support;
 
 use support::call::chat_body;

@@ -1,5 +1,7 @@
 //! Which models a caller may use (rows 25 to 38 of the conformance list).
 
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test that cannot go on fails")]
+
 mod support;
 
 use support::call::chat_body;

@@ -1,5 +1,7 @@
 //! From where a caller may call: allowlists of addresses and networks, for the gate and for a key (row 92).
 
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test that cannot go on fails")]
+
 mod support;
 
 use support::{Options, Stack, Value, json, shared};

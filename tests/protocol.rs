@@ -1,5 +1,7 @@
 //! Envoy's protocols spoken by hand: every form of a Check, and settlements that nobody but the gate may cause.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test that cannot go on fails")]
+
 mod support;
 #[path = "support/wire.rs"]
 mod wire;

@@ -92,7 +92,10 @@ impl Drop for Child {
             let log = self.log();
             let start = log.len().saturating_sub(4_000);
             let start = (start..log.len()).find(|at| log.is_char_boundary(*at)).unwrap_or(log.len());
-            eprintln!("--- end of the log of {}\n{}", self.name, &log[start..]);
+            #[allow(clippy::print_stderr, reason = "what the server said tells why the test failed")]
+            {
+                eprintln!("--- end of the log of {}\n{}", self.name, &log[start..]);
+            }
         }
     }
 }

@@ -1,0 +1,158 @@
+//! The load: four connections of 64 streams. Closed loop: every stream asks again as soon as it is answered. Open loop:
+//! requests are due at a fixed rate, whatever the server does, and latency counts from when they were due.
+
+use std::cell::RefCell;
+use std::net::Ipv4Addr;
+use std::rc::Rc;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use envoy_types::pb::envoy::service::auth::v3::CheckResponse;
+use envoy_types::pb::envoy::service::auth::v3::check_response::HttpResponse;
+use h2::client::SendRequest;
+use http::Request;
+use prost::Message;
+use tokio::net::TcpStream;
+use tokio::task::LocalSet;
+
+const CONNECTIONS: usize = 4;
+const STREAMS: usize = 64;
+/// One answer in so many is decoded and must be an OK; all must have gRPC status 0 and a message.
+const LOOKED_AT: u64 = 64;
+
+pub struct Load {
+    senders: Vec<SendRequest<Bytes>>,
+    head: Request<()>,
+    message: Bytes,
+}
+
+/// How long each answered request took.
+pub struct Times {
+    pub micros: Vec<f64>,
+    pub elapsed: Duration,
+}
+
+impl Times {
+    pub fn per_second(&self) -> f64 {
+        self.micros.len() as f64 / self.elapsed.as_secs_f64()
+    }
+
+    /// The time that this share of requests stayed within.
+    pub fn percentile(&self, share: f64) -> f64 {
+        let mut sorted = self.micros.clone();
+        sorted.sort_by(f64::total_cmp);
+        let index = (share * sorted.len() as f64).ceil() as usize;
+        sorted.get(index.clamp(1, sorted.len().max(1)) - 1).copied().unwrap_or(f64::NAN)
+    }
+}
+
+impl Load {
+    pub async fn connect(port: u16, message: Bytes) -> Self {
+        let head = Request::post(format!("http://127.0.0.1:{port}/envoy.service.auth.v3.Authorization/Check"))
+            .header("content-type", "application/grpc")
+            .header("te", "trailers")
+            .body(())
+            .expect("a request");
+        let mut senders = Vec::new();
+        for _ in 0..CONNECTIONS {
+            let socket = TcpStream::connect((Ipv4Addr::LOCALHOST, port)).await.expect("the server listens");
+            socket.set_nodelay(true).expect("a TCP socket");
+            let (sender, connection) = h2::client::Builder::new()
+                .initial_window_size(1 << 20)
+                .initial_connection_window_size(1 << 24)
+                .handshake::<_, Bytes>(socket)
+                .await
+                .expect("HTTP/2");
+            tokio::spawn(async move {
+                // Ends with an error when the server is stopped.
+                let _ = connection.await;
+            });
+            senders.push(sender);
+        }
+        Load { senders, head, message }
+    }
+
+    /// Asks as fast as answers come.
+    pub async fn saturate(&mut self, duration: Duration) -> Times {
+        let times = Rc::new(RefCell::new(Vec::new()));
+        let start = Instant::now();
+        let local = LocalSet::new();
+        for sender in &self.senders {
+            for _ in 0..STREAMS {
+                let (sender, head, message) = (sender.clone(), self.head.clone(), self.message.clone());
+                let times = times.clone();
+                local.spawn_local(async move {
+                    while start.elapsed() < duration {
+                        let asked = Instant::now();
+                        let ordinal = times.borrow().len() as u64;
+                        ask(sender.clone(), head.clone(), message.clone(), ordinal).await;
+                        times.borrow_mut().push(asked.elapsed().as_secs_f64() * 1e6);
+                    }
+                });
+            }
+        }
+        local.await;
+        Times { micros: times.take(), elapsed: start.elapsed() }
+    }
+
+    /// Asks so many times a second. The core is ours alone: the loop never sleeps, so that each request leaves when it
+    /// is due and not at the next tick of a timer.
+    pub async fn at_rate(&mut self, per_second: f64, duration: Duration) -> Times {
+        let times = Rc::new(RefCell::new(Vec::new()));
+        let interval = Duration::from_secs_f64(1.0 / per_second.max(1.0));
+        let start = Instant::now();
+        let local = LocalSet::new();
+        local
+            .run_until(async {
+                let mut due = start;
+                let mut ordinal = 0_u64;
+                let mut running = Vec::new();
+                while due < start + duration {
+                    while due <= Instant::now() && due < start + duration {
+                        let sender = self.senders[ordinal as usize % CONNECTIONS].clone();
+                        let (head, message, times) = (self.head.clone(), self.message.clone(), times.clone());
+                        running.push(tokio::task::spawn_local(async move {
+                            ask(sender, head, message, ordinal).await;
+                            times.borrow_mut().push(due.elapsed().as_secs_f64() * 1e6);
+                        }));
+                        ordinal += 1;
+                        due += interval;
+                    }
+                    tokio::task::yield_now().await;
+                }
+                for request in running {
+                    request.await.expect("an answer");
+                }
+            })
+            .await;
+        Times { micros: times.take(), elapsed: start.elapsed() }
+    }
+}
+
+/// One Check. Anything but an allowed one ends the benchmark: refusals are cheaper.
+async fn ask(sender: SendRequest<Bytes>, head: Request<()>, message: Bytes, ordinal: u64) {
+    let mut sender = sender.ready().await.expect("a stream");
+    let (response, mut stream) = sender.send_request(head, false).expect("a stream");
+    stream.send_data(message, true).expect("room in the window");
+    let response = response.await.expect("an answer");
+    assert_eq!(response.status(), 200, "{response:?}");
+    assert!(response.headers().get("grpc-status").is_none_or(|status| status == "0"), "{response:?}");
+    let mut body = response.into_body();
+    let mut data = Bytes::new();
+    while let Some(chunk) = body.data().await {
+        let chunk = chunk.expect("the answer's body");
+        let _ = body.flow_control().release_capacity(chunk.len());
+        if data.is_empty() {
+            data = chunk;
+        } else {
+            data = [data, chunk].concat().into();
+        }
+    }
+    let trailers = body.trailers().await.expect("trailers").unwrap_or_default();
+    assert!(trailers.get("grpc-status").is_none_or(|status| status == "0"), "{trailers:?}");
+    assert!(data.len() > 5, "no message: {trailers:?}");
+    if ordinal.is_multiple_of(LOOKED_AT) {
+        let response = CheckResponse::decode(&data[5..]).expect("a CheckResponse");
+        assert!(matches!(response.http_response, Some(HttpResponse::OkResponse(_))), "not allowed: {response:?}");
+    }
+}

@@ -1,0 +1,95 @@
+//! Server processes: pinned to a core, their CPU time read from the kernel, gone when the benchmark ends.
+
+use std::net::{Ipv4Addr, TcpListener};
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use tempfile::TempDir;
+
+/// The core of the server and the core of the load.
+pub struct Cores {
+    server: String,
+    load: String,
+}
+
+impl Cores {
+    /// The first and the last core this process may use.
+    pub fn choose() -> Self {
+        let status = std::fs::read_to_string("/proc/self/status").expect("Linux");
+        let list = status.lines().find_map(|line| line.strip_prefix("Cpus_allowed_list:")).expect("cores").trim();
+        let ends: Vec<&str> = list.split([',', '-']).collect();
+        let (first, last) = (ends.first().expect("a core"), ends.last().expect("a core"));
+        assert_ne!(first, last, "the benchmark needs two cores: one for the server, one for the load");
+        Cores { server: (*first).to_owned(), load: (*last).to_owned() }
+    }
+
+    pub fn pin_this_process(&self) {
+        let pid = std::process::id().to_string();
+        let pinned = Command::new("taskset").args(["-a", "-c", "-p", &self.load, &pid]).stdout(Stdio::null()).status();
+        assert!(pinned.is_ok_and(|status| status.success()), "taskset (util-linux) pins processes to cores");
+    }
+
+    /// A command that runs on the server's core.
+    pub fn command(&self, program: &Path) -> Command {
+        let mut command = Command::new("taskset");
+        command.arg("-c").arg(&self.server).arg(program);
+        command
+    }
+}
+
+pub struct Server {
+    child: Child,
+    pub port: u16,
+    /// Its files, removed with it.
+    _folder: Option<TempDir>,
+}
+
+impl Server {
+    pub fn new(mut command: Command, port: u16, folder: Option<TempDir>) -> Self {
+        let child = command.stdin(Stdio::null()).spawn().expect("the server starts");
+        Server { child, port, _folder: folder }
+    }
+
+    /// This binary as a reference server.
+    pub fn reference(cores: &Cores, name: &str) -> Self {
+        let port = free_port();
+        let mut command = cores.command(&std::env::current_exe().expect("this binary"));
+        command.args(["--reference", name, &port.to_string()]);
+        Server::new(command, port, None)
+    }
+
+    pub async fn wait_port(&self) {
+        wait_for(|| std::net::TcpStream::connect((Ipv4Addr::LOCALHOST, self.port)).is_ok(), "the server listens").await;
+    }
+
+    /// CPU time of all its threads so far, as the scheduler counted it.
+    pub fn cpu(&self) -> Duration {
+        let tasks = std::fs::read_dir(format!("/proc/{}/task", self.child.id())).expect("the server runs");
+        let nanos = tasks
+            .filter_map(|task| std::fs::read_to_string(task.ok()?.path().join("schedstat")).ok())
+            .filter_map(|schedstat| schedstat.split(' ').next()?.parse::<u64>().ok())
+            .sum();
+        Duration::from_nanos(nanos)
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+pub async fn wait_for(mut ready: impl FnMut() -> bool, what: &str) {
+    let deadline = Instant::now() + Duration::from_secs(30);
+    while !ready() {
+        assert!(Instant::now() < deadline, "not within 30 s: {what}");
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+}
+
+pub fn free_port() -> u16 {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");
+    listener.local_addr().expect("its address").port()
+}

@@ -1,0 +1,133 @@
+//! The figures: medians over the rounds, ratios to `naive`, a table for people and JSON for machines.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use super::load::Times;
+
+/// One server in one round.
+#[derive(Clone, Copy, Debug)]
+pub struct Measured {
+    /// Answers a second at saturation.
+    rps: f64,
+    /// Answers a second of the server's CPU time.
+    rps_per_cpu: f64,
+    /// Latency at half of saturation, microseconds.
+    p50: f64,
+    p99: f64,
+    p999: f64,
+}
+
+impl Measured {
+    pub fn new(saturated: &Times, cpu: Duration, half: &Times) -> Self {
+        Measured {
+            rps: saturated.per_second(),
+            rps_per_cpu: saturated.micros.len() as f64 / cpu.as_secs_f64(),
+            p50: half.percentile(0.5),
+            p99: half.percentile(0.99),
+            p999: half.percentile(0.999),
+        }
+    }
+}
+
+impl fmt::Display for Measured {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "{:>9.0} req/s  {:>9.0} req/CPU-s  {:>6.2} us CPU  p50 {:>6.0}  p99 {:>6.0}  p99.9 {:>6.0} us",
+            self.rps,
+            self.rps_per_cpu,
+            1e6 / self.rps_per_cpu,
+            self.p50,
+            self.p99,
+            self.p999
+        )
+    }
+}
+
+#[derive(Default)]
+pub struct Report {
+    rounds: BTreeMap<&'static str, Vec<Measured>>,
+    order: Vec<&'static str>,
+}
+
+impl Report {
+    pub fn add(&mut self, name: &'static str, measured: Measured) {
+        if !self.order.contains(&name) {
+            self.order.push(name);
+        }
+        self.rounds.entry(name).or_default().push(measured);
+    }
+
+    fn median(&self, name: &str, figure: impl Fn(&Measured) -> f64) -> f64 {
+        median(self.rounds.get(name).into_iter().flatten().map(figure).collect())
+    }
+
+    /// The median of the ratios within each round: what disturbs a round disturbs both sides of it.
+    fn ratio(&self, name: &str) -> f64 {
+        let naive = self.rounds.get("naive").into_iter().flatten();
+        let own = self.rounds.get(name).into_iter().flatten();
+        median(own.zip(naive).map(|(own, naive)| own.rps_per_cpu / naive.rps_per_cpu).collect())
+    }
+
+    fn all(&self, name: &str) -> Measured {
+        Measured {
+            rps: self.median(name, |m| m.rps),
+            rps_per_cpu: self.median(name, |m| m.rps_per_cpu),
+            p50: self.median(name, |m| m.p50),
+            p99: self.median(name, |m| m.p99),
+            p999: self.median(name, |m| m.p999),
+        }
+    }
+
+    /// Writes `target/bench/summary.json`.
+    pub fn write(&self) -> PathBuf {
+        let mut summary = serde_json::Map::new();
+        for name in &self.order {
+            let median = self.all(name);
+            let figures: Value = json!({
+                "rps": median.rps.round(),
+                "rps_per_cpu_s": median.rps_per_cpu.round(),
+                "cpu_us": round(1e6 / median.rps_per_cpu, 2),
+                "ratio": round(self.ratio(name), 3),
+                "p50_us_half_load": median.p50.round(),
+                "p99_us_half_load": median.p99.round(),
+                "p999_us_half_load": median.p999.round(),
+                "rounds": self.rounds[name].len(),
+            });
+            summary.insert((*name).to_owned(), figures);
+        }
+        let target = std::env::var_os("CARGO_TARGET_DIR")
+            .map_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("target"), PathBuf::from);
+        let folder = target.join("bench");
+        std::fs::create_dir_all(&folder).expect("a folder");
+        let path = folder.join("summary.json");
+        let text = serde_json::to_string_pretty(&Value::Object(summary)).expect("JSON");
+        std::fs::write(&path, text + "\n").expect("the summary is written");
+        path
+    }
+}
+
+impl fmt::Display for Report {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "medians; latency at half of saturation, from the moment a request was due")?;
+        for name in &self.order {
+            writeln!(f, "{name:<28} {}  {:.2} x naive", self.all(name), self.ratio(name))?;
+        }
+        Ok(())
+    }
+}
+
+fn median(mut values: Vec<f64>) -> f64 {
+    values.sort_by(f64::total_cmp);
+    values.get(values.len() / 2).copied().unwrap_or(f64::NAN)
+}
+
+fn round(value: f64, places: i32) -> f64 {
+    let scale = 10_f64.powi(places);
+    (value * scale).round() / scale
+}
