@@ -1,6 +1,7 @@
 use std::borrow::Cow;
 use std::sync::Arc;
 
+use proptest::prelude::*;
 use serde_json::json;
 
 use super::*;
@@ -108,8 +109,7 @@ fn a_key_may_use_what_its_list_stands_for() {
         (&["spare"], "mini", true),
         (&["google"], "vertex_ai/gemini-2", true),
         (&["premium"], "mini", false),
-        (&["all-team-models"], "gpt-4o", false),
-        (&["all-team-models"], "all-team-models", false),
+        (&["all-team-models"], "gpt-4o", true),
         (&["no-default-models"], "gpt-4o", false),
         (&["no-default-models"], "no-default-models", false),
         (&["a", "b"], "a,b", true),
@@ -142,6 +142,12 @@ fn every_list_above_the_request_binds() {
         ("key leaves it to the team, which has it not", team_of(&["all-team-models"], &["x"]), "y", Some(team)),
         ("the key narrows the team", team_of(&["x"], &["x", "y"]), "y", Some("model.key")),
         ("the key cannot widen the team", team_of(&["y"], &["x"]), "y", Some(team)),
+        (
+            "a personal key that leaves it to its owner",
+            Identity { user: user(&["x"]), ..key_of(&["all-team-models"]) },
+            "y",
+            Some("model.user"),
+        ),
         ("a team of all", team_of(&[], &["all-team-models"]), "y", None),
         ("a team without a list", team_of(&[], &[]), "y", None),
         (
@@ -297,4 +303,48 @@ fn a_request_without_a_model_is_refused_where_a_list_confines_the_caller() {
     assert!(setting(Api::OpenAiImages).ask(key_of(&["*"]), None).is_ok());
     assert!(setting(Api::Free).ask(key_of(&["x"]), None).is_ok());
     assert!(setting(Api::NotModel).ask(key_of(&["x"]), None).is_ok());
+}
+
+fn some_entries() -> impl Strategy<Value = Vec<String>> {
+    let entry = proptest::sample::select(vec![
+        "gpt-4o",
+        "mini",
+        "M",
+        "A",
+        "*",
+        "openai/*",
+        "gpt-*",
+        "premium",
+        "all-proxy-models",
+        "all-team-models",
+        "no-default-models",
+        "claude-3",
+    ]);
+    proptest::collection::vec(entry.prop_map(str::to_owned), 0..4)
+}
+
+proptest! {
+    /// A child never gets more than its parent.
+    #[test]
+    fn no_key_member_or_alias_widens_what_its_team_may_use(
+        key_models in some_entries(),
+        member_models in some_entries(),
+        team_models in some_entries(),
+        aliases in proptest::collection::btree_map("gpt-4o|mini|A|M|claude-3", "gpt-4o|mini|A|M|claude-3", 0..3),
+        model in proptest::sample::select(vec!["gpt-4o", "mini", "A", "M", "claude-3", "unknown", "all-team-models"]),
+    ) {
+        let setting = Setting::default();
+        let mut child = team_of(&[], &[]);
+        child.team.as_mut().unwrap().models.clone_from(&team_models);
+        let bare_team = child.clone();
+        let key = child.key.as_mut().unwrap();
+        key.models = key_models;
+        key.aliases = aliases;
+        child.member = Some(Member { allowed_models: member_models, ..member(&[]) });
+        if let Ok(found) = setting.ask(child, Some(model)) {
+            // Whatever the key called it, what it leads to is the team's, under its own name or the one asked for.
+            let target = found[0].0.as_str();
+            prop_assert!(setting.may(bare_team.clone(), target) || setting.may(bare_team, model));
+        }
+    }
 }
