@@ -28,14 +28,14 @@ fn team_of(key_models: &[&str], team_models: &[&str]) -> Identity {
 }
 
 fn catalog() -> Catalog {
-    let mut config = Config::default();
-    config.model_list = serde_json::from_value(json!([
+    let model_list = serde_json::from_value(json!([
         {"model_name": "gpt-4o", "litellm_params": {"model": "openai/gpt-4o"}, "model_info": {"access_groups": ["premium"]}},
         {"model_name": "mini", "litellm_params": {"model": "azure/mini-1"}, "model_info": {"access_groups": ["cheap"]}},
         {"model_name": "mini", "litellm_params": {"model": "openai/gpt-mini"}, "model_info": {"access_groups": ["spare"]}},
         {"model_name": "vertex_ai/*", "litellm_params": {"model": "vertex_ai/*"}, "model_info": {"access_groups": ["google"]}},
     ]))
     .unwrap();
+    let mut config = Config { model_list, ..Config::default() };
     config.litellm_settings.model_alias_map.insert("A".to_owned(), "M".to_owned());
     let provider_of = |model: &str| model.starts_with("claude").then(|| Arc::from("anthropic"));
     Catalog::new(&config, Arc::new(provider_of))
@@ -254,7 +254,7 @@ fn access_groups_of_the_directory_grant_their_models() {
         ("its own list besides", with_groups(key_of(&["x"])), group(&[], vec![]), "x", true),
         ("neither", with_groups(key_of(&["x"])), group(&[], vec![]), "y", false),
         ("a key of groups only", with_groups(key_of(&[])), group(&[], vec![]), "y", false),
-        ("assigned to the key", key_of(&["x"]), group(&[], vec![token.clone()]), "gpt-4o", true),
+        ("assigned to the key", key_of(&["x"]), group(&[], vec![token]), "gpt-4o", true),
         ("assigned to another", key_of(&["x"]), group(&[], vec!["0".repeat(64)]), "gpt-4o", false),
         (
             "the team's list binds a key's group",
