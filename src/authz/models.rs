@@ -148,10 +148,10 @@ fn every_list(ask: &ModelAsk<'_>, names: &Names<'_>) -> Result<(), Denial> {
     Ok(())
 }
 
-/// A key with `all-team-models` leaves the choice to its team; without a team there is nothing to leave it to. A key
+/// A key with `all-team-models` leaves the choice to what stands above it: its team, or without one its owner. A key
 /// that has access groups and no list is confined to the groups.
 fn key_holds(ask: &ModelAsk<'_>, key: &Key, names: &Names<'_>) -> bool {
-    if ask.caller.identity.team.is_some() && key.models.iter().any(|entry| entry == ALL_TEAM_MODELS) {
+    if key.models.iter().any(|entry| entry == ALL_TEAM_MODELS) {
         return true;
     }
     let only_groups = key.models.is_empty() && !key.access_group_ids.is_empty();
@@ -194,7 +194,7 @@ fn lists(ids: &[String], group: &AccessGroup) -> bool {
 }
 
 fn group_holds(catalog: &Catalog, group: &AccessGroup, names: &Names<'_>) -> bool {
-    group.access_model_names.iter().any(|entry| names.any.iter().any(|name| entry_holds(catalog, entry, name)))
+    any_entry_holds(catalog, &group.access_model_names, names)
 }
 
 /// An empty list is all models. `no-default-models` takes everything away, whatever else the list holds.
@@ -202,26 +202,26 @@ fn list_holds(catalog: &Catalog, list: &[String], names: &Names<'_>) -> bool {
     if list.is_empty() {
         return true;
     }
-    !list.iter().any(|entry| entry == NO_DEFAULT_MODELS)
-        && list.iter().any(|entry| names.any.iter().any(|name| entry_holds(catalog, entry, name)))
+    !list.iter().any(|entry| entry == NO_DEFAULT_MODELS) && any_entry_holds(catalog, list, names)
 }
 
-/// Whether one entry stands for a model: its name, everything, a pattern over its name with or without its provider, or
-/// an access group it belongs to.
+/// Whether an entry stands for a model under one of its names: everything, the name, a pattern over it with or without
+/// its provider, or an access group it belongs to. The catalog is asked once a name, not once an entry.
+fn any_entry_holds(catalog: &Catalog, list: &[String], names: &Names<'_>) -> bool {
+    names.any.iter().any(|name| list.iter().any(|entry| entry_holds(catalog, entry, name)))
+        || names.any.iter().any(|name| catalog.groups(name).any(|group| list.iter().any(|entry| entry == group)))
+}
+
 fn entry_holds(catalog: &Catalog, entry: &str, model: &str) -> bool {
     match entry {
-        "*" | ALL_PROXY_MODELS => return true,
+        "*" | ALL_PROXY_MODELS => true,
         // A word of the list is not a model, also where a client asks for it by that name.
-        ALL_TEAM_MODELS | NO_DEFAULT_MODELS => return false,
-        _ => {}
+        ALL_TEAM_MODELS | NO_DEFAULT_MODELS => false,
+        _ if glob::is_pattern(entry) => {
+            entry == model || glob::matches(entry, model) || pattern_holds_provider(catalog, entry, model)
+        }
+        _ => entry == model,
     }
-    if entry == model {
-        return true;
-    }
-    if glob::is_pattern(entry) {
-        return glob::matches(entry, model) || pattern_holds_provider(catalog, entry, model);
-    }
-    catalog.groups(model).any(|group| group == entry)
 }
 
 /// `openai/gpt-*` stands for `gpt-4o` where that is a model of OpenAI.

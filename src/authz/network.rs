@@ -195,7 +195,7 @@ mod tests {
     proptest! {
         #[test]
         fn no_forwarded_field_panics_or_reaches_past_its_hop(noise in proptest::collection::vec(any::<u8>(), 0..64)) {
-            let mut value = noise.clone();
+            let mut value = noise;
             value.extend_from_slice(b", 9.9.9.9");
             let network = network(|config| config.request.trusted_hops = 1);
             let http = request(Some("10.0.0.1"), &[&value]);

@@ -189,25 +189,25 @@ const UNSUPPORTED: &[(&str, &[(&str, &str)])] = &[
     (
         "general_settings",
         &[
-            ("enable_jwt_auth", "this build knows virtual keys and the master key only"),
-            ("litellm_jwtauth", "this build knows virtual keys and the master key only"),
-            ("enforce_rbac", "it belongs to JWT, which this build does not read"),
-            ("role_permissions", "it belongs to JWT, which this build does not read"),
-            ("enable_oauth2_auth", "this build knows virtual keys and the master key only"),
-            ("enable_oauth2_proxy_auth", "this build knows virtual keys and the master key only"),
-            ("oauth2_config_mappings", "this build trusts no identity headers"),
-            ("custom_auth", "this build runs no custom code"),
-            ("custom_auth_settings", "this build runs no custom code"),
-            ("custom_auth_run_common_checks", "this build runs no custom code"),
-            ("custom_key_generate", "this build runs no custom code"),
-            ("custom_key_update", "this build runs no custom code"),
-            ("custom_key_policy", "this build runs no custom code"),
-            ("custom_sso", "this build runs no custom code"),
-            ("custom_ui_sso_sign_in_handler", "this build runs no custom code"),
-            ("allow_user_auth", "this build knows virtual keys and the master key only"),
+            ("enable_jwt_auth", "callers are known by virtual keys and the master key only"),
+            ("litellm_jwtauth", "callers are known by virtual keys and the master key only"),
+            ("enforce_rbac", "it belongs to JWT, which is not read"),
+            ("role_permissions", "it belongs to JWT, which is not read"),
+            ("enable_oauth2_auth", "callers are known by virtual keys and the master key only"),
+            ("enable_oauth2_proxy_auth", "callers are known by virtual keys and the master key only"),
+            ("oauth2_config_mappings", "no identity headers are trusted"),
+            ("custom_auth", "no custom code is run"),
+            ("custom_auth_settings", "no custom code is run"),
+            ("custom_auth_run_common_checks", "no custom code is run"),
+            ("custom_key_generate", "no custom code is run"),
+            ("custom_key_update", "no custom code is run"),
+            ("custom_key_policy", "no custom code is run"),
+            ("custom_sso", "no custom code is run"),
+            ("custom_ui_sso_sign_in_handler", "no custom code is run"),
+            ("allow_user_auth", "callers are known by virtual keys and the master key only"),
             ("allow_requests_on_db_unavailable", "directory.stale_if_error keeps known keys working during an outage"),
             ("service_account_settings", "set enforced_params on the keys of service accounts"),
-            ("request_tag_mappings", "this build maps no baggage to tags; set tags on keys"),
+            ("request_tag_mappings", "no baggage is mapped to tags; set tags on keys"),
             ("key_management_system", "read secrets from environment variables or files mounted there"),
             ("trusted_proxy_ranges", "write request.trusted_proxy_ranges"),
             ("vector_store_deny_by_default", "allow the routes of vector stores by allowed_routes of keys"),
@@ -236,7 +236,7 @@ pub fn take_out(tree: &mut Node) -> (Vec<String>, Problems) {
             let path = if section.is_empty() { key.name.clone() } else { format!("{section}.{}", key.name) };
             if let Some((_, instead)) = refused.iter().find(|(name, _)| *name == key.name) {
                 if !node.is_off() {
-                    let message = format!("this build does not support it yet: {instead}; remove the key");
+                    let message = format!("is not supported yet, remove the key: {instead}");
                     problems.push(Problem { place: key.place, path, message });
                 }
                 return false;
@@ -251,10 +251,7 @@ pub fn take_out(tree: &mut Node) -> (Vec<String>, Problems) {
     (ignored, problems)
 }
 
-fn keys_of<T: Copy>(table: &[(&str, T)], section: &str) -> T
-where
-    T: Default,
-{
+fn keys_of<T: Copy + Default>(table: &[(&str, T)], section: &str) -> T {
     table.iter().find(|(name, _)| *name == section).map(|(_, keys)| *keys).unwrap_or_default()
 }
 

@@ -65,6 +65,9 @@ fn rows(
     depth: u8,
 ) {
     let Some(properties) = object.get("properties").and_then(Value::as_object) else { return };
+    // By name, whatever order the schema is kept in.
+    let mut properties: Vec<_> = properties.iter().collect();
+    properties.sort_unstable_by_key(|(name, _)| *name);
     for (name, property) in properties {
         let Some(property) = property.as_object() else { continue };
         let default = property.get("default").or_else(|| defaults.and_then(|defaults| defaults.get(name)));
@@ -160,7 +163,8 @@ fn choices(target: &Map<String, Value>) -> Vec<String> {
             for alternative in alternatives {
                 words.extend(words_of(alternative));
                 if let Some(properties) = alternative["properties"].as_object() {
-                    let keys: Vec<&str> = properties.keys().map(String::as_str).collect();
+                    let mut keys: Vec<&str> = properties.keys().map(String::as_str).collect();
+                    keys.sort_unstable();
                     words.push(format!("`{{{}}}`", keys.join(", ")));
                 }
             }

@@ -14,8 +14,8 @@ pub struct Request {
     pub allow_preflight: bool,
     /// Origins that are told that they may read denials; `*` is any.
     pub cors_allow_origins: Vec<String>,
-    /// Proxies in front of Envoy whose `x-forwarded-for` entries are trusted: 0 takes the connection's own address, n
-    /// the n-th entry from the right.
+    /// Which `x-forwarded-for` entry is the client: 0 takes the connection's own address, n the n-th entry from the
+    /// right. Count one for each proxy in front of Envoy, and one more where Envoy itself appends (`use_remote_address`).
     pub trusted_hops: usize,
     /// Networks whose `x-forwarded-for` is believed; empty is any when `trusted_hops` is set.
     #[schemars(with = "Vec<String>")]

@@ -120,7 +120,11 @@ impl Node {
 
 /// The message without its place, which is told apart from it.
 fn plain_message(error: &serde_saphyr::Error) -> String {
-    let text = error.without_snippet().to_string();
+    let error = error.without_snippet();
+    if let serde_saphyr::Error::DuplicateMappingKey { key: Some(key), .. } = error {
+        return format!("the key {key} stands twice; remove one of the two");
+    }
+    let text = error.to_string();
     let first = text.lines().next().unwrap_or_default();
     let end = first.find(" at line ").unwrap_or(first.len());
     first[..end].trim_end_matches([':', ' ']).to_owned()

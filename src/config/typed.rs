@@ -59,7 +59,12 @@ impl std::error::Error for Fault {}
 
 impl de::Error for Fault {
     fn custom<T: fmt::Display>(message: T) -> Self {
-        Fault::new(message.to_string())
+        let message = message.to_string();
+        Fault::new(match message.as_str() {
+            "invalid socket address syntax" => "an address with a port is expected here, as 127.0.0.1:9001",
+            "invalid IP address syntax" => "a network is expected here, as 10.0.0.0/8 or 2001:db8::/32",
+            other => other,
+        })
     }
 
     fn invalid_type(found: Unexpected<'_>, expected: &dyn Expected) -> Self {
@@ -96,6 +101,7 @@ fn plain(expected: &dyn Expected) -> String {
         "a boolean" => "true or false".to_owned(),
         "a string" => "a text (in quotes, if it looks like something else)".to_owned(),
         "a sequence" => "a list".to_owned(),
+        "path string" => "the name of a file".to_owned(),
         text if text.starts_with("struct ") => "a section of keys".to_owned(),
         text => text.to_owned(),
     }
@@ -142,23 +148,29 @@ fn distance(a: &str, b: &str) -> usize {
 struct At<'a>(&'a Node);
 
 impl<'a> At<'a> {
-    /// Numbers and switches from the environment arrive as text.
-    fn from_text<'de, V: Visitor<'de>>(self, visitor: V, read: Read) -> Result<V::Value, Fault> {
-        let Value::Substituted { text, .. } = &self.0.value else {
-            return self.any(visitor);
-        };
-        let text = text.trim();
-        match read {
-            Read::Bool => match text.parse() {
-                Ok(value) => visitor.visit_bool(value),
-                Err(_) => self.any(visitor),
-            },
-            Read::Number => match (text.parse::<u64>(), text.parse::<i64>(), text.parse::<f64>()) {
-                (Ok(value), ..) => visitor.visit_u64(value),
-                (_, Ok(value), _) => visitor.visit_i64(value),
-                (.., Ok(value)) => visitor.visit_f64(value),
-                _ => self.any(visitor),
-            },
+    /// A switch; from the environment it arrives as text.
+    fn switch<'de, V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Fault> {
+        match self.substituted().map(str::parse) {
+            Some(Ok(value)) => visitor.visit_bool(value),
+            _ => self.any(visitor),
+        }
+    }
+
+    /// A number; from the environment it arrives as text.
+    fn number<'de, V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Fault> {
+        let Some(text) = self.substituted() else { return self.any(visitor) };
+        match (text.parse::<u64>(), text.parse::<i64>(), text.parse::<f64>()) {
+            (Ok(value), ..) => visitor.visit_u64(value),
+            (_, Ok(value), _) => visitor.visit_i64(value),
+            (.., Ok(value)) => visitor.visit_f64(value),
+            _ => self.any(visitor),
+        }
+    }
+
+    fn substituted(self) -> Option<&'a str> {
+        match &self.0.value {
+            Value::Substituted { text, .. } => Some(text.trim()),
+            _ => None,
         }
     }
 
@@ -177,11 +189,6 @@ impl<'a> At<'a> {
     }
 }
 
-enum Read {
-    Bool,
-    Number,
-}
-
 /// A message may quote what it complains about; where that came from the environment only the variable is told.
 fn hidden(fault: Fault, node: &Node) -> Fault {
     let Value::Substituted { variables, .. } = &node.value else { return fault };
@@ -192,7 +199,7 @@ fn hidden(fault: Fault, node: &Node) -> Fault {
 macro_rules! numbers {
     ($($method:ident)*) => {$(
         fn $method<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Fault> {
-            self.from_text(visitor, Read::Number)
+            self.number(visitor)
         }
     )*};
 }
@@ -202,16 +209,14 @@ impl<'de> Deserializer<'de> for At<'_> {
 
     /// Where no type is asked for, a text from the environment that is a number is one: prices among free parameters.
     fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Fault> {
-        match &self.0.value {
-            Value::Substituted { text, .. } if text.trim().parse::<f64>().is_ok_and(f64::is_finite) => {
-                self.from_text(visitor, Read::Number)
-            }
+        match self.substituted().map(str::parse::<f64>) {
+            Some(Ok(value)) if value.is_finite() => self.number(visitor),
             _ => self.any(visitor),
         }
     }
 
     fn deserialize_bool<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Fault> {
-        self.from_text(visitor, Read::Bool)
+        self.switch(visitor)
     }
 
     numbers! {

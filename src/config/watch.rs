@@ -39,7 +39,8 @@ pub struct Watch {
 pub type Reloaded = Result<(Config, Vec<Warning>), ConfigError>;
 
 impl Watch {
-    /// Begins to watch; the file as it is now counts as known. Must be called inside a tokio runtime.
+    /// Begins to watch; the file as it is now counts as known. Begin before the first load, so that no change between
+    /// the two is missed. Must be called inside a tokio runtime.
     #[must_use]
     pub fn new(path: &Path) -> Self {
         Watch::with_poll(path, POLL)

@@ -49,16 +49,17 @@ impl Catalog {
         let mut facts: Vec<(&str, Facts)> = Vec::new();
         for entry in &config.model_list {
             let provider = provider_of_entry(entry);
+            let groups = &entry.model_info.access_groups;
             match facts.iter_mut().find(|(name, _)| *name == entry.model_name) {
                 None => {
-                    facts.push((&entry.model_name, Facts { provider, groups: entry.model_info.access_groups.clone() }))
+                    facts.push((&entry.model_name, Facts { provider, groups: groups.clone() }));
                 }
                 Some((_, known)) => {
                     if known.provider != provider {
                         known.provider = None;
                     }
-                    let new = entry.model_info.access_groups.iter().filter(|group| !known.groups.contains(group));
-                    let new: Vec<String> = new.cloned().collect();
+                    let new: Vec<String> =
+                        groups.iter().filter(|group| !known.groups.contains(group)).cloned().collect();
                     known.groups.extend(new);
                 }
             }

@@ -1,6 +1,7 @@
 use std::borrow::Cow;
 use std::sync::Arc;
 
+use proptest::prelude::*;
 use serde_json::json;
 
 use super::*;
@@ -27,14 +28,14 @@ fn team_of(key_models: &[&str], team_models: &[&str]) -> Identity {
 }
 
 fn catalog() -> Catalog {
-    let mut config = Config::default();
-    config.model_list = serde_json::from_value(json!([
+    let model_list = serde_json::from_value(json!([
         {"model_name": "gpt-4o", "litellm_params": {"model": "openai/gpt-4o"}, "model_info": {"access_groups": ["premium"]}},
         {"model_name": "mini", "litellm_params": {"model": "azure/mini-1"}, "model_info": {"access_groups": ["cheap"]}},
         {"model_name": "mini", "litellm_params": {"model": "openai/gpt-mini"}, "model_info": {"access_groups": ["spare"]}},
         {"model_name": "vertex_ai/*", "litellm_params": {"model": "vertex_ai/*"}, "model_info": {"access_groups": ["google"]}},
     ]))
     .unwrap();
+    let mut config = Config { model_list, ..Config::default() };
     config.litellm_settings.model_alias_map.insert("A".to_owned(), "M".to_owned());
     let provider_of = |model: &str| model.starts_with("claude").then(|| Arc::from("anthropic"));
     Catalog::new(&config, Arc::new(provider_of))
@@ -108,8 +109,7 @@ fn a_key_may_use_what_its_list_stands_for() {
         (&["spare"], "mini", true),
         (&["google"], "vertex_ai/gemini-2", true),
         (&["premium"], "mini", false),
-        (&["all-team-models"], "gpt-4o", false),
-        (&["all-team-models"], "all-team-models", false),
+        (&["all-team-models"], "gpt-4o", true),
         (&["no-default-models"], "gpt-4o", false),
         (&["no-default-models"], "no-default-models", false),
         (&["a", "b"], "a,b", true),
@@ -142,6 +142,12 @@ fn every_list_above_the_request_binds() {
         ("key leaves it to the team, which has it not", team_of(&["all-team-models"], &["x"]), "y", Some(team)),
         ("the key narrows the team", team_of(&["x"], &["x", "y"]), "y", Some("model.key")),
         ("the key cannot widen the team", team_of(&["y"], &["x"]), "y", Some(team)),
+        (
+            "a personal key that leaves it to its owner",
+            Identity { user: user(&["x"]), ..key_of(&["all-team-models"]) },
+            "y",
+            Some("model.user"),
+        ),
         ("a team of all", team_of(&[], &["all-team-models"]), "y", None),
         ("a team without a list", team_of(&[], &[]), "y", None),
         (
@@ -248,7 +254,7 @@ fn access_groups_of_the_directory_grant_their_models() {
         ("its own list besides", with_groups(key_of(&["x"])), group(&[], vec![]), "x", true),
         ("neither", with_groups(key_of(&["x"])), group(&[], vec![]), "y", false),
         ("a key of groups only", with_groups(key_of(&[])), group(&[], vec![]), "y", false),
-        ("assigned to the key", key_of(&["x"]), group(&[], vec![token.clone()]), "gpt-4o", true),
+        ("assigned to the key", key_of(&["x"]), group(&[], vec![token]), "gpt-4o", true),
         ("assigned to another", key_of(&["x"]), group(&[], vec!["0".repeat(64)]), "gpt-4o", false),
         (
             "the team's list binds a key's group",
@@ -297,4 +303,48 @@ fn a_request_without_a_model_is_refused_where_a_list_confines_the_caller() {
     assert!(setting(Api::OpenAiImages).ask(key_of(&["*"]), None).is_ok());
     assert!(setting(Api::Free).ask(key_of(&["x"]), None).is_ok());
     assert!(setting(Api::NotModel).ask(key_of(&["x"]), None).is_ok());
+}
+
+fn some_entries() -> impl Strategy<Value = Vec<String>> {
+    let entry = proptest::sample::select(vec![
+        "gpt-4o",
+        "mini",
+        "M",
+        "A",
+        "*",
+        "openai/*",
+        "gpt-*",
+        "premium",
+        "all-proxy-models",
+        "all-team-models",
+        "no-default-models",
+        "claude-3",
+    ]);
+    proptest::collection::vec(entry.prop_map(str::to_owned), 0..4)
+}
+
+proptest! {
+    /// A child never gets more than its parent.
+    #[test]
+    fn no_key_member_or_alias_widens_what_its_team_may_use(
+        key_models in some_entries(),
+        member_models in some_entries(),
+        team_models in some_entries(),
+        aliases in proptest::collection::btree_map("gpt-4o|mini|A|M|claude-3", "gpt-4o|mini|A|M|claude-3", 0..3),
+        model in proptest::sample::select(vec!["gpt-4o", "mini", "A", "M", "claude-3", "unknown", "all-team-models"]),
+    ) {
+        let setting = Setting::default();
+        let mut child = team_of(&[], &[]);
+        child.team.as_mut().unwrap().models.clone_from(&team_models);
+        let bare_team = child.clone();
+        let key = child.key.as_mut().unwrap();
+        key.models = key_models;
+        key.aliases = aliases;
+        child.member = Some(Member { allowed_models: member_models, ..member(&[]) });
+        if let Ok(found) = setting.ask(child, Some(model)) {
+            // Whatever the key called it, what it leads to is the team's, under its own name or the one asked for.
+            let target = found[0].0.as_str();
+            prop_assert!(setting.may(bare_team.clone(), target) || setting.may(bare_team, model));
+        }
+    }
 }

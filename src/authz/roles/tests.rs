@@ -72,6 +72,25 @@ fn each_role_has_its_part_of_the_routes() {
 }
 
 #[test]
+fn a_key_without_a_user_calls_models_and_looks_at_itself() {
+    let mut identity = (*caller(Role::InternalUser, |key| key.user_id = None).identity).clone();
+    identity.user = None;
+    let nobodys = Caller { method: AuthMethod::VirtualKey, role: Role::InternalUser, identity: Arc::new(identity) };
+    for (method, path, expected) in [
+        ("POST", "/v1/chat/completions", true),
+        ("GET", "/key/info", true),
+        ("GET", "/health", true),
+        ("POST", "/key/generate", false),
+        ("POST", "/team/new", false),
+        ("POST", "/budget/new", false),
+        ("GET", "/audit", false),
+        ("GET", "/utils/supported_openai_params", false),
+    ] {
+        assert_eq!(may(&nobodys, method, path), expected, "{method} {path}");
+    }
+}
+
+#[test]
 fn a_refusal_names_the_route_and_the_role_and_is_403() {
     let denial = route_access(&caller(Role::InternalUser, |_| ()), &ask("POST", "/config/update"), &Routes::default())
         .unwrap_err();

@@ -1,3 +1,5 @@
+use proptest::strategy::Strategy;
+
 use super::*;
 use crate::config::{OnCounterFailure, Unmeterable};
 use crate::domain::Money;
@@ -58,16 +60,16 @@ fn each_mistake_is_told_with_its_line_and_what_to_write() {
         ("quota:\n  cap_output: maybe\n", &["t.yaml:2:15", "quota.cap_output", "true or false"]),
         ("quota:\n  max_waiting: -1\n", &["t.yaml:2:16", "whole number"]),
         ("quota: {reserve: some}\n", &["quota.reserve", "worst_case, none"]),
-        ("listen: {grpc: nowhere}\n", &["listen.grpc", "socket address"]),
-        ("listen: {grpc_clients: [10.0.0.0/8, x]}\n", &["listen.grpc_clients[1]"]),
+        ("listen: {grpc: nowhere}\n", &["listen.grpc", "an address with a port", "127.0.0.1:9001"]),
+        ("listen: {grpc_clients: [10.0.0.0/8, x]}\n", &["listen.grpc_clients[1]", "10.0.0.0/8"]),
         ("directory: {cache_ttl: 5 minutes}\n", &["directory.cache_ttl", "30d"]),
         ("metering: {unknown_model: perhaps}\n", &["metering.unknown_model", "deny"]),
         ("listen: [1]\n", &["t.yaml:1:9", "a section of keys", "a list"]),
-        ("quota: {}\nquota: {}\n", &["t.yaml:2:1", "quota"]),
+        ("quota: {}\nquota: {}\n", &["t.yaml:2:1", "the key quota stands twice"]),
         ("quota: [\n", &["t.yaml:"]),
         ("model_list:\n  - litellm_params: {}\n", &["t.yaml:2:5", "model_list[0]", "model_name is missing"]),
         ("telemetry: {log: '${MISSING}'}\n", &["t.yaml:1:18", "telemetry.log", "MISSING is not set"]),
-        ("general_settings: {custom_auth: a.b}\n", &["general_settings.custom_auth", "not support"]),
+        ("general_settings: {custom_auth: a.b}\n", &["general_settings.custom_auth", "not supported"]),
         ("general_settings: {max_request_size: 1}\n", &["did you mean max_request_size_mb?"]),
         ("tls: {grpc: {cert: a.pem}}\n", &["tls.grpc", "key is missing"]),
     ] {
@@ -210,4 +212,70 @@ fn a_file_that_is_not_there_is_named() {
 #[test]
 fn sections_left_empty_are_empty() {
     assert!(parse(&format!("{KEY}model_list:\nquota:\nlitellm_settings:\n")).is_ok());
+}
+
+#[test]
+fn a_file_written_for_litellm_loads() {
+    let text = r#"
+model_list:
+  - model_name: gpt-4o
+    litellm_params:
+      model: azure/gpt-4o-eu
+      api_base: https://example.openai.azure.com/
+      api_key: os.environ/SECRET
+      api_version: "2025-01-01-preview"
+      rpm: 6
+    model_info:
+      id: one
+      mode: chat
+      base_model: azure/gpt-4o
+      access_groups: ["beta-models"]
+      input_cost_per_token: 0.0000025
+  - model_name: "anthropic/*"
+    litellm_params: {model: "anthropic/*", api_key: os.environ/SECRET}
+litellm_settings:
+  drop_params: True
+  callbacks: ["prometheus"]
+  cache: true
+  cache_params: {type: redis, host: os.environ/REDIS_HOST}
+  max_budget: 100
+  budget_duration: 30d
+  upperbound_key_generate_params: {max_budget: 100, duration: "30d"}
+  default_internal_user_params: {user_role: internal_user}
+general_settings:
+  master_key: os.environ/KEY
+  alerting: ["slack"]
+  store_model_in_db: true
+  enable_jwt_auth: false
+  proxy_batch_write_at: 60
+  user_header_mappings:
+    - {header_name: X-Customer, litellm_user_role: customer}
+router_settings: {routing_strategy: simple-shuffle, redis_password: os.environ/REDIS_PASSWORD}
+environment_variables: {A: b}
+"#;
+    let (config, warnings) = Config::parse(text, "config.yaml", &env).unwrap();
+    assert_eq!(config.model_list[0].model_info.access_groups, ["beta-models"]);
+    assert_eq!(config.litellm_settings.max_budget, Money::nanos(100_000_000_000));
+    assert_eq!(warnings.len(), 1);
+}
+
+proptest::proptest! {
+    #[test]
+    fn no_text_makes_the_loader_panic(
+        parts in proptest::collection::vec(
+            proptest::prop_oneof![
+                proptest::sample::select(vec![
+                    "quota:", "listen:", "model_list:", "general_settings:", " - ", "  ", "\n", "{", "}", "[", "]", "${KEY}",
+                    "${", "os.environ/SECRET", "master_key: ", "grpc: ", "model_name: ", "1", "-1", "true", "~", "'", "\"", "&a ", "*a",
+                    "<<: ", "? ", "| ", "!!str ", "tls: ", "directory: ", "cache_ttl: ",
+                ]).prop_map(str::to_owned),
+                "[ -~]{0,6}",
+            ],
+            0..24,
+        )
+    ) {
+        if let Err(error) = parse(&parts.concat()) {
+            proptest::prop_assert!(!error.contains("hunter2"), "{}", error);
+        }
+    }
 }
