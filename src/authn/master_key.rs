@@ -5,10 +5,10 @@ use std::sync::Arc;
 use async_trait::async_trait;
 
 use super::{Authenticator, Outcome};
-use crate::domain::{AuthMethod, Caller, Identity, Role, Secret, Timestamp, User};
+use crate::domain::{AuthMethod, Caller, Identity, Role, Secret, Timestamp};
 use crate::request::Credential;
 
-/// Knows the master key of the configuration.
+/// Knows the master key of the configuration. Its caller has no user and no limits of its own.
 pub struct MasterKey {
     key: Secret,
     identity: Arc<Identity>,
@@ -17,15 +17,8 @@ pub struct MasterKey {
 impl MasterKey {
     #[must_use]
     pub fn new(key: Secret) -> Self {
-        MasterKey { key, identity: Arc::new(operator_identity()) }
+        MasterKey { key, identity: Arc::default() }
     }
-}
-
-/// The operator as a user: LiteLLM's `default_user_id`, without limits.
-#[must_use]
-pub fn operator_identity() -> Identity {
-    let user = User { user_id: "default_user_id".into(), user_role: Some(Role::ProxyAdmin), ..User::default() };
-    Identity { user: Some(user), ..Identity::default() }
 }
 
 #[async_trait]

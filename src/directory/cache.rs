@@ -87,12 +87,6 @@ impl Directory {
         }
     }
 
-    /// The file, where the directory is one.
-    #[must_use]
-    pub fn file(&self) -> Option<&std::path::Path> {
-        self.file.as_deref()
-    }
-
     /// The rows themselves, uncached.
     #[must_use]
     pub fn store(&self) -> &SharedStore {

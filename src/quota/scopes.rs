@@ -111,6 +111,8 @@ impl Plan {
             let (which, per_model) =
                 if personal { (Which::All, Some(ScopeKind::ModelPerUser)) } else { (Which::Rates, None) };
             plan.add(ScopeKind::User, &[&user.user_id], &user.limits, which, per_model);
+        } else if let Some(user_id) = &plan.parties.user_id {
+            plan.totals.push(Scope::new(ScopeKind::User, &[user_id]));
         }
         if let Some(key) = &identity.key {
             let mut limits = key.limits.clone();

@@ -140,8 +140,7 @@ impl House {
         }
         let metrics = Arc::new(Metrics::new());
         let store = directory.store();
-        let file = directory.file().context("the directory is not a file")?;
-        let spool = spool_of(file);
+        let spool = directory.spool().context("the directory is not a file")?;
         let (ledger, recovery) = Ledger::open(Arc::clone(store), &spool, Timestamp::now()).await?;
         if recovery.replayed > 0 || recovery.unsettled > 0 || !recovery.corrupt.is_empty() {
             tracing::info!(?recovery, "the ledger was completed from its spool");
@@ -172,14 +171,6 @@ pub async fn gate_to_ask(config: Arc<Config>) -> anyhow::Result<Gate> {
     let prices = Arc::new(Prices::new(prices(&config)?));
     let (quota, _) = Quota::new(counters, books, Signer::new(&[0; 32]), prices);
     Gate::new(config, directory, quota).map_err(|error| anyhow!(error))
-}
-
-/// The folder of the ledger's spool, beside the directory's file.
-#[must_use]
-pub fn spool_of(file: &std::path::Path) -> PathBuf {
-    let mut name = file.as_os_str().to_owned();
-    name.push(".spool");
-    PathBuf::from(name)
 }
 
 /// The price book of a configuration.

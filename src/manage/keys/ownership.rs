@@ -29,7 +29,8 @@ impl Manager {
     pub(super) async fn owners(&self, key: &Key) -> Result<Owners> {
         let mut owners = Owners::default();
         if let Some(id) = &key.user_id {
-            owners.user = Some(self.store.user(id).await?.ok_or_else(|| missing("user_id", "user", id))?);
+            // A name nobody registered is fine, as in LiteLLM: its spend is accounted, and it has no limits.
+            owners.user = self.store.user(id).await?;
         }
         if let Some(id) = &key.team_id {
             owners.team = Some(self.store.team(id).await?.ok_or_else(|| missing("team_id", "team", id))?);
