@@ -9,10 +9,11 @@ use proptest::prelude::*;
 use prost::Message;
 
 use super::*;
-use crate::domain::{AuthMethod, Caller, Identity, Key, KeyHash, Role};
+use crate::domain::{AuthMethod, Caller, Identity, Key, KeyHash, Role, Timestamp};
 
 fn caller() -> Caller {
-    let key = Key { token: KeyHash::of("sk-1"), team_id: Some("team".into()), ..Key::default() };
+    let mut key = Key::new(KeyHash::of("sk-1"), Timestamp::millis(0));
+    key.team_id = Some("team".into());
     Caller {
         method: AuthMethod::VirtualKey,
         role: Role::InternalUser,
