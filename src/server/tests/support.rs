@@ -177,12 +177,8 @@ pub fn check(path: &str, header: &str, body: usize) -> CheckRequest {
     }
 }
 
-pub async fn try_channel(running: &Running) -> Result<Channel, tonic::transport::Error> {
-    Endpoint::from_shared(format!("http://{}", running.grpc)).unwrap().connect().await
-}
-
 pub async fn channel(running: &Running) -> Channel {
-    try_channel(running).await.unwrap()
+    Endpoint::from_shared(format!("http://{}", running.grpc)).unwrap().connect().await.unwrap()
 }
 
 pub async fn client(running: &Running) -> AuthorizationClient<Channel> {
