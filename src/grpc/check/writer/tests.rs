@@ -12,7 +12,8 @@ use super::*;
 use crate::domain::{AuthMethod, Caller, Identity, Key, KeyHash, Role, Timestamp};
 
 fn caller() -> Caller {
-    let key = Key { team_id: Some("team".into()), ..Key::new(KeyHash::of("sk-1"), Timestamp::millis(0)) };
+    let mut key = Key::new(KeyHash::of("sk-1"), Timestamp::millis(0));
+    key.team_id = Some("team".into());
     Caller {
         method: AuthMethod::VirtualKey,
         role: Role::InternalUser,
