@@ -8,6 +8,8 @@ mod keys;
 mod params;
 mod resources;
 mod routes;
+#[cfg(test)]
+mod tests;
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -16,6 +16,8 @@ mod permissions;
 mod render;
 mod tags;
 mod teams;
+#[cfg(test)]
+pub(crate) mod tests;
 mod users;
 
 use std::sync::Arc;

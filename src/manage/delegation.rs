@@ -71,18 +71,18 @@ impl From<&Organization> for Grant {
 pub(super) fn check(child: &Grant, parent: &Parent, catalog: &[ModelEntry]) -> Result<()> {
     for model in &child.models {
         if !grants_model(&parent.grant.models, model, catalog) {
-            return Err(exceeds("models", parent, format!("model {model:?} is not among its models")));
+            return Err(exceeds("models", parent, &format!("model {model:?} is not among its models")));
         }
     }
     for route in &child.routes {
         if !grants_route(&parent.grant.routes, route) {
-            return Err(exceeds("allowed_routes", parent, format!("route {route:?} is not among its routes")));
+            return Err(exceeds("allowed_routes", parent, &format!("route {route:?} is not among its routes")));
         }
     }
     if let (Some(child), Some(limit)) = (child.expires, parent.grant.expires)
         && child > limit
     {
-        return Err(exceeds("duration", parent, format!("it expires at {limit}")));
+        return Err(exceeds("duration", parent, &format!("it expires at {limit}")));
     }
     check_limits(&child.limits, parent)
 }
@@ -123,13 +123,13 @@ fn check_limits(child: &Limits, parent: &Parent) -> Result<()> {
     let limit = &parent.grant.limits;
     let money = |name, child: Option<Money>, limit: Option<Money>| match (child, limit) {
         (Some(child), Some(limit)) if child > limit => {
-            Err(exceeds(name, parent, format!("{name} {child} is above its {limit}")))
+            Err(exceeds(name, parent, &format!("{name} {child} is above its {limit}")))
         }
         _ => Ok(()),
     };
     let count = |name, child: Option<u64>, limit: Option<u64>| match (child, limit) {
         (Some(child), Some(limit)) if child > limit => {
-            Err(exceeds(name, parent, format!("{name} {child} is above its {limit}")))
+            Err(exceeds(name, parent, &format!("{name} {child} is above its {limit}")))
         }
         _ => Ok(()),
     };
@@ -186,7 +186,7 @@ fn grants_route(list: &[String], entry: &str) -> bool {
     list.is_empty() || list.iter().any(covers)
 }
 
-fn exceeds(param: &'static str, parent: &Parent, why: String) -> ManageError {
+fn exceeds(param: &'static str, parent: &Parent, why: &str) -> ManageError {
     ManageError::bad(param, format!("more than {} has: {why}", parent.name))
 }
 
