@@ -201,12 +201,12 @@ async fn a_changed_file_is_taken_and_a_bad_one_is_not() {
         if answer.status == 400 { Ok(()) } else { Err(answer.status.to_string()) }
     })
     .await;
-    let before = stack.metric("tollward_reload");
+    let before = stack.metric("tollward_reload_failures_total");
     let mut bad = with(json!([]));
     bad["quota"] = json!({"reserve": "sometimes"});
     stack.write_config(&bad);
     eventually("the bad file is counted", || async {
-        if stack.metric("tollward_reload") > before { Ok(()) } else { Err("no metric yet".to_owned()) }
+        if stack.metric("tollward_reload_failures_total") > before { Ok(()) } else { Err("no metric yet".to_owned()) }
     })
     .await;
     assert_eq!(stack.chat(&key).send().await.status, 400, "the old one stays in force");
@@ -229,5 +229,5 @@ async fn the_ops_port_tells_life_readiness_and_numbers() {
         assert_eq!(support::raw::status(&answer), 200, "{path}: {answer}");
         assert!(!answer.contains(&key.secret), "{path}");
     }
-    assert!(stack.metric("tollward_decisions") >= 2.0);
+    assert!(stack.metric("tollward_decisions_total") >= 2.0);
 }

@@ -85,7 +85,7 @@ async fn a_path_cannot_be_written_so_that_it_slips_through() {
 #[tokio::test]
 async fn the_gate_may_have_fewer_routes_than_the_world() {
     let config = json!({"general_settings": {
-        "allowed_routes": ["/embeddings", "/v1/chat/completions", "/open", "/pages/a"],
+        "allowed_routes": ["/embeddings", "/v1/chat/completions", "/open", "/pages/a", "/key/generate"],
         "admin_only_routes": ["/v1/chat/completions"],
         "public_routes": ["/open", "/pages/*"],
     }});
