@@ -224,3 +224,19 @@ async fn a_route_given_to_a_key_opens_it() {
     let (status, _) = stack.manage_as(&key.secret, "POST", "/team/new", Some(&json!({}))).await;
     assert_eq!(status, 403);
 }
+
+#[tokio::test]
+async fn groups_name_paths_beyond_the_models() {
+    let stack = shared();
+    // Rows 42 and 44.
+    let info = stack.key(json!({"allowed_routes": ["info_routes", "/custom/route"]})).await;
+    assert_eq!(stack.manage_as(&info.secret, "GET", "/key/info", None).await.0, 200);
+    assert_eq!(stack.manage_as(&info.secret, "POST", "/key/generate", Some(&json!({}))).await.0, 403);
+    let answer = stack.call("POST", "/custom/route").key(&info).json(&json!({})).send().await;
+    assert!(answer.received().is_some(), "{} {}", answer.status, answer.text());
+    let tools = stack.key(json!({"allowed_routes": ["mcp_routes"]})).await;
+    let answer = stack.call("POST", "/v1/mcp/server/abc/approve").key(&tools).json(&json!({})).send().await;
+    assert!(answer.received().is_some(), "{} {}", answer.status, answer.text());
+    let answer = stack.chat(&tools).send().await;
+    assert_eq!((answer.status, answer.kind().as_str()), (403, "route_access_denied"));
+}

@@ -41,6 +41,7 @@ pub struct Options {
     pub config: Value,
     /// `context_extensions.tollward_provider` of the route.
     pub provider: &'static str,
+    /// Of Tollward. `FILE_BLOCKS` bounds how large its files grow.
     pub environment: Vec<(String, String)>,
 }
 
@@ -120,6 +121,12 @@ impl Stack {
 
     pub fn tollward(&self) -> &Child {
         self.tollward.as_ref().expect("Tollward was started")
+    }
+
+    /// Starts it as before, without what the environment of the first start said.
+    pub fn start_tollward_plainly(&mut self) {
+        self.options.environment.clear();
+        self.start_tollward();
     }
 
     pub fn start_tollward(&mut self) {
