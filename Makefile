@@ -31,7 +31,6 @@ fmt: ## Format the code
 	$(CARGO) fmt
 
 bench: ## Measure Check against the reference servers; writes target/bench/summary.json
-	$(CARGO) build --locked --release --bin tollward
 	$(CARGO) bench --locked --bench check
 
 docs: ## Write docs/configuration.md anew from the configuration types

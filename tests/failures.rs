@@ -201,12 +201,12 @@ async fn a_changed_file_is_taken_and_a_bad_one_is_not() {
         if answer.status == 400 { Ok(()) } else { Err(answer.status.to_string()) }
     })
     .await;
-    let before = stack.metric("tollward_reload");
+    let before = stack.metric("tollward_reload_failures_total");
     let mut bad = with(json!([]));
     bad["quota"] = json!({"reserve": "sometimes"});
     stack.write_config(&bad);
     eventually("the bad file is counted", || async {
-        if stack.metric("tollward_reload") > before { Ok(()) } else { Err("no metric yet".to_owned()) }
+        if stack.metric("tollward_reload_failures_total") > before { Ok(()) } else { Err("no metric yet".to_owned()) }
     })
     .await;
     assert_eq!(stack.chat(&key).send().await.status, 400, "the old one stays in force");
@@ -229,5 +229,39 @@ async fn the_ops_port_tells_life_readiness_and_numbers() {
         assert_eq!(support::raw::status(&answer), 200, "{path}: {answer}");
         assert!(!answer.contains(&key.secret), "{path}");
     }
-    assert!(stack.metric("tollward_decisions") >= 2.0);
+    assert!(stack.metric("tollward_decisions_total") >= 2.0);
+}
+
+#[tokio::test]
+async fn a_full_disk_is_told_and_nothing_is_half_written() {
+    // Files of three mebibytes at most.
+    let environment = vec![("FILE_BLOCKS".to_owned(), "6144".to_owned())];
+    let mut stack = Stack::start(Options { environment, ..Options::default() });
+    let caller = stack.plain_key().await;
+    stack.chat(&caller).usage(10, 10).send().await.allowed();
+    let mut written = Vec::new();
+    let refused = loop {
+        assert!(written.len() < 200, "40 MB do not fit into files of three");
+        let alias = unique("large");
+        let body = json!({"key_alias": alias, "metadata": {"note": "n".repeat(200_000)}});
+        match stack.manage_as(support::MASTER, "POST", "/key/generate", Some(&body)).await {
+            (200, answer) => written.push(answer["token"].as_str().expect("a token").to_owned()),
+            (status, answer) => {
+                assert_eq!(status, 503, "{answer}");
+                break alias;
+            }
+        }
+    };
+    let answer = stack.chat(&caller).send().await;
+    assert!(matches!(answer.status, 200 | 503), "{}: {}", answer.status, answer.text());
+    stack.stop_tollward();
+    stack.start_tollward_plainly();
+    for token in &written {
+        stack.manage("GET", &format!("/key/info?key={token}"), Value::Null).await;
+    }
+    let list = stack.manage("GET", &format!("/key/list?key_alias={refused}"), Value::Null).await;
+    assert_eq!(list["total_count"], 0, "{list}");
+    stack.manage("POST", "/key/generate", json!({"key_alias": refused})).await;
+    stack.chat(&caller).send().await.allowed();
+    stack.verify_ledger();
 }

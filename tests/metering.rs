@@ -243,10 +243,10 @@ async fn prices_come_from_a_file_and_a_broken_one_changes_nothing() {
     let key = stack.plain_key().await;
     stack.chat_with(&key, "openai/priced-by-file").usage(1000, 0).send().await.allowed();
     stack.wait_spend(&key, 0.001).await;
-    let before = stack.metric("tollward_reload");
+    let before = stack.metric("tollward_reload_failures_total");
     std::fs::write(&path, "{\"openai/priced-by-file\": {\"input_cost_per_token\": \"free\"}}").unwrap();
     eventually("the trouble is counted", || async {
-        if stack.metric("tollward_reload") > before { Ok(()) } else { Err("no metric yet".to_owned()) }
+        if stack.metric("tollward_reload_failures_total") > before { Ok(()) } else { Err("no metric yet".to_owned()) }
     })
     .await;
     let key = stack.plain_key().await;

@@ -85,7 +85,7 @@ async fn a_path_cannot_be_written_so_that_it_slips_through() {
 #[tokio::test]
 async fn the_gate_may_have_fewer_routes_than_the_world() {
     let config = json!({"general_settings": {
-        "allowed_routes": ["/embeddings", "/v1/chat/completions", "/open", "/pages/a"],
+        "allowed_routes": ["/embeddings", "/v1/chat/completions", "/open", "/pages/a", "/key/generate"],
         "admin_only_routes": ["/v1/chat/completions"],
         "public_routes": ["/open", "/pages/*"],
     }});
@@ -223,4 +223,20 @@ async fn a_route_given_to_a_key_opens_it() {
     assert_eq!(status, 200, "{answer}");
     let (status, _) = stack.manage_as(&key.secret, "POST", "/team/new", Some(&json!({}))).await;
     assert_eq!(status, 403);
+}
+
+#[tokio::test]
+async fn groups_name_paths_beyond_the_models() {
+    let stack = shared();
+    // Rows 42 and 44.
+    let info = stack.key(json!({"allowed_routes": ["info_routes", "/custom/route"]})).await;
+    assert_eq!(stack.manage_as(&info.secret, "GET", "/key/info", None).await.0, 200);
+    assert_eq!(stack.manage_as(&info.secret, "POST", "/key/generate", Some(&json!({}))).await.0, 403);
+    let answer = stack.call("POST", "/custom/route").key(&info).json(&json!({})).send().await;
+    assert!(answer.received().is_some(), "{} {}", answer.status, answer.text());
+    let tools = stack.key(json!({"allowed_routes": ["mcp_routes"]})).await;
+    let answer = stack.call("POST", "/v1/mcp/server/abc/approve").key(&tools).json(&json!({})).send().await;
+    assert!(answer.received().is_some(), "{} {}", answer.status, answer.text());
+    let answer = stack.chat(&tools).send().await;
+    assert_eq!((answer.status, answer.kind().as_str()), (403, "route_access_denied"));
 }

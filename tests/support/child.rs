@@ -7,9 +7,9 @@ use std::process::{Command, Stdio};
 
 use super::wait::eventually_blocking;
 
-/// Starts `"$@"` with its output in `$LOG`, tells its process id, waits for the end of the pipe.
-const KEEPER: &str =
-    r#"trap '' INT; "$@" >>"$LOG" 2>&1 & child=$!; echo "$child"; cat >/dev/null; kill -9 "$child" 2>/dev/null; wait"#;
+/// Starts `"$@"` with its output in `$LOG`, tells its process id, waits for the end of the pipe. With `$FILE_BLOCKS` its
+/// files can grow to that many blocks of 512 bytes, as on a disk that is nearly full (signal 25 is SIGXFSZ).
+const KEEPER: &str = r#"trap '' INT; if [ -n "$FILE_BLOCKS" ]; then trap '' 25; ulimit -f "$FILE_BLOCKS"; fi; "$@" >>"$LOG" 2>&1 & child=$!; echo "$child"; cat >/dev/null; kill -9 "$child" 2>/dev/null; wait"#;
 
 pub struct Child {
     keeper: std::process::Child,

@@ -107,12 +107,17 @@ impl Stack {
         .await
     }
 
-    /// A sample of the metrics by the start of its line; 0 where it is absent.
-    pub fn metric(&self, start: &str) -> f64 {
+    /// The sum of a metric over its labels. A metric that is not there is a slip of the test.
+    #[track_caller]
+    pub fn metric(&self, name: &str) -> f64 {
         let text = super::raw::get(self.ports.ops, "/metrics").expect("the ops port answers");
-        text.lines()
-            .filter(|line| line.starts_with(start))
-            .filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok())
-            .sum()
+        let samples: Vec<f64> = text
+            .lines()
+            .filter_map(|line| line.strip_prefix(name))
+            .filter(|rest| rest.starts_with(['{', ' ']))
+            .filter_map(|rest| rest.rsplit(' ').next()?.parse().ok())
+            .collect();
+        assert!(!samples.is_empty(), "{name} is among the metrics:\n{text}");
+        samples.iter().sum()
     }
 }

@@ -41,6 +41,7 @@ pub struct Options {
     pub config: Value,
     /// `context_extensions.tollward_provider` of the route.
     pub provider: &'static str,
+    /// Of Tollward. `FILE_BLOCKS` bounds how large its files grow.
     pub environment: Vec<(String, String)>,
 }
 
@@ -122,6 +123,12 @@ impl Stack {
         self.tollward.as_ref().expect("Tollward was started")
     }
 
+    /// Starts it as before, without what the environment of the first start said.
+    pub fn start_tollward_plainly(&mut self) {
+        self.options.environment.clear();
+        self.start_tollward();
+    }
+
     pub fn start_tollward(&mut self) {
         let path = self.config_path();
         let arguments = ["serve", "--config", path.to_str().expect("a path")];
@@ -185,6 +192,9 @@ impl Stack {
             replace_once(&mut text, &format!("port_value: {shipped}}}"), &format!("port_value: {ours}}}"));
         }
         replace_once(&mut text, "tollward_provider: sample", &format!("tollward_provider: {}", self.options.provider));
+        // The tests run an unoptimised build on a machine that compiles meanwhile: half a second is not about the gate.
+        assert!(text.contains("timeout: 0.5s"), "the shipped Envoy file bounds its side calls");
+        text = text.replace("timeout: 0.5s", "timeout: 10s");
         if self.options.filters == Filters::NoMeter {
             let start = text.find("          - name: tollward.ask").expect("the first ext_proc filter");
             let end = text.find("          - name: envoy.filters.http.router").expect("the router");
