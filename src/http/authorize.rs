@@ -1,8 +1,8 @@
 //! One middleware asks the gate about every guarded request, with the same description of it that Envoy would send.
 
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
-use axum::extract::{Request, State};
+use axum::extract::{ConnectInfo, Request, State};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use http::header::HOST;
@@ -26,7 +26,8 @@ pub(super) async fn authorize(State(state): State<HttpState>, mut request: Reque
             headers.push(("host", authority.as_str().as_bytes()));
         }
         headers.extend(fields.iter().map(|(name, value)| (name.as_str(), value.as_bytes())));
-        let peer = request.extensions().get::<Peer>().map(|peer| peer.0);
+        let connected = || request.extensions().get::<ConnectInfo<SocketAddr>>().map(|peer| peer.0.ip().to_canonical());
+        let peer = request.extensions().get::<Peer>().map(|peer| peer.0).or_else(connected);
         let described = HttpRequest {
             method: method.as_str(),
             path: uri.path_and_query().map_or("/", |path| path.as_str()),

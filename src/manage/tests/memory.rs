@@ -63,6 +63,10 @@ fn page<T: Clone>(rows: impl Iterator<Item = T>, offset: u64, limit: u64) -> Pag
 
 #[async_trait]
 impl Store for Memory {
+    async fn revoked_at(&self, _old: &KeyHash) -> Result<Option<Timestamp>> {
+        Ok(None)
+    }
+
     async fn identity(&self, key: &KeyHash, _now: Timestamp) -> Result<Option<Identity>> {
         self.read(|state| state.keys.get(key).map(|key| Identity { key: Some(key.clone()), ..Identity::default() }))
     }
