@@ -78,8 +78,15 @@ impl Request {
     /// Whether this is a call to a model, which goes through the gateway; everything else is management.
     pub fn is_model_call(&self) -> bool {
         const MANAGEMENT: [&str; 2] = ["/v1/model/info", "/v1/mcp"];
-        const MODEL: [&str; 7] =
-            ["/v1/", "/v1beta/", "/chat/completions", "/embeddings", "/openai/deployments/", "/engines/", "/completions"];
+        const MODEL: [&str; 7] = [
+            "/v1/",
+            "/v1beta/",
+            "/chat/completions",
+            "/embeddings",
+            "/openai/deployments/",
+            "/engines/",
+            "/completions",
+        ];
         !MANAGEMENT.iter().any(|prefix| self.path.starts_with(prefix))
             && MODEL.iter().any(|prefix| self.path.starts_with(prefix))
     }

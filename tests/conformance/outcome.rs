@@ -1,5 +1,7 @@
 //! How a request ended, and how two ends differ.
 
+use std::collections::BTreeSet;
+
 use serde_json::Value;
 
 use super::rules::Rules;
@@ -30,8 +32,8 @@ pub struct Expected {
 }
 
 impl Expected {
-    /// In words; nothing where all agrees.
-    pub fn differences(&self, got: &Got, rules: &Rules) -> Option<String> {
+    /// In words; nothing where all agrees. Fields that are excused for being absent are noted.
+    pub fn differences(&self, got: &Got, rules: &Rules, excused: &mut BTreeSet<String>) -> Option<String> {
         let mut found = Vec::new();
         if self.allowed != got.allowed {
             let word = |allowed| if allowed { "allowed" } else { "denied" };
@@ -47,7 +49,7 @@ impl Expected {
             found.push(format!("no header {header}"));
         }
         if let Some(shape) = &self.shape {
-            lacking(shape, &got.body, "", rules, &mut found);
+            lacking(shape, &got.body, "", rules, &mut found, excused);
         }
         if found.is_empty() {
             return None;
@@ -59,7 +61,14 @@ impl Expected {
 }
 
 /// What a recorded shape has and an answer lacks. More is no fault; null is of every type.
-fn lacking(shape: &Value, answer: &Value, path: &str, rules: &Rules, found: &mut Vec<String>) {
+fn lacking(
+    shape: &Value,
+    answer: &Value,
+    path: &str,
+    rules: &Rules,
+    found: &mut Vec<String>,
+    excused: &mut BTreeSet<String>,
+) {
     let own = match answer {
         Value::Null => "null",
         Value::Bool(_) => "boolean",
@@ -79,18 +88,19 @@ fn lacking(shape: &Value, answer: &Value, path: &str, rules: &Rules, found: &mut
     }
     match (shape, answer) {
         (Value::Object(fields), Value::Object(answer)) => {
-            for (name, shape) in fields.iter().filter(|(name, _)| !rules.is_not_ours(name)) {
+            for (name, shape) in fields {
                 let path = format!("{path}.{name}");
                 match answer.get(name) {
+                    None if rules.may_lack(name) => _ = excused.insert(name.clone()),
                     None => found.push(format!("{path} is missing")),
                     Some(_) if rules.is_free_form(name) => {}
-                    Some(answer) => lacking(shape, answer, &path, rules, found),
+                    Some(answer) => lacking(shape, answer, &path, rules, found, excused),
                 }
             }
         }
         (Value::Array(shapes), Value::Array(answers)) => {
             if let (Some(shape), Some(answer)) = (shapes.first(), answers.first()) {
-                lacking(shape, answer, &format!("{path}[0]"), rules, found);
+                lacking(shape, answer, &format!("{path}[0]"), rules, found, excused);
             }
         }
         _ => {}

@@ -22,13 +22,11 @@ pub fn on_a_server_of_their_own<'c>(cases: &[&'c Case], rules: &Rules) -> Vec<(&
     let mut options = Options::config(fixed.fill_value(&rules.settings(first)));
     options.environment = first.env.clone().into_iter().collect();
     let stack = Stack::start(options);
-    let http = reqwest::Client::builder()
-        .no_proxy()
-        .redirect(reqwest::redirect::Policy::none())
-        .build()
-        .expect("a client");
+    let http =
+        reqwest::Client::builder().no_proxy().redirect(reqwest::redirect::Policy::none()).build().expect("a client");
     let replay = Replay { stack, http };
-    let outcomes = cases.iter().enumerate().map(|(number, case)| (*case, runtime.block_on(replay.case(case, number, rules))));
+    let outcomes =
+        cases.iter().enumerate().map(|(number, case)| (*case, runtime.block_on(replay.case(case, number, rules))));
     outcomes.collect()
 }
 
@@ -40,7 +38,9 @@ struct Replay {
 impl Replay {
     async fn case(&self, case: &Case, number: usize, rules: &Rules) -> Got {
         let mut names = Names::of(case, number, rules);
-        for step in rules.granted(&case.id).flat_map(|granted| &granted.steps).chain(&case.steps) {
+        let before = rules.granted(&case.id).flat_map(|granted| &granted.before);
+        let behind = rules.granted(&case.id).flat_map(|granted| &granted.behind);
+        for step in before.chain(&case.steps).chain(behind) {
             match step {
                 Step::Sleep { sleep_s } if *sleep_s <= FOR_THE_BOOKS => self.books_are_written().await,
                 Step::Sleep { sleep_s } => tokio::time::sleep(Duration::from_secs_f64(*sleep_s)).await,
@@ -86,7 +86,8 @@ impl Replay {
             // What the upstream of the recording told of every chat.
             sent = sent.header("x-upstream-usage", "10,20").header("x-case", &case);
         }
-        let answer = sent.send().await.unwrap_or_else(|problem| panic!("{} {}: {problem}", request.method, request.path));
+        let answer =
+            sent.send().await.unwrap_or_else(|problem| panic!("{} {}: {problem}", request.method, request.path));
         let status = answer.status().as_u16();
         let headers = answer.headers().keys().map(|name| name.as_str().to_owned()).collect();
         let text = answer.text().await.expect("a body");
@@ -97,19 +98,20 @@ impl Replay {
     }
 }
 
-/// What `${…}` stands for, and a mark that keeps the entities of one case apart from those of the next.
+/// What `${…}` stands for (a name that is granted keeps its meaning), and a mark that keeps the entities of one case apart from those of the next.
 struct Names {
-    values: BTreeMap<String, String>,
+    granted: BTreeMap<String, String>,
+    learned: BTreeMap<String, String>,
     mark: String,
 }
 
 impl Names {
     fn of(case: &Case, number: usize, rules: &Rules) -> Names {
-        let mut values = BTreeMap::from([("MASTER_KEY".to_owned(), MASTER.to_owned())]);
-        for granted in rules.granted(&case.id) {
-            values.extend(granted.values.clone());
+        let mut granted = BTreeMap::from([("MASTER_KEY".to_owned(), MASTER.to_owned())]);
+        for entry in rules.granted(&case.id) {
+            granted.extend(entry.values.clone());
         }
-        Names { values, mark: format!("-{number}") }
+        Names { granted, learned: BTreeMap::new(), mark: format!("-{number}") }
     }
 
     fn learn(&mut self, name: &str, path: &[Value], answer: &Value) {
@@ -118,7 +120,7 @@ impl Names {
             name => value.get(name.as_str()?),
         });
         if let Some(Value::String(text)) = found {
-            self.values.insert(name.to_owned(), text.clone());
+            self.learned.insert(name.to_owned(), text.clone());
         }
     }
 
@@ -149,7 +151,10 @@ impl Names {
     }
 
     fn value(&self, name: &str) -> &str {
-        self.values.get(name).unwrap_or_else(|| panic!("nothing says what ${{{name}}} is"))
+        self.granted
+            .get(name)
+            .or_else(|| self.learned.get(name))
+            .unwrap_or_else(|| panic!("nothing says what ${{{name}}} is"))
     }
 
     /// Entities of the recording are called like `team-e7289e`.

@@ -21,6 +21,8 @@ pub struct Rules {
     settings: Value,
     /// Fields of answers that concern no part of our job.
     fields_not_ours: Vec<String>,
+    /// Fields of answers that would be ours and are not there yet.
+    fields_not_built: Vec<String>,
     /// Objects whose names belong to the client.
     free_form_fields: Vec<String>,
 }
@@ -70,8 +72,12 @@ pub struct Granted {
     cases: Vec<String>,
     #[serde(default)]
     pub values: BTreeMap<String, String>,
+    /// Sent before the steps of the case.
     #[serde(default)]
-    pub steps: Vec<Step>,
+    pub before: Vec<Step>,
+    /// Sent behind them: what the recording did not write down.
+    #[serde(default)]
+    pub behind: Vec<Step>,
 }
 
 impl Rules {
@@ -83,8 +89,13 @@ impl Rules {
         self.out_of_scope.iter().any(|entry| names(&entry.cases, id))
     }
 
-    pub fn is_not_ours(&self, field: &str) -> bool {
-        self.fields_not_ours.iter().any(|name| name == field)
+    /// Whether an answer may be without this field.
+    pub fn may_lack(&self, field: &str) -> bool {
+        self.lackable().any(|name| name == field)
+    }
+
+    pub fn lackable(&self) -> impl Iterator<Item = &String> {
+        self.fields_not_ours.iter().chain(&self.fields_not_built)
     }
 
     pub fn is_free_form(&self, field: &str) -> bool {
