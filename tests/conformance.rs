@@ -49,7 +49,7 @@ fn every_recorded_case_ends_as_recorded_or_by_a_declared_rule() {
         }
     }
     assert!(wrong.is_empty(), "{} of {} cases differ:\n{}", wrong.len(), cases.len(), wrong.join("\n"));
-    let idle: Vec<_> = rules.lackable().filter(|field| !excused.contains(*field)).collect();
+    let idle: Vec<_> = rules.lackable().filter(|declaration| !excused.contains(declaration)).collect();
     assert!(idle.is_empty(), "no answer lacks these fields any more: {idle:?}");
     assert_eq!(agreeing + by_rule + out_of_scope, cases.len());
     assert_eq!(

@@ -21,6 +21,7 @@ pub struct Got {
 /// How it must end.
 #[derive(Debug)]
 pub struct Expected {
+    pub id: String,
     pub allowed: bool,
     pub status: u16,
     /// Nothing where LiteLLM told none.
@@ -49,7 +50,8 @@ impl Expected {
             found.push(format!("no header {header}"));
         }
         if let Some(shape) = &self.shape {
-            lacking(shape, &got.body, "", rules, &mut found, excused);
+            let mut comparison = Comparison { id: &self.id, rules, found: &mut found, excused };
+            comparison.value(shape, &got.body, "");
         }
         if found.is_empty() {
             return None;
@@ -60,49 +62,53 @@ impl Expected {
     }
 }
 
-/// What a recorded shape has and an answer lacks. More is no fault; null is of every type.
-fn lacking(
-    shape: &Value,
-    answer: &Value,
-    path: &str,
-    rules: &Rules,
-    found: &mut Vec<String>,
-    excused: &mut BTreeSet<String>,
-) {
-    let own = match answer {
+/// Compares an answer with a recorded shape. More is no fault; null is of every type.
+struct Comparison<'c> {
+    id: &'c str,
+    rules: &'c Rules,
+    found: &'c mut Vec<String>,
+    excused: &'c mut BTreeSet<String>,
+}
+
+impl Comparison<'_> {
+    fn value(&mut self, shape: &Value, answer: &Value, path: &str) {
+        let (own, wanted) = (type_of(answer), shape.as_str().unwrap_or_else(|| type_of(shape)));
+        if own != wanted && own != "null" && wanted != "null" {
+            self.found.push(format!("{path} is of type {own}, expected {wanted}"));
+            return;
+        }
+        match (shape, answer) {
+            (Value::Object(fields), Value::Object(answer)) => {
+                for (name, shape) in fields {
+                    self.field(name, shape, answer.get(name), &format!("{path}.{name}"));
+                }
+            }
+            (Value::Array(shapes), Value::Array(answers)) => {
+                if let (Some(shape), Some(answer)) = (shapes.first(), answers.first()) {
+                    self.value(shape, answer, &format!("{path}[0]"));
+                }
+            }
+            _ => {}
+        }
+    }
+
+    fn field(&mut self, name: &str, shape: &Value, answer: Option<&Value>, path: &str) {
+        match (answer, self.rules.may_lack(self.id, name)) {
+            (None, Some(declaration)) => _ = self.excused.insert(declaration),
+            (None, None) => self.found.push(format!("{path} is missing")),
+            (Some(_), _) if self.rules.is_free_form(name) => {}
+            (Some(answer), _) => self.value(shape, answer, path),
+        }
+    }
+}
+
+fn type_of(value: &Value) -> &'static str {
+    match value {
         Value::Null => "null",
         Value::Bool(_) => "boolean",
         Value::Number(_) => "number",
         Value::String(_) => "string",
         Value::Array(_) => "array",
         Value::Object(_) => "object",
-    };
-    let wanted = match shape {
-        Value::String(kind) => kind.as_str(),
-        Value::Array(_) => "array",
-        _ => "object",
-    };
-    if own != wanted && own != "null" && wanted != "null" {
-        found.push(format!("{path} is of type {own}, expected {wanted}"));
-        return;
-    }
-    match (shape, answer) {
-        (Value::Object(fields), Value::Object(answer)) => {
-            for (name, shape) in fields {
-                let path = format!("{path}.{name}");
-                match answer.get(name) {
-                    None if rules.may_lack(name) => _ = excused.insert(name.clone()),
-                    None => found.push(format!("{path} is missing")),
-                    Some(_) if rules.is_free_form(name) => {}
-                    Some(answer) => lacking(shape, answer, &path, rules, found, excused),
-                }
-            }
-        }
-        (Value::Array(shapes), Value::Array(answers)) => {
-            if let (Some(shape), Some(answer)) = (shapes.first(), answers.first()) {
-                lacking(shape, answer, &format!("{path}[0]"), rules, found, excused);
-            }
-        }
-        _ => {}
     }
 }

@@ -19,10 +19,8 @@ pub struct Rules {
     granted: Vec<Granted>,
     /// Settings the replay leaves out or adds, each laid over the case's own (null removes).
     settings: Value,
-    /// Fields of answers that concern no part of our job.
-    fields_not_ours: Vec<String>,
-    /// Fields of answers that would be ours and are not there yet.
-    fields_not_built: Vec<String>,
+    /// Fields that answers may be without.
+    lacking: Vec<Lacking>,
     /// Objects whose names belong to the client.
     free_form_fields: Vec<String>,
 }
@@ -55,6 +53,8 @@ struct Ours {
     status: Option<u16>,
     #[serde(rename = "type")]
     kind: Option<String>,
+    /// In place of those recorded.
+    headers: Option<Vec<String>>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -63,6 +63,14 @@ struct OutOfScope {
     #[serde(rename = "why")]
     _why: String,
     cases: Vec<String>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Lacking {
+    why: String,
+    cases: Vec<String>,
+    fields: Vec<String>,
 }
 
 /// What the recorded server already held, or what a name of the recording stood for.
@@ -89,13 +97,18 @@ impl Rules {
         self.out_of_scope.iter().any(|entry| names(&entry.cases, id))
     }
 
-    /// Whether an answer may be without this field.
-    pub fn may_lack(&self, field: &str) -> bool {
-        self.lackable().any(|name| name == field)
+    /// Whether the answer of this case may be without this field: the name of the declaration that says so.
+    pub fn may_lack(&self, id: &str, field: &str) -> Option<String> {
+        let entry = self
+            .lacking
+            .iter()
+            .find(|entry| names(&entry.cases, id) && entry.fields.iter().any(|name| name == field))?;
+        Some(format!("{field}: {}", entry.why))
     }
 
-    pub fn lackable(&self) -> impl Iterator<Item = &String> {
-        self.fields_not_ours.iter().chain(&self.fields_not_built)
+    /// Every declaration of a field that answers may be without.
+    pub fn lackable(&self) -> impl Iterator<Item = String> {
+        self.lacking.iter().flat_map(|entry| entry.fields.iter().map(move |field| format!("{field}: {}", entry.why)))
     }
 
     pub fn is_free_form(&self, field: &str) -> bool {
@@ -117,6 +130,7 @@ impl Rules {
     pub fn expected(&self, case: &Case) -> Expected {
         let recorded = &case.litellm;
         let mut expected = Expected {
+            id: case.id.clone(),
             allowed: recorded.reached_upstream || recorded.status < 400,
             status: recorded.status,
             kind: recorded.error.as_ref().and_then(|error| error.kind.clone()),
@@ -144,7 +158,9 @@ impl Rules {
                 }
             }
         }
-        let lists = self.out_of_scope.iter().map(|entry| &entry.cases).chain(self.granted.iter().map(|g| &g.cases));
+        let out_of_scope = self.out_of_scope.iter().map(|entry| &entry.cases);
+        let granted = self.granted.iter().map(|entry| &entry.cases);
+        let lists = out_of_scope.chain(granted).chain(self.lacking.iter().map(|entry| &entry.cases));
         for name in lists.flatten() {
             if !cases.iter().any(|case| names(std::slice::from_ref(name), &case.id)) {
                 idle.push(format!("no case is named {name}"));
@@ -169,6 +185,7 @@ impl Deviation {
         let allowed = recorded.reached_upstream || recorded.status < 400;
         self.ours.status.is_some_and(|status| status != recorded.status)
             || self.ours.allowed.is_some_and(|ours| ours != allowed)
+            || self.ours.headers.as_ref().is_some_and(|ours| *ours != recorded.headers)
             || self.ours.kind.as_deref().is_some_and(|ours| kind != Some(ours))
     }
 
@@ -184,6 +201,9 @@ impl Deviation {
             } else {
                 expected.shape = None;
             }
+        }
+        if let Some(headers) = &self.ours.headers {
+            expected.headers.clone_from(headers);
         }
         if let Some(kind) = &self.ours.kind {
             expected.kind = Some(kind.clone());
