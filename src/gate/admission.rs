@@ -12,7 +12,7 @@ use crate::domain::{
     Allow, Amount, Api, Denial, ErrorType, Hold, HoldId, Kind, Money, Price, PromptSize, ScopeKind, Timestamp,
 };
 use crate::quota::counters::Terms;
-use crate::quota::{Admitted, Ask, Bound, Plan, Refused, headers, refusal};
+use crate::quota::{Admitted, Ask, Bound, Plan, Refused, TokenHold, headers, refusal};
 use crate::request::{BodyView, HttpRequest};
 use crate::spend::PriceBook;
 use crate::spend::price::{Dearest, ModelPrice};
@@ -26,6 +26,8 @@ pub(super) struct Worst<'v> {
     pub flat: Option<Money>,
     pub input_tokens: u64,
     pub output_tokens: u64,
+    /// Nothing says how long the output may be: neither the request nor its key nor the model.
+    pub guessed: bool,
     pub choices: u64,
     pub cost: Money,
     pub bounded: bool,
@@ -87,6 +89,7 @@ impl Gate {
             flat: Some(cost),
             input_tokens: 0,
             output_tokens: 0,
+            guessed: false,
             choices: 1,
             cost,
             bounded: true,
@@ -132,7 +135,8 @@ impl Gate {
         })?;
         let quota = &settings.config.quota;
         let choices = body.choices.clamp(1, 1_024);
-        let (output_tokens, capped) = output_bound(settings, vetted, model, body, &price);
+        let OutputBound { tokens: output_tokens, capped, guessed } =
+            output_bound(settings, vetted, model, body, &price);
         let input_tokens = estimated_input(&body.prompt, quota.image_tokens);
         let bound_input = match quota.input_bound {
             InputBound::Bytes => bounded_input(&body.prompt, quota.image_tokens),
@@ -153,7 +157,7 @@ impl Gate {
         let free = price.is_free();
         let bounded = quota.input_bound == InputBound::Bytes && capped;
         let (model, price) = (Some(model), Some(price));
-        Ok(Worst { model, price, flat: None, input_tokens, output_tokens, choices, cost, bounded, free })
+        Ok(Worst { model, price, flat: None, input_tokens, output_tokens, guessed, choices, cost, bounded, free })
     }
 
     pub(super) async fn bind(
@@ -167,12 +171,19 @@ impl Gate {
         let registry = self.directory.registry().await.map_err(|error| super::unavailable(&error))?;
         let model = worst.model;
         let names: [&str; 2] = model.map_or(["", ""], |model| [&*model.name, &*model.target]);
-        let reserve = settings.config.quota.reserve == Reserve::WorstCase
-            && !settings.config.general_settings.disable_budget_reservation;
-        let tokens = match settings.config.general_settings.token_rate_limit_type {
-            TokenRateLimitType::Total => worst.input_tokens.saturating_add(worst.output()),
-            TokenRateLimitType::Input => worst.input_tokens,
-            TokenRateLimitType::Output => worst.output(),
+        let general = &settings.config.general_settings;
+        let reserve = settings.config.quota.reserve == Reserve::WorstCase;
+        let reserve_money = reserve && !general.disable_budget_reservation;
+        let (input, output) = match general.token_rate_limit_type {
+            TokenRateLimitType::Total => (worst.input_tokens, worst.output()),
+            TokenRateLimitType::Input => (worst.input_tokens, 0),
+            TokenRateLimitType::Output => (0, worst.output()),
+        };
+        let amount = |tokens: u64| Amount::try_from(tokens).unwrap_or(Amount::MAX);
+        let tokens = TokenHold {
+            input: amount(input),
+            output: amount(output),
+            guessed_choices: worst.guessed.then_some(amount(worst.choices)),
         };
         let ask = Ask {
             models: &names[..if model.is_some() { 2 } else { 0 }],
@@ -180,8 +191,8 @@ impl Gate {
             end_user: vetted.end_user.as_deref(),
             tags: &vetted.tags,
             registry: &registry,
-            tokens: if reserve { Amount::try_from(tokens).unwrap_or(Amount::MAX) } else { 1 },
-            cost: (!worst.free).then_some(if reserve { worst.cost } else { Money::nanos(1) }),
+            tokens: if reserve { tokens } else { TokenHold::default() },
+            cost: (!worst.free).then_some(if reserve_money { worst.cost } else { Money::nanos(1) }),
             default_model_limits: model.and_then(|model| settings.default_key_limits.get(&model.name)),
         };
         Ok(plan.bind(&vetted.caller, &ask, &settings.periods, now))
@@ -291,23 +302,31 @@ impl Worst<'_> {
     }
 }
 
-/// Output tokens of one choice at most, and whether something enforces that.
+/// Output tokens of one choice at most.
+struct OutputBound {
+    tokens: u64,
+    /// Something enforces it.
+    capped: bool,
+    /// Nobody said it: it is the configured default.
+    guessed: bool,
+}
+
 fn output_bound(
     settings: &Settings,
     vetted: &Vetted<'_>,
     model: &ModelUse,
     body: &BodyView<'_>,
     price: &ModelPrice,
-) -> (u64, bool) {
+) -> OutputBound {
     if matches!(
         vetted.view.route.api,
         Api::OpenAiEmbeddings | Api::OpenAiModeration | Api::OpenAiRerank | Api::GeminiEmbed | Api::Ocr
     ) {
-        return (0, true);
+        return OutputBound { tokens: 0, capped: true, guessed: false };
     }
     let most = price.max_output_tokens().unwrap_or(u64::MAX);
     if let Some(asked) = body.max_tokens {
-        return (asked.min(most), true);
+        return OutputBound { tokens: asked.min(most), capped: true, guessed: false };
     }
     let key = vetted.caller.identity.key.as_ref();
     let of_key = key.and_then(|key| {
@@ -315,8 +334,9 @@ fn output_bound(
         per_model.copied().or(key.default_estimated_output_tokens)
     });
     let quota = &settings.config.quota;
-    let default = of_key.or(price.default_output_tokens()).unwrap_or(quota.default_output_tokens);
-    (default.min(most), quota.cap_output)
+    let known = of_key.or(price.default_output_tokens());
+    let tokens = known.unwrap_or(quota.default_output_tokens).min(most);
+    OutputBound { tokens, capped: quota.cap_output, guessed: known.is_none() && !quota.cap_output }
 }
 
 /// The price of the model: of its public name where `model_list` has one, else of what aliases made of it. Images may be
