@@ -156,7 +156,7 @@ impl Session {
             return None;
         }
         let metered = self.meter.finish(if complete { End::Complete } else { End::Aborted });
-        let (usage, cost, estimated) = self.bill(&metered);
+        let (usage, cost, estimated) = bill(&self.hold, self.stream.price.as_deref(), &metered);
         let tokens = counted(&usage, self.settings.token_rate_limit_type);
         let record = Record {
             id: self.hold.id,
@@ -191,31 +191,36 @@ impl Session {
             settled => Ok(settled),
         }
     }
+}
 
-    /// Usage, cost, and whether they are estimated.
-    fn bill(&self, metered: &Metered) -> (Usage, Money, bool) {
-        let price = self.stream.price.as_deref();
-        if metered.failed {
-            return (Usage::default(), Money::ZERO, false);
+/// Usage, cost, and whether they are estimated. `price` is `None` where the whole request has one price.
+fn bill(hold: &Hold, price: Option<&ModelPrice>, metered: &Metered) -> (Usage, Money, bool) {
+    if metered.failed {
+        return (Usage::default(), Money::ZERO, false);
+    }
+    let flat = hold.priced_as.is_empty();
+    match (&metered.usage, price) {
+        (Some(usage), Some(price)) => {
+            let mut usage = usage.clone();
+            usage.input_characters = usage.input_characters.max(hold.input_characters);
+            let cost = price.cost(&usage);
+            (usage, cost, !metered.complete)
         }
-        let flat = self.hold.priced_as.is_empty();
-        match (&metered.usage, price) {
-            (Some(usage), Some(price)) => {
-                let mut usage = usage.clone();
-                usage.input_characters = usage.input_characters.max(self.hold.input_characters);
-                let cost = price.cost(&usage);
-                (usage, cost, !metered.complete)
+        (None, Some(price)) => {
+            let usage = unreported(hold, &metered.seen);
+            let cost = price.cost(&usage);
+            // What the model is paid by was not to be seen (seconds, pages, images nobody waited for), or the answer is
+            // made in the background and fetched for free: what was held stands.
+            let in_background = hold.api == Api::OpenAiResponses && metered.complete && metered.seen.output_bytes == 0;
+            if in_background || (cost.is_zero() && !price.is_free()) {
+                return (usage, cost.max(hold.estimate), true);
             }
-            (None, Some(price)) => {
-                let usage = unreported(&self.hold, &metered.seen);
-                let cost = price.cost(&usage);
-                (usage, cost, !is_told_by_request(self.hold.api))
-            }
-            // One price for the whole request; or the model's price is gone, and what was held is booked and marked.
-            (usage, None) => {
-                let usage = usage.clone().unwrap_or_else(|| estimate(&self.hold, metered.seen.output_tokens));
-                (usage, self.hold.estimate, !flat)
-            }
+            (usage, cost, !is_told_by_request(hold.api))
+        }
+        // One price for the whole request; or the model's price is gone, and what was held is booked and marked.
+        (usage, None) => {
+            let usage = usage.clone().unwrap_or_else(|| estimate(hold, metered.seen.output_tokens));
+            (usage, hold.estimate, !flat)
         }
     }
 }
@@ -245,5 +250,74 @@ impl Drop for Session {
         if self.started && !self.settled {
             self.quota.running.0.lock().remove(&self.hold.id);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::Parties;
+
+    fn hold(api: Api, model: &str) -> Hold {
+        Hold {
+            id: HoldId::new([1; 16]),
+            admitted_at: Timestamp::millis(0),
+            charges: Vec::new(),
+            accounts: Vec::new(),
+            parties: Parties::default(),
+            api,
+            model: model.into(),
+            priced_as: model.into(),
+            price_version: "".into(),
+            input_tokens: 100,
+            input_characters: 0,
+            output_tokens: 1_000,
+            estimate: Money::nanos(7_000_000),
+            bounded: true,
+        }
+    }
+
+    fn billed(api: Api, model: &str, status: u16, media: &str, body: &str) -> (Money, bool) {
+        let price = PriceBook::builtin().find(model).unwrap();
+        let mut meter = Meter::new(api, MeterLimits::default());
+        if status > 0 {
+            meter.headers(status, Some(media), None);
+            meter.body(body.as_bytes());
+        }
+        let end = if status > 0 { End::Complete } else { End::Aborted };
+        let (_, cost, estimated) = bill(&hold(api, model), Some(&price), &meter.finish(end));
+        (cost, estimated)
+    }
+
+    #[test]
+    fn a_response_that_hides_what_it_is_paid_by_is_booked_as_it_was_held() {
+        let held = (Money::nanos(7_000_000), true);
+        let json = "application/json";
+        let queued =
+            r#"{"id":"resp_1","object":"response","status":"queued","background":true,"output":[],"usage":null}"#;
+        for (api, model, status, media, body) in [
+            (Api::OpenAiTranscription, "whisper-1", 200, "text/plain", "hello, this was a long recording"),
+            (Api::OpenAiTranscription, "whisper-1", 200, json, r#"{"text":"hello"}"#),
+            (Api::OpenAiTranscription, "whisper-1", 0, json, ""),
+            (Api::OpenAiResponses, "gpt-4o", 200, json, queued),
+        ] {
+            assert_eq!(billed(api, model, status, media, body), held, "{model} {status} {body}");
+        }
+    }
+
+    #[test]
+    fn an_upstream_that_failed_costs_nothing_and_one_that_tells_costs_what_it_tells() {
+        let json = "application/json";
+        let failed = billed(Api::OpenAiTranscription, "whisper-1", 503, json, r#"{"error":{"message":"busy"}}"#);
+        assert_eq!(failed, (Money::ZERO, false));
+        let told = r#"{"text":"hello","usage":{"type":"duration","seconds":60}}"#;
+        let told = billed(Api::OpenAiTranscription, "whisper-1", 200, json, told);
+        assert_eq!(told, (Money::nanos(6_000_000), false));
+    }
+
+    #[test]
+    fn a_client_that_hangs_up_early_pays_for_its_input() {
+        let (cost, estimated) = billed(Api::OpenAiChat, "gpt-4o", 0, "", "");
+        assert!(cost > Money::ZERO && cost < Money::nanos(7_000_000) && estimated, "{cost}");
     }
 }
