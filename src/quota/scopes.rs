@@ -251,13 +251,16 @@ impl Bound {
                 if !self.accounts.contains(&account) {
                     self.accounts.push(account);
                 }
-                (cost.as_nanos().max(1), Window::Period(period))
+                // What never refuses reserves nothing: amounts without a bound would add up past what a number holds.
+                let amount = if line.limit == Amount::MAX { 1 } else { cost.as_nanos().max(1) };
+                (amount, Window::Period(period))
             }
         };
         let counter = CounterKey { scope: line.scope.clone(), kind: line.kind, window };
         // Two budgets of one scope and period share a counter: the tighter one binds.
         if let Some(same) = self.charges.iter_mut().find(|charge| charge.counter == counter) {
             same.limit = same.limit.min(line.limit);
+            same.amount = same.amount.max(amount);
             same.soft_limit = same.soft_limit.min(line.soft_limit).or(same.soft_limit).or(line.soft_limit);
             return;
         }
@@ -320,6 +323,20 @@ mod tests {
         for (at, account) in bound.accounts.iter().enumerate() {
             assert!(!bound.accounts[..at].contains(account), "{account:?}");
         }
+    }
+
+    #[test]
+    fn a_soft_budget_reserves_nothing_unless_a_hard_one_shares_its_counter() {
+        use crate::domain::{BudgetDuration, BudgetWindow};
+        let day: BudgetDuration = "1d".parse().unwrap();
+        let soft = Limits { soft_budget: Some(Money::nanos(5)), budget_duration: Some(day), ..Limits::default() };
+        let window = BudgetWindow { budget_duration: day, max_budget: Money::nanos(9) };
+        let hard = Limits { budget_limits: vec![window], ..soft.clone() };
+        let charges = |limits| -> Vec<_> {
+            bound(limits, &["a"]).charges.iter().map(|charge| (charge.amount, charge.limit)).collect()
+        };
+        assert_eq!(charges(soft), [(1, Amount::MAX)]);
+        assert_eq!(charges(hard), [(7, 9)]);
     }
 
     #[test]
