@@ -9,7 +9,7 @@ use ahash::AHashMap;
 use parking_lot::Mutex;
 
 use super::admission::Quota;
-use super::counters::{CountersError, Settled};
+use super::counters::{CountersError, HoldState, Settled};
 use crate::config::TokenRateLimitType;
 use crate::domain::{Amount, Api, Hold, HoldId, Money, Progress, Record, RecordStatus, Timestamp, Usage};
 use crate::request::rewrite::{RewriteAsk, rewrite};
@@ -95,7 +95,8 @@ impl Stream {
     fn progress(&self) -> Progress {
         let output_tokens = self.output_tokens.load(Ordering::Relaxed);
         let usage = estimate(&self.hold, output_tokens);
-        let cost = self.price.as_ref().map_or(Money::ZERO, |price| price.cost(&usage));
+        // Without a price of units the whole request has one, however far it is.
+        let cost = self.price.as_ref().map_or(self.hold.estimate, |price| price.cost(&usage));
         Progress { input_tokens: usage.input_tokens, output_tokens, cost }
     }
 }
@@ -134,10 +135,17 @@ impl Session {
         }
         let progress = self.stream.progress();
         self.quota.running.0.lock().insert(self.hold.id, Arc::clone(&self.stream));
-        self.quota.books.started(&self.hold, progress);
-        if let Err(error) = self.quota.counters.start(&self.hold, self.gateway, progress).await {
-            // The hold stays; the settlement finds it, or it ends with its time.
-            tracing::warn!(%error, hold = %self.hold.id, "the start of a request could not be counted");
+        // Counters that hold the request have noted its start. One that they forgot or gave back runs all the same.
+        match self.quota.counters.start(&self.hold, self.gateway, progress).await {
+            Ok(HoldState::Held | HoldState::Started | HoldState::Settled) => {}
+            Ok(HoldState::Absent | HoldState::Expired | HoldState::Released) => {
+                self.quota.books.started(&self.hold, progress);
+            }
+            Err(error) => {
+                self.quota.books.started(&self.hold, progress);
+                // The hold stays; the settlement finds it, or it ends with its time.
+                tracing::warn!(%error, hold = %self.hold.id, "the start of a request could not be counted");
+            }
         }
     }
 
@@ -313,6 +321,13 @@ mod tests {
         let told = r#"{"text":"hello","usage":{"type":"duration","seconds":60}}"#;
         let told = billed(Api::OpenAiTranscription, "whisper-1", 200, json, told);
         assert_eq!(told, (Money::nanos(6_000_000), false));
+    }
+
+    #[test]
+    fn a_request_of_one_price_has_that_price_from_its_start() {
+        let hold = Arc::new(hold(Api::Unmeterable, ""));
+        let stream = Stream { hold, output_tokens: AtomicU64::new(0), price: None };
+        assert_eq!(stream.progress().cost, Money::nanos(7_000_000));
     }
 
     #[test]
