@@ -103,6 +103,7 @@ impl House {
     }
 }
 
+#[allow(clippy::needless_pass_by_value)]
 pub(super) fn object(value: Value) -> Params {
     value.as_object().cloned().unwrap()
 }
