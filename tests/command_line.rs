@@ -147,7 +147,7 @@ fn spend_is_set_while_no_server_runs_and_the_books_agree() {
     std::fs::write(&config, format!("directory:\n  url: sqlite://{}\n", database.display())).expect("a file");
     let tollward = |arguments: &[&str]| {
         let all = [arguments, &["--json", "--config", config.to_str().expect("a path")]].concat();
-        let output = run(&all, &[]);
+        let output = run(&all, &[("TOLLWARD_MASTER_KEY", "sk-master-of-the-command-line-test")]);
         assert!(output.status.success(), "{arguments:?}: {}", text(&output));
         serde_json::from_slice::<Value>(&output.stdout).expect("JSON")
     };
