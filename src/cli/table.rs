@@ -20,7 +20,7 @@ const FIRST: [&str; 10] = [
     "budget_id",
 ];
 /// Fields that only repeat others, and those that say nothing while they are false or zero.
-const REPEATING: [&str; 3] = ["token_id", "litellm_budget_table", "members_with_roles"];
+const REPEATING: [&str; 4] = ["token_id", "litellm_budget_table", "members_with_roles", "updated_team_memberships"];
 const QUIET: [&str; 4] = ["auto_rotate", "blocked", "rotation_count", "throttle_on_budget_exceeded"];
 /// Fields in dollars.
 const DOLLARS: [&str; 6] =
@@ -73,7 +73,8 @@ impl Table {
     pub fn render(&self, style: Style) -> String {
         let mut table = comfy_table::Table::new();
         table.load_preset(if style.borders { presets::UTF8_FULL_CONDENSED } else { presets::NOTHING });
-        if style.borders {
+        // A terminal that tells no useful width gets long lines rather than columns of single letters.
+        if style.borders && table.width().is_some_and(|width| width >= 40) {
             table.set_content_arrangement(ContentArrangement::Dynamic);
         }
         if style.colors {

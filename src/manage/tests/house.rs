@@ -104,7 +104,10 @@ impl House {
 }
 
 pub(super) fn object(value: Value) -> Params {
-    value.as_object().cloned().unwrap()
+    match value {
+        Value::Object(fields) => fields,
+        other => panic!("not an object: {other}"),
+    }
 }
 
 pub(super) fn admin() -> Actor {
