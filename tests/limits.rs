@@ -147,6 +147,21 @@ async fn a_request_larger_than_its_limit_is_never_admissible() {
 }
 
 #[tokio::test]
+async fn a_request_without_an_output_cap_fits_a_small_limit_once() {
+    let stack = shared();
+    let uncapped = json!({"model": "gpt-4o-mini", "messages": [{"role": "user", "content": "hi"}]});
+    let key = stack.key(json!({"tpm_limit": 20})).await;
+    let call = || stack.call("POST", "/v1/chat/completions").key(&key).json(&uncapped).usage(10, 20);
+    call().send().await.allowed();
+    // What it was is charged when it is known, past the limit.
+    eventually("the next one is refused", || async {
+        let answer = call().send().await;
+        if answer.status == 429 { Ok(()) } else { Err(format!("it was answered {}", answer.status)) }
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn what_counts_as_tokens_is_configured() {
     // Row 86: the usage is 600 in, 300 out; the limit is 700.
     for (kind, second_passes) in [("input", true), ("output", true), ("total", false)] {

@@ -10,7 +10,8 @@ pub struct Quota {
     /// Writes an output cap into requests that have none (needs the answering ext_proc filter), so that what is held is
     /// a bound and concurrent requests cannot pass a budget.
     pub cap_output: bool,
-    /// Output tokens held where neither the request nor the model says how many there may be.
+    /// Output tokens held where neither the request nor the model says how many there may be; against a token limit, a
+    /// quarter of it at most.
     pub default_output_tokens: u64,
     /// How the input is bounded when money is held: `bytes` (no tokeniser makes more tokens than bytes: a true bound)
     /// or `estimate` (four bytes a token). Token limits always use the estimate and are corrected at settlement.

@@ -373,4 +373,19 @@ mod tests {
             assert_eq!(bound(limits.clone(), &["a"]).needs_meter(), needed, "{limits:?}");
         }
     }
+
+    #[test]
+    fn a_guessed_output_fills_a_quarter_of_a_limit_at_most_and_a_known_one_counts_in_full() {
+        let guess = |choices| TokenHold { input: 5, output: 4_096, guessed_choices: Some(choices) };
+        let known = TokenHold { input: 5, output: 4_096, guessed_choices: None };
+        // Limit, choices, what is held.
+        let cases = [(1, 1, 6), (20, 1, 10), (1_000, 1, 255), (1_000, 3, 755), (1_000_000, 1, 4_101)];
+        for (limit, choices, held) in cases {
+            assert_eq!(guess(choices).under(limit), held, "{choices} choices under {limit}");
+            assert_eq!(known.under(limit), 4_101, "known, under {limit}");
+        }
+        assert_eq!(TokenHold::default().under(1_000), 1, "nothing reserved: one token, so that a spent limit refuses");
+        let most = TokenHold { input: Amount::MAX, output: Amount::MAX, guessed_choices: Some(Amount::MAX) };
+        assert_eq!(most.under(Amount::MAX), Amount::MAX);
+    }
 }

@@ -57,6 +57,8 @@ fn the_first_source_that_is_present_wins() {
         (&[("authorization", "Bearer sk-X")], Some(Ok(("sk-X", "authorization")))),
         (&[("authorization", "bearer sk-X")], Some(Ok(("sk-X", "authorization")))),
         (&[("authorization", "BEARER   sk-X ")], Some(Ok(("sk-X", "authorization")))),
+        (&[("authorization", "Bearer\tsk-X")], Some(Err("authorization"))),
+        (&[("x-litellm-api-key", "Bearer\tsk-X")], Some(Err("x-litellm-api-key"))),
         (&[("authorization", "Basic sk-X")], Some(Ok(("sk-X", "authorization")))),
         (&[("authorization", "basic sk-X")], Some(Ok(("sk-X", "authorization")))),
         (&[("authorization", "Bearer sk-Bearer")], Some(Ok(("sk-Bearer", "authorization")))),
