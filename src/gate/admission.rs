@@ -11,7 +11,7 @@ use super::upstream::{self, Facts};
 use super::{Gate, ModelUse, Settings, Vetted, allow_public};
 use crate::config::{InputBound, Reserve, TokenRateLimitType, Unmeterable, UpstreamIdentity};
 use crate::domain::{
-    Allow, Amount, Api, Denial, ErrorType, Hold, HoldId, Kind, Money, Price, PromptSize, ScopeKind, Timestamp,
+    Allow, Amount, Api, Charge, Denial, ErrorType, Hold, HoldId, Kind, Money, Price, PromptSize, ScopeKind, Timestamp,
 };
 use crate::quota::counters::Terms;
 use crate::quota::{Admitted, Ask, AskModel, Bound, Plan, Refused, TokenHold, headers, refusal};
@@ -64,22 +64,24 @@ impl Gate {
         let mut throttled = false;
         let mut again = true;
         let admitted = loop {
-            let hold = self.hold(vetted, &plan, &worst, &bound, id, now);
-            match self.quota.admit(hold, terms, patience).await {
+            let hold = self.hold(vetted, &plan, &worst, bound, id, now);
+            let refused = match self.quota.admit(hold, terms, patience).await {
                 Ok(admitted) => break admitted,
-                Err(Refused::WrongPeriod { now }) if std::mem::take(&mut again) => {
-                    bound = self.bind(settings, vetted, &plan, &worst, now).await?;
+                Err(refused) => refused,
+            };
+            let next = match &refused {
+                Refused::WrongPeriod { now } if std::mem::take(&mut again) => {
+                    Some(self.bind(settings, vetted, &plan, &worst, *now).await?)
                 }
-                Err(Refused::Limit { refusal, .. })
-                    if !throttled && throttle(settings, vetted, &mut bound, refusal.charge) =>
-                {
-                    throttled = true;
+                Refused::Limit { hold, refusal } if !std::mem::replace(&mut throttled, true) => {
+                    throttle(settings, vetted, hold, refusal.charge)
                 }
-                Err(refused) => {
-                    let status = settings.config.litellm_settings.budget_exceeded_status_code;
-                    return Err(refusal::denial(&refused, &vetted.caller, status, now));
-                }
-            }
+                _ => None,
+            };
+            bound = next.ok_or_else(|| {
+                let status = settings.config.litellm_settings.budget_exceeded_status_code;
+                refusal::denial(&refused, &vetted.caller, status, now)
+            })?;
         };
         Ok(self.allow(settings, http, vetted, id, Some(&admitted)))
     }
@@ -176,7 +178,7 @@ impl Gate {
         Ok(plan.bind(&vetted.caller, &ask, &settings.periods, now))
     }
 
-    fn hold(&self, vetted: &Vetted<'_>, plan: &Plan, worst: &Worst, bound: &Bound, id: HoldId, now: Timestamp) -> Hold {
+    fn hold(&self, vetted: &Vetted<'_>, plan: &Plan, worst: &Worst, bound: Bound, id: HoldId, now: Timestamp) -> Hold {
         let mut parties = plan.parties.clone();
         parties.end_user_id = vetted.end_user.as_ref().map(|end_user| Arc::clone(&end_user.user_id));
         parties.tags.clone_from(&vetted.tags);
@@ -185,8 +187,8 @@ impl Gate {
         Hold {
             id,
             admitted_at: now,
-            charges: bound.charges.clone(),
-            accounts: bound.accounts.clone(),
+            charges: bound.charges,
+            accounts: bound.accounts,
             parties,
             api: vetted.view.route.api,
             model: model.map_or_else(|| vetted.view.route.api.as_str().into(), |model| Arc::clone(&model.name)),
@@ -427,24 +429,20 @@ pub(super) fn check_meterable(settings: &Settings, vetted: &Vetted<'_>, bound: &
 }
 
 /// A key with `throttle_on_budget_exceeded` whose own budget refuses keeps a share of its rate limits instead.
-fn throttle(settings: &Settings, vetted: &Vetted<'_>, bound: &mut Bound, charge: usize) -> bool {
-    let Some(share) = settings.config.litellm_settings.budget_exceeded_throttle_percentage else { return false };
+fn throttle(settings: &Settings, vetted: &Vetted<'_>, hold: &Hold, refuses: usize) -> Option<Bound> {
+    let share = settings.config.litellm_settings.budget_exceeded_throttle_percentage?;
     let throttles = vetted.caller.identity.key.as_ref().is_some_and(|key| key.throttle_on_budget_exceeded);
-    let refuses = &bound.charges[charge].counter;
-    let has_rates = bound.charges.iter().any(|charge| {
-        charge.counter.scope.kind() == ScopeKind::Key && matches!(charge.counter.kind, Kind::Requests | Kind::Tokens)
-    });
-    if !throttles || !has_rates || refuses.kind != Kind::Spend || refuses.scope.kind() != ScopeKind::Key {
-        return false;
+    let of_key = |charge: &Charge| charge.counter.scope.kind() == ScopeKind::Key;
+    let is_budget = |charge: &Charge| charge.counter.kind == Kind::Spend && of_key(charge);
+    let is_rate = |charge: &Charge| matches!(charge.counter.kind, Kind::Requests | Kind::Tokens) && of_key(charge);
+    if !throttles || !is_budget(&hold.charges[refuses]) || !hold.charges.iter().any(is_rate) {
+        return None;
     }
-    bound.charges.retain(|charge| charge.counter.kind != Kind::Spend || charge.counter.scope.kind() != ScopeKind::Key);
-    for charge in &mut bound.charges {
-        let rate = matches!(charge.counter.kind, Kind::Requests | Kind::Tokens);
-        if rate && charge.counter.scope.kind() == ScopeKind::Key && charge.limit > 0 {
-            charge.limit = ((charge.limit as f64 * share) as Amount).max(1);
-        }
+    let mut charges: Vec<Charge> = hold.charges.iter().filter(|charge| !is_budget(charge)).cloned().collect();
+    for charge in charges.iter_mut().filter(|charge| is_rate(charge) && charge.limit > 0) {
+        charge.limit = ((charge.limit as f64 * share) as Amount).max(1);
     }
-    true
+    Some(Bound { charges, accounts: hold.accounts.clone() })
 }
 
 fn random_id() -> Result<HoldId, Denial> {
