@@ -147,8 +147,10 @@ def replace_once(text, old, new):
 
 def lead_to_openai(envoy, tollward):
     """The shipped files with the real provider behind them: TLS, its name as host, its key injected by Tollward."""
-    envoy = replace_once(envoy, "route: {cluster: upstream, timeout: 0s}",
-                         "route: {cluster: upstream, timeout: 0s, host_rewrite_literal: api.openai.com}")
+    route = "route: {cluster: upstream, timeout: 0s"
+    if route not in envoy:
+        raise Failed("deploy/envoy/envoy.yaml has changed: no {}}}".format(route))
+    envoy = envoy.replace(route, route + ", host_rewrite_literal: api.openai.com")
     envoy = replace_once(envoy, "tollward_provider: sample", "tollward_provider: openai")
     trust = next((path for path in ("/etc/ssl/certs/ca-certificates.crt", "/etc/pki/tls/certs/ca-bundle.crt",
                                     "/etc/ssl/cert.pem") if os.path.exists(path)), None)

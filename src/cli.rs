@@ -41,6 +41,7 @@ pub fn run() -> ExitCode {
     match dispatch(arguments, &output) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) if output::is_broken_pipe(&error) => ExitCode::SUCCESS,
+        Err(error) if error.is::<output::Refused>() => ExitCode::FAILURE,
         Err(error) => {
             output.failure(&error);
             ExitCode::FAILURE

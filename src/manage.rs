@@ -39,6 +39,12 @@ pub type Result<T> = std::result::Result<T, ManageError>;
 /// Sets what a scope has spent, by booking the difference in the ledger: only the ledger changes spend.
 #[async_trait]
 pub trait SpendAdjuster: Send + Sync {
+    /// Whether an adjustment can be booked now. Asked before anything is written, so that what cannot be done whole is
+    /// not begun.
+    async fn ready(&self) -> Result<()> {
+        Ok(())
+    }
+
     async fn adjust(&self, scope: Scope, to: Money) -> std::result::Result<(), DirectoryError>;
 }
 

@@ -144,3 +144,18 @@ async fn a_size_limit_is_kept() {
         }
     }
 }
+
+#[tokio::test]
+async fn a_post_that_says_it_opens_a_socket_hides_no_body() {
+    let stack = shared();
+    let key = stack.key(json!({"models": ["gpt-4o-mini"], "max_budget": 1.0})).await;
+    // Envoy shows no body of an upgrade to the gate; a request whose body nobody saw must not reach a model.
+    let headers = format!("upgrade: websocket\r\nx-case: {}\r\n", key.alias);
+    let request = support::raw::chat(&key.secret, &headers, &chat_body("gpt-4o").to_string());
+    let request = String::from_utf8(request).unwrap().replace("connection: close", "connection: upgrade");
+    let mut raw = support::raw::Raw::connect(stack.ports.gate).unwrap();
+    raw.send(request.as_bytes()).unwrap();
+    let answer = raw.read_until("\r\n\r\n").unwrap_or_default();
+    assert!(!answer.starts_with("HTTP/1.1 2") && !answer.starts_with("HTTP/1.1 1"), "{answer}");
+    assert!(stack.upstream.with_header("x-case", &key.alias).is_empty(), "{answer}");
+}

@@ -95,13 +95,21 @@ fn teams_users_and_budgets_are_created_and_shown() {
 async fn check_explains_a_decision_and_consumes_nothing() {
     let stack = shared();
     let key = stack.key(json!({"models": ["gpt-4o-mini"], "rpm_limit": 1})).await;
+    let header = format!("authorization: Bearer {}", key.secret);
+    let body = |model: &str| {
+        let path = stack.folder().join(format!("{}.json", unique("body")));
+        std::fs::write(&path, support::call::chat_body(model).to_string()).unwrap();
+        path.to_str().unwrap().to_owned()
+    };
+    let (good, bad) = (body("gpt-4o-mini"), body("gpt-4o"));
     for _ in 0..3 {
-        let report = stack.command_json(&["check", "--key", &key.secret, "--model", "gpt-4o-mini"]);
+        let report = stack.command_json(&["check", "--header", &header, "--body", &good]);
         assert!(report.to_string().contains("allow"), "{report}");
         assert!(!report.to_string().contains(&key.secret), "{report}");
     }
-    let output = stack.command(&["check", "--key", &key.secret, "--model", "gpt-4o"]);
-    assert!(text(&output).contains("key_model_access_denied") || text(&output).contains("model"), "{}", text(&output));
+    let output = stack.command(&["check", "--header", &header, "--body", &bad]);
+    assert!(!output.status.success() && text(&output).contains("model"), "{}", text(&output));
+    assert!(!text(&output).contains(&key.secret), "{}", text(&output));
     stack.chat(&key).send().await.allowed();
 }
 

@@ -68,10 +68,12 @@ async fn keys_of_one_team_share_its_limit() {
 async fn a_refused_request_consumes_nothing() {
     let stack = shared();
     // The team's limit refuses, so the key's own must stay whole.
-    let team = stack.team(json!({"rpm_limit": 1})).await;
-    let first = stack.key(json!({"team_id": team})).await;
+    let team = stack.team(json!({"rpm_limit": 5})).await;
+    let other = stack.key(json!({"team_id": team})).await;
     let key = stack.key(json!({"team_id": team, "rpm_limit": 5})).await;
-    stack.chat(&first).send().await.allowed();
+    for _ in 0..5 {
+        stack.chat(&other).send().await.allowed();
+    }
     for _ in 0..7 {
         limited(&stack.chat(&key).send().await);
     }

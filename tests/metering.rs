@@ -226,30 +226,33 @@ async fn prices_come_from_a_file_and_a_broken_one_changes_nothing() {
     let stack = Stack::start(Options::default());
     let path = stack.folder().join("prices.json");
     let price = |input: f64| {
-        json!({"openai/priced-by-file": {"input_cost_per_token": input, "output_cost_per_token": 0.0,
-        "litellm_provider": "openai", "mode": "chat"}})
+        json!({"acme/priced-by-file": {"input_cost_per_token": input, "output_cost_per_token": 0.0,
+        "litellm_provider": "acme", "mode": "chat"}})
     };
     std::fs::write(&path, price(1e-6).to_string()).unwrap();
     let mut config = stack.config();
     config["metering"] = json!({"price_map": path});
-    config["model_list"].as_array_mut().unwrap().retain(|model| model["model_name"] != "openai/*");
     stack.write_config(&config);
     eventually("the file is read", || async {
         let key = stack.plain_key().await;
-        let answer = stack.chat_with(&key, "openai/priced-by-file").usage(1000, 0).send().await;
+        let answer = stack.chat_with(&key, "acme/priced-by-file").usage(1000, 0).send().await;
         if answer.status == 200 { Ok(()) } else { Err(answer.text()) }
     })
     .await;
     let key = stack.plain_key().await;
-    stack.chat_with(&key, "openai/priced-by-file").usage(1000, 0).send().await.allowed();
+    stack.chat_with(&key, "acme/priced-by-file").usage(1000, 0).send().await.allowed();
     stack.wait_spend(&key, 0.001).await;
-    let before = stack.metric("tollward_reload_failures_total");
-    std::fs::write(&path, "{\"openai/priced-by-file\": {\"input_cost_per_token\": \"free\"}}").unwrap();
+    let before = stack.metric("tollward_price_map_reloads_total{result=\"failed\"}");
+    std::fs::write(&path, "{\"acme/priced-by-file\": {\"input_cost_per_token\": \"free\"}}").unwrap();
     eventually("the trouble is counted", || async {
-        if stack.metric("tollward_reload_failures_total") > before { Ok(()) } else { Err("no metric yet".to_owned()) }
+        if stack.metric("tollward_price_map_reloads_total{result=\"failed\"}") > before {
+            Ok(())
+        } else {
+            Err("no metric yet".to_owned())
+        }
     })
     .await;
     let key = stack.plain_key().await;
-    stack.chat_with(&key, "openai/priced-by-file").usage(1000, 0).send().await.allowed();
+    stack.chat_with(&key, "acme/priced-by-file").usage(1000, 0).send().await.allowed();
     stack.wait_spend(&key, 0.001).await;
 }

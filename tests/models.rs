@@ -86,11 +86,15 @@ async fn a_team_binds_its_keys() {
     let stack = shared();
     let team = stack.team(json!({"models": ["gpt-4o-mini"]})).await;
     // Row 32.
-    for models in [json!(["all-team-models"]), json!([]), json!(["gpt-4o", "gpt-4o-mini"])] {
+    for models in [json!(["all-team-models"]), json!([])] {
         let key = stack.key(json!({"team_id": team, "models": models})).await;
         stack.chat_with(&key, "gpt-4o-mini").send().await.allowed();
         stack.chat_with(&key, "gpt-4o").send().await.denied(403, "team_model_access_denied");
     }
+    // A key that would have more than its team is not created.
+    let body = json!({"team_id": team, "models": ["gpt-4o", "gpt-4o-mini"]});
+    let (status, answer) = stack.manage_as(support::MASTER, "POST", "/key/generate", Some(&body)).await;
+    assert_eq!(status, 400, "{answer}");
 }
 
 #[tokio::test]

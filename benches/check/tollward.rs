@@ -96,7 +96,7 @@ async fn create_key(client: &reqwest::Client, config: &Path, http: u16) -> Strin
 /// Organizations are made on the command line.
 fn create_organization(config: &Path) -> String {
     let output = Command::new(binary())
-        .args(["org", "create", "--alias", "bench", "--rpm", &REQUESTS.to_string(), "--tpm", &TOKENS.to_string()])
+        .args(["org", "create", "bench", "--rpm", &REQUESTS.to_string(), "--tpm", &TOKENS.to_string()])
         .args(["--max-budget", &DOLLARS.to_string(), "--json", "--config"])
         .arg(config)
         .stdin(Stdio::null())

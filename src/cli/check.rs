@@ -28,6 +28,12 @@ pub(super) struct Request {
     /// A header as `name: value`; repeatable
     #[arg(long = "header", short = 'H', value_name = "NAME:VALUE", value_parser = header)]
     pub headers: Vec<(String, String)>,
+    /// A virtual key, sent as `authorization: Bearer`
+    #[arg(long, value_name = "SECRET")]
+    pub key: Option<String>,
+    /// A model, asked for in a short JSON body
+    #[arg(long, value_name = "NAME", conflicts_with = "body")]
+    pub model: Option<String>,
     /// A file with the body; `-` is standard input
     #[arg(long, value_name = "FILE")]
     pub body: Option<PathBuf>,
@@ -39,6 +45,10 @@ pub(super) struct Request {
 impl Request {
     /// Reads the body, where there is one.
     pub fn read_body(&self) -> anyhow::Result<Option<Vec<u8>>> {
+        if let Some(model) = &self.model {
+            let body = serde_json::json!({"model": model, "messages": [{"role": "user", "content": "Hello"}]});
+            return Ok(Some(body.to_string().into_bytes()));
+        }
         let Some(path) = &self.body else { return Ok(None) };
         let mut body = Vec::new();
         let read = if path.as_os_str() == "-" {
@@ -49,6 +59,20 @@ impl Request {
         read.with_context(|| format!("cannot read the body from {}", path.display()))?;
         anyhow::ensure!(body.len() as u64 <= BODY_LIMIT, "the body is larger than 16 MiB");
         Ok(Some(body))
+    }
+}
+
+impl Request {
+    /// All headers: those named, and those the flags stand for.
+    fn all_headers(&self) -> Vec<(String, String)> {
+        let mut headers = self.headers.clone();
+        if let Some(key) = &self.key {
+            headers.push(("authorization".to_owned(), format!("Bearer {key}")));
+        }
+        if self.model.is_some() && !headers.iter().any(|(name, _)| name == "content-type") {
+            headers.push(("content-type".to_owned(), "application/json".to_owned()));
+        }
+        headers
     }
 }
 
@@ -66,14 +90,15 @@ pub(super) fn run(config: Config, request: &Request, output: &Output) -> anyhow:
     let body = request.read_body()?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let explanation = runtime.block_on(explain(config, request, body.as_deref()))?;
-    output.document(&serde_json::to_value(&explanation)?, |_| report(&explanation))?;
-    anyhow::ensure!(explanation.allowed, "the gate would refuse this request");
-    Ok(())
+    let color = output.colors_stdout();
+    output.document(&serde_json::to_value(&explanation)?, |_| report(&explanation, color))?;
+    if explanation.allowed { Ok(()) } else { Err(super::output::Refused.into()) }
 }
 
 async fn explain(config: Config, request: &Request, body: Option<&[u8]>) -> anyhow::Result<Explanation> {
     let gate = crate::server::start::gate_to_ask(Arc::new(config)).await?;
-    let headers = request.headers.iter().map(|(name, value)| (name.as_str(), value.as_bytes()));
+    let headers = request.all_headers();
+    let headers = headers.iter().map(|(name, value)| (name.as_str(), value.as_bytes()));
     let http = HttpRequest {
         method: &request.method,
         path: &request.path,
@@ -87,14 +112,23 @@ async fn explain(config: Config, request: &Request, body: Option<&[u8]>) -> anyh
     Ok(gate.explain(&http).await)
 }
 
-fn report(explanation: &Explanation) -> String {
+fn report(explanation: &Explanation, color: bool) -> String {
     let width = explanation.steps.iter().map(|step| step.check.len()).max().unwrap_or_default();
     let steps = explanation.steps.iter().map(|step| format!("{:width$}  {}", step.check, step.found));
     let headers =
         explanation.upstream_headers.iter().map(|(name, value)| format!("{:width$}  {name}: {value}", "header"));
     let message = explanation.error.as_ref().and_then(|error| error["error"]["message"].as_str());
     let message = message.map(|message| format!("{:width$}  {message}", "message"));
-    steps.chain(headers).chain(message).collect::<Vec<_>>().join("\n")
+    let verdict = match (explanation.allowed, color) {
+        (true, false) => "allowed",
+        (true, true) => "\x1b[1;32mallowed\x1b[0m",
+        (false, false) => "refused",
+        (false, true) => "\x1b[1;31mrefused\x1b[0m",
+    };
+    let status = explanation.status.map(|status| format!(" with status {status}")).unwrap_or_default();
+    let last = format!("{verdict}{status}");
+    let lines = steps.chain(headers).chain(message).map(|line| super::table::printable(&line));
+    lines.chain([last]).collect::<Vec<_>>().join("\n")
 }
 
 #[cfg(test)]

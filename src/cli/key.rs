@@ -103,6 +103,9 @@ pub(super) struct Create {
 pub(super) struct Update {
     /// The key: its secret, hash or alias
     key: String,
+    /// Dollars it has spent, as of now; only while no server runs
+    #[arg(long, value_name = "DOLLARS")]
+    spend: Option<f64>,
     #[command(flatten)]
     attributes: Attributes,
 }
@@ -171,6 +174,7 @@ pub(super) async fn run(desk: Desk, command: Command, output: &Output) -> anyhow
         Command::Update(update) => {
             let mut params = update.attributes.params();
             put(&mut params, "key", Some(update.key));
+            put(&mut params, "spend", update.spend);
             output.table(&manager.update_key(actor, params).await?, Table::of_fields)
         }
         Command::Delete { keys } => {

@@ -68,6 +68,11 @@ impl Output {
         self.document(&document, |_| format!("tollward {version}"))
     }
 
+    /// Whether what goes to standard output may have colours.
+    pub fn colors_stdout(&self) -> bool {
+        self.colors(io::stdout().is_terminal())
+    }
+
     fn style(&self) -> Style {
         let terminal = io::stdout().is_terminal();
         Style { borders: terminal, colors: self.colors(terminal) }
@@ -86,6 +91,11 @@ impl Output {
         if self.colors(io::stderr().is_terminal()) { format!("\x1b[1;31m{text}\x1b[0m") } else { text.to_owned() }
     }
 }
+
+/// The gate would refuse: told already, and the exit code says it again.
+#[derive(Clone, Copy, Debug, thiserror::Error)]
+#[error("the gate would refuse this request")]
+pub(super) struct Refused;
 
 /// How a table looks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -3,11 +3,14 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use parking_lot::Mutex;
 
 use crate::config::Config;
-use crate::directory::{Directory, DirectoryError, SharedStore};
+use crate::directory::{Directory, DirectoryError, ExclusiveLock};
 use crate::domain::{Money, Scope, Timestamp};
-use crate::manage::{Actor, Manager, SpendAdjuster};
+use crate::manage::{Actor, ManageError, Manager, SpendAdjuster};
+use crate::server::engine::Engine;
+use crate::server::start::House;
 
 /// What a command works with.
 pub(super) struct Desk {
@@ -17,24 +20,52 @@ pub(super) struct Desk {
 
 impl Desk {
     pub async fn open(config: Config) -> anyhow::Result<Desk> {
-        let store = open(&config).await?;
-        let manager = Manager::new(store, Arc::new(config), Arc::new(ServerAdjustsSpend), Timestamp::now());
+        let directory = Directory::open(&config).await?;
+        let (store, config) = (Arc::clone(directory.store()), Arc::new(config));
+        let adjuster = BesideNoServer { directory, config: Arc::clone(&config), lock: Mutex::default() };
+        let manager = Manager::new(store, config, Arc::new(adjuster), Timestamp::now());
         Ok(Desk { manager, actor: Actor::operator() })
     }
 }
 
-/// Opens the directory the configuration names.
-pub(super) async fn open(config: &Config) -> anyhow::Result<SharedStore> {
-    Ok(Arc::clone(Directory::open(config).await?.store()))
+/// Books adjustments while no server runs: what a running one counts in memory must not change behind its back.
+struct BesideNoServer {
+    directory: Arc<Directory>,
+    config: Arc<Config>,
+    /// Held from the moment an adjustment is found possible until it is booked.
+    lock: Mutex<Option<ExclusiveLock>>,
 }
 
-/// Spend is counted by the server that runs: a command beside it would book what the counters do not see.
-struct ServerAdjustsSpend;
-
 #[async_trait]
-impl SpendAdjuster for ServerAdjustsSpend {
-    async fn adjust(&self, _scope: Scope, _to: Money) -> Result<(), DirectoryError> {
-        let reason = "only a running server sets spend; send it POST /key/update";
-        Err(DirectoryError::Unavailable(reason.to_owned()))
+impl SpendAdjuster for BesideNoServer {
+    async fn ready(&self) -> Result<(), ManageError> {
+        if self.lock.lock().is_some() {
+            return Ok(());
+        }
+        let lock = self.directory.exclusive_lock().await.map_err(|_| {
+            ManageError::conflict(
+                "a server runs on this directory and counts what is spent; set it there, with POST /key/update or \
+                 POST /key/{key}/reset_spend of the management API",
+            )
+        })?;
+        *self.lock.lock() = Some(lock);
+        Ok(())
+    }
+
+    async fn adjust(&self, scope: Scope, to: Money) -> Result<(), DirectoryError> {
+        let held = self.lock.lock().take();
+        let lock = match held {
+            Some(lock) => lock,
+            None => self.directory.exclusive_lock().await?,
+        };
+        let unavailable = |error: &dyn std::fmt::Display| DirectoryError::Unavailable(error.to_string());
+        let house = House::build(Arc::clone(&self.config), Arc::clone(&self.directory)).await;
+        let house = house.map_err(|error| unavailable(&format!("{error:#}")))?;
+        let engine =
+            Engine::new(Arc::clone(&house.gate), Arc::clone(self.directory.store()), Arc::clone(&house.metrics));
+        let adjusted = engine.adjust(scope, to).await;
+        house.ledger.shutdown().await.map_err(|error| unavailable(&error))?;
+        drop(lock);
+        adjusted
     }
 }

@@ -84,13 +84,18 @@ fn shown(value: &Value) -> String {
         Value::Null => "-".to_owned(),
         Value::Bool(yes) => if *yes { "yes" } else { "no" }.to_owned(),
         Value::String(text) if text.is_empty() => "-".to_owned(),
-        Value::String(text) => text.chars().flat_map(escaped).collect(),
+        Value::String(text) => printable(text),
         Value::Array(items) if items.is_empty() => "-".to_owned(),
         Value::Array(items) if items.iter().all(|item| !item.is_object()) => {
             items.iter().map(shown).collect::<Vec<_>>().join(", ")
         }
         other => other.to_string(),
     }
+}
+
+/// Text without control characters, which could steer a terminal.
+pub(super) fn printable(text: &str) -> String {
+    text.chars().flat_map(escaped).collect()
 }
 
 fn escaped(c: char) -> Box<dyn Iterator<Item = char>> {

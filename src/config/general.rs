@@ -40,7 +40,7 @@ pub struct General {
     pub reject_clientside_metadata_tags: bool,
     /// Budgets of users bind their team keys too.
     pub apply_user_budget_to_team_keys: bool,
-    /// LiteLLM's switch for `quota.reserve: none`.
+    /// Budgets hold nothing for running requests, as `quota.reserve: none` does for budgets and token limits.
     pub disable_budget_reservation: bool,
     /// What counts against token limits: `total`, `input` or `output`.
     pub token_rate_limit_type: super::litellm::TokenRateLimitType,

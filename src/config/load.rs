@@ -8,7 +8,7 @@ use serde_json::Value as Json;
 use super::problem::{ConfigError, Problem, Problems, Warning};
 use super::substitute::{Environment, substitute};
 use super::tree::Node;
-use super::{Config, Reserve, UnknownModel, foreign, typed, validate};
+use super::{Config, UnknownModel, foreign, typed, validate};
 use crate::domain::{BudgetDuration, Secret};
 
 /// A configuration file is never this large; what is may be a mistaken path.
@@ -80,9 +80,6 @@ fn fill_in(config: &mut Config, env: Environment<'_>) {
     }
     if let Some(size) = general.user_api_key_cache_max_size {
         config.directory.cache_size = size;
-    }
-    if general.disable_budget_reservation {
-        config.quota.reserve = Reserve::None;
     }
     if general.use_x_forwarded_for {
         config.request.trusted_hops = config.request.trusted_hops.max(1);

@@ -151,7 +151,7 @@ fn quota_and_metering(config: &Config, check: &mut Check<'_>) {
     check.require(
         !(quota.cap_output && quota.reserve == Reserve::None),
         "quota.cap_output",
-        "bounds what is held, and quota.reserve: none (or disable_budget_reservation) holds nothing; drop one of them",
+        "bounds what is held, and quota.reserve: none holds nothing; drop one of them",
     );
     check.positive(quota.default_output_tokens, "quota.default_output_tokens");
     check.require(quota.release_wait_ms <= 10_000, "quota.release_wait_ms", "must be at most 10000");

@@ -9,6 +9,8 @@ use http::header::HOST;
 
 use super::HttpState;
 use super::answer::Failure;
+use crate::authz::routes::names_path;
+use crate::domain::Caller;
 use crate::manage::Actor;
 use crate::request::{Headers, HttpRequest};
 
@@ -39,7 +41,15 @@ pub(super) async fn authorize(State(state): State<HttpState>, mut request: Reque
             gateway: peer.unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED)),
         };
         let changed_by = described.headers.text("litellm-changed-by");
-        state.authorize.authorize(&described).await.map(|caller| Actor::new(caller, changed_by))
+        let path = uri.path();
+        let named = |caller: &Caller| {
+            let key = caller.identity.key.as_ref();
+            key.is_some_and(|key| key.allowed_routes.iter().any(|entry| names_path(entry, path)))
+        };
+        state.authorize.authorize(&described).await.map(|caller| {
+            let granted = named(&caller);
+            Actor::new(caller, changed_by).with_granted_route(granted)
+        })
     };
     match asked {
         Ok(actor) => {

@@ -14,6 +14,9 @@ pub(super) fn router() -> Router<HttpState> {
         .route("/key/generate", post(generate))
         .route("/key/service-account/generate", post(generate_service_account))
         .route("/key/info", get(info).post(info))
+        .route("/v2/key/info", post(infos))
+        .route("/key/aliases", get(aliases))
+        .route("/key/{key}/reset_spend", post(reset_spend))
         .route("/key/update", post(update))
         .route("/key/delete", post(delete))
         .route("/key/block", post(block))
@@ -37,6 +40,23 @@ async fn generate_service_account(State(api): Api, Extension(actor): Caller, Par
 async fn info(State(api): Api, Extension(actor): Caller, Params(params): Params) -> Answer {
     let name = Attributes::new(params).text("key")?.map(KeyName::new);
     Ok(Json(api.manager().key_info(&actor, name.as_ref()).await?))
+}
+
+async fn infos(State(api): Api, Extension(actor): Caller, Params(params): Params) -> Answer {
+    Ok(Json(api.manager().keys_info(&actor, params).await?))
+}
+
+async fn aliases(State(api): Api, Extension(actor): Caller, Params(params): Params) -> Answer {
+    Ok(Json(api.manager().key_aliases(&actor, params).await?))
+}
+
+async fn reset_spend(
+    State(api): Api,
+    Extension(actor): Caller,
+    Path(key): Path<String>,
+    Params(params): Params,
+) -> Answer {
+    Ok(Json(api.manager().reset_spend(&actor, &KeyName::new(key), params).await?))
 }
 
 async fn update(State(api): Api, Extension(actor): Caller, Params(params): Params) -> Answer {

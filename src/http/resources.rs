@@ -16,6 +16,8 @@ pub(super) fn router() -> Router<HttpState> {
     Router::new()
         .route("/team/new", post(team_new))
         .route("/team/info", get(team_info).post(team_info))
+        .route("/team/list", get(team_list))
+        .route("/v2/team/list", get(team_page))
         .route("/team/update", post(team_update))
         .route("/team/delete", post(team_delete))
         .route("/team/block", post(team_block))
@@ -24,6 +26,7 @@ pub(super) fn router() -> Router<HttpState> {
         .route("/team/member_delete", post(member_delete))
         .route("/user/new", post(user_new))
         .route("/user/info", get(user_info).post(user_info))
+        .route("/user/list", get(user_list))
         .route("/user/update", post(user_update))
         .route("/user/delete", post(user_delete))
         .route("/organization/new", post(organization_new))
@@ -51,6 +54,14 @@ async fn team_new(State(api): Api, Extension(actor): Caller, Params(params): Par
 async fn team_info(State(api): Api, Extension(actor): Caller, Params(params): Params) -> Answer {
     let id = Attributes::new(params).required("team_id")?;
     Ok(Json(api.manager().team_info(&actor, &id).await?))
+}
+
+async fn team_list(State(api): Api, Extension(actor): Caller, Params(params): Params) -> Answer {
+    Ok(Json(api.manager().teams_of(&actor, params).await?))
+}
+
+async fn team_page(State(api): Api, Extension(actor): Caller, Params(params): Params) -> Answer {
+    Ok(Json(api.manager().page_of_teams(&actor, params).await?))
 }
 
 async fn team_update(State(api): Api, Extension(actor): Caller, Params(params): Params) -> Answer {
@@ -86,6 +97,10 @@ async fn user_new(State(api): Api, Extension(actor): Caller, Params(params): Par
 async fn user_info(State(api): Api, Extension(actor): Caller, Params(params): Params) -> Answer {
     let id = Attributes::new(params).text("user_id")?;
     Ok(Json(api.manager().user_info(&actor, id.as_deref()).await?))
+}
+
+async fn user_list(State(api): Api, Extension(actor): Caller, Params(params): Params) -> Answer {
+    Ok(Json(api.manager().page_of_users(&actor, params).await?))
 }
 
 async fn user_update(State(api): Api, Extension(actor): Caller, Params(params): Params) -> Answer {

@@ -1,4 +1,4 @@
-//! The router over a directory in memory and a gate that knows two callers.
+//! The router over a directory of its own and a gate that knows two callers.
 
 use axum::body::{Body, to_bytes};
 use http::{Request, Response};
@@ -6,8 +6,9 @@ use serde_json::{Value, json};
 use tower::ServiceExt;
 
 use super::*;
+use crate::directory::testing::TempStore;
 use crate::domain::{AuthMethod, ErrorType, Identity, Role};
-use crate::manage::tests::{Adjusted, memory::Memory};
+use crate::manage::tests::house::Adjusted;
 
 /// Lets `admin` in as an admin and `panic` as one that breaks; refuses all else.
 struct Gate;
@@ -34,14 +35,16 @@ impl Authorize for Gate {
     }
 }
 
-fn api() -> Router {
-    router(HttpState {
+async fn api() -> (Router, TempStore) {
+    let temp = TempStore::sqlite().await;
+    let api = router(HttpState {
         authorize: Arc::new(Gate),
-        store: Arc::new(Memory::default()),
+        store: temp.store.clone(),
         config: Arc::new(ArcSwap::from_pointee(Config::default())),
         adjuster: Arc::new(Adjusted::default()),
         now: || Timestamp::millis(1_795_000_000_000),
-    })
+    });
+    (api, temp)
 }
 
 async fn send(api: &Router, key: &str, method: &str, path: &str, body: impl Into<Body>) -> Response<Body> {
@@ -62,7 +65,7 @@ async fn call(api: &Router, method: &str, path: &str, body: Value) -> (u16, Valu
 
 #[tokio::test]
 async fn a_key_lives_from_generate_to_delete() {
-    let api = api();
+    let (api, _temp) = api().await;
     let (status, made) = call(&api, "POST", "/key/generate", json!({"key_alias": "a", "max_budget": 2})).await;
     assert_eq!(status, 200, "{made}");
     let key = made["key"].as_str().unwrap();
@@ -88,7 +91,7 @@ async fn a_key_lives_from_generate_to_delete() {
 
 #[tokio::test]
 async fn teams_and_users_have_the_shapes_clients_read() {
-    let api = api();
+    let (api, _temp) = api().await;
     let (status, user) = call(&api, "POST", "/user/new", json!({"user_id": "u", "user_email": "u@x"})).await;
     assert_eq!((status, &user["user_id"]), (200, &json!("u")));
     assert!(user["key"].as_str().unwrap().starts_with("sk-"), "{user}");
@@ -105,7 +108,7 @@ async fn teams_and_users_have_the_shapes_clients_read() {
 
 #[tokio::test]
 async fn what_the_gate_refuses_is_answered_with_its_headers() {
-    let api = api();
+    let (api, _temp) = api().await;
     let response = send(&api, "busy", "POST", "/key/generate", "{}").await;
     let header = |name: &str| response.headers().get(name).map(|value| value.to_str().unwrap().to_owned());
     assert_eq!(header("retry-after").as_deref(), Some("2"));
@@ -119,7 +122,7 @@ async fn what_the_gate_refuses_is_answered_with_its_headers() {
 
 #[tokio::test]
 async fn bad_bodies_get_errors_and_never_a_crash() {
-    let api = api();
+    let (api, _temp) = api().await;
     for (body, status) in [
         ("[]".to_owned(), 400),
         ("null".to_owned(), 400),
@@ -138,7 +141,7 @@ async fn bad_bodies_get_errors_and_never_a_crash() {
 
 #[tokio::test]
 async fn every_listed_route_is_served_and_guarded_but_the_public_ones() {
-    let api = api();
+    let (api, _temp) = api().await;
     let (_, listed) = json_of(send(&api, "", "GET", "/routes", "").await).await;
     for route in listed["routes"].as_array().unwrap() {
         let path = route["path"].as_str().unwrap().replace("{key}", "k");

@@ -13,6 +13,8 @@ pub struct Actor {
     pub caller: Caller,
     /// The `litellm-changed-by` header: whom an admin tool acts for. Recorded, never trusted.
     changed_by: Option<String>,
+    /// The calling key's own `allowed_routes` name this operation's route, which only an admin can have written.
+    route_granted: bool,
 }
 
 impl Actor {
@@ -20,7 +22,13 @@ impl Actor {
     pub fn new(caller: Caller, changed_by: Option<&str>) -> Self {
         let changed_by = changed_by.map(str::trim).filter(|name| !name.is_empty());
         let changed_by = changed_by.map(|name| name.chars().take(CHANGED_BY_LIMIT).collect());
-        Actor { caller, changed_by }
+        Actor { caller, changed_by, route_granted: false }
+    }
+
+    /// The same actor on a route that the `allowed_routes` of its key name: by path or prefix, not through a group.
+    #[must_use]
+    pub fn with_granted_route(self, route_granted: bool) -> Self {
+        Actor { route_granted, ..self }
     }
 
     /// Whoever may run the command line on this machine with this configuration: an admin.
@@ -28,12 +36,23 @@ impl Actor {
     pub fn operator() -> Self {
         let caller =
             Caller { method: AuthMethod::MasterKey, role: Role::ProxyAdmin, identity: Arc::new(Identity::default()) };
-        Actor { caller, changed_by: Some("operator".to_owned()) }
+        Actor { caller, changed_by: Some("operator".to_owned()), route_granted: false }
     }
 
     #[must_use]
     pub fn is_admin(&self) -> bool {
         self.caller.is_admin()
+    }
+
+    /// Whether the route itself was given to the key. It opens the operation, and lifts no bound of what may be set.
+    #[must_use]
+    pub fn has_granted_route(&self) -> bool {
+        self.route_granted
+    }
+
+    /// An admin under this actor's name, for what an operation does on behalf of its caller.
+    pub(super) fn as_admin(&self) -> Self {
+        Actor { changed_by: Some(self.name()), ..Self::operator() }
     }
 
     /// Admins, and those who may see everything.

@@ -1,6 +1,9 @@
 //! Attributes as they are sent: a JSON object in which an absent name leaves a value alone and an explicit null clears
 //! it. Each value is taken out once by its name; what nobody took is either known to LiteLLM and kept, or reported.
 
+use std::net::IpAddr;
+
+use ipnet::IpNet;
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
@@ -112,6 +115,15 @@ impl Attributes {
         Ok(())
     }
 
+    /// Writes a list of addresses (`10.1.2.3`) and networks (`10.0.0.0/8`), of either version.
+    pub(super) fn set_networks(&mut self, name: &'static str, place: &mut Vec<IpNet>) -> Result<()> {
+        if self.sends(name) {
+            let entries = self.texts(name)?;
+            *place = entries.iter().map(|entry| network(name, entry)).collect::<Result<_>>()?;
+        }
+        Ok(())
+    }
+
     /// Takes `duration`: how long from `now` something lives. `"-1"` and null are for ever.
     pub(super) fn set_expiry(&mut self, place: &mut Option<Timestamp>, now: Timestamp) -> Result<()> {
         match self.take::<Value>("duration")? {
@@ -189,6 +201,15 @@ fn parse<T: DeserializeOwned>(name: &'static str, value: Value) -> Result<T> {
     serde_json::from_value(value).map_err(|error| {
         let message = format!("{name}: {error}");
         if is_duration { ManageError::bad(name, message) } else { ManageError::invalid(name, message) }
+    })
+}
+
+fn network(name: &'static str, entry: &str) -> Result<IpNet> {
+    let text = entry.trim();
+    let read = text.parse::<IpNet>().or_else(|_| text.parse::<IpAddr>().map(IpNet::from));
+    read.map_err(|_| {
+        let shown: String = entry.chars().take(64).collect();
+        ManageError::bad(name, format!("{name}: {shown:?} is neither an address nor a network, as in 10.0.0.0/8"))
     })
 }
 

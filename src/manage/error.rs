@@ -42,6 +42,11 @@ impl ManageError {
         Self::of(ErrorType::TeamMemberPermission, message)
     }
 
+    /// 409: not while something else is as it is.
+    pub(crate) fn conflict(message: impl Into<String>) -> Self {
+        ManageError { status: 409, ..Self::of(ErrorType::BadRequest, message) }
+    }
+
     /// 404.
     pub(crate) fn not_found(param: &'static str, what: &str, name: &str) -> Self {
         let message = format!("{what} {name:?} does not exist");

@@ -10,6 +10,8 @@ mod settings;
 use serde_json::{Value, json};
 
 pub use generate::IssuedKey;
+pub(super) use list::Paging;
+pub(super) use settings::check_chosen;
 
 use super::attributes::Attributes;
 use super::audit::{Action, Change};
@@ -67,6 +69,27 @@ impl Manager {
         Ok(json!({"key": shown, "info": self.key_details(&key).await?}))
     }
 
+    /// The keys named in `keys`; unknown ones are left out.
+    pub async fn keys_info(&self, actor: &Actor, params: Params) -> Result<Value> {
+        let names = Attributes::new(params).texts("keys")?;
+        if names.len() > BATCH_LIMIT {
+            return Err(ManageError::invalid("keys", format!("one call names at most {BATCH_LIMIT} keys")));
+        }
+        let (mut shown, mut rows) = (Vec::with_capacity(names.len()), Vec::with_capacity(names.len()));
+        for name in names.into_iter().map(KeyName::new) {
+            match self.find_key(&name).await {
+                Ok(key) => {
+                    self.authorize_key(actor, &key, KeyAction::Info).await?;
+                    shown.push(name.shown());
+                    rows.push(Value::Object(self.key_row(&key)));
+                }
+                Err(error) if error.status == 404 => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(json!({"key": shown, "info": rows}))
+    }
+
     /// Changes what is sent and nothing else. Names the key by `key` or `key_alias`.
     pub async fn update_key(&self, actor: &Actor, params: Params) -> Result<Value> {
         let mut attributes = Attributes::new(params);
@@ -77,7 +100,7 @@ impl Manager {
         let before = self.find_key(&name).await?;
         let standing = self.authorize_key(actor, &before, KeyAction::Update).await?;
         let spend: Option<Money> = attributes.optional("spend")?;
-        self.check_spend(actor, spend)?;
+        self.check_spend(actor, spend).await?;
         let mut key = before.clone();
         let warnings = self.change_key(actor, standing, &before, &mut key, attributes).await?;
         let change = Change {
@@ -97,10 +120,14 @@ impl Manager {
         Ok(super::render::with_warnings(row, &warnings))
     }
 
-    /// Only admins set spend, and never below zero.
-    fn check_spend(&self, actor: &Actor, spend: Option<Money>) -> Result<()> {
+    /// Only admins set spend, never below zero, and only while it can be booked.
+    async fn check_spend(&self, actor: &Actor, spend: Option<Money>) -> Result<()> {
         super::attributes::not_negative("spend", spend)?;
-        if spend.is_some() { self.require_admin(actor) } else { Ok(()) }
+        if spend.is_none() {
+            return Ok(());
+        }
+        self.require_role_of_admin(actor)?;
+        self.adjuster.ready().await
     }
 
     /// Deletes keys by `keys` (secrets or hashes) and `key_aliases`. All are found and allowed before the first goes.
@@ -129,6 +156,35 @@ impl Manager {
         }
         let deleted: Vec<String> = keys.into_iter().chain(aliases).collect();
         Ok(json!({"deleted_keys": deleted}))
+    }
+
+    /// Sets what a key has spent to `reset_to`: no more than it has spent, and no more than its budget.
+    pub async fn reset_spend(&self, actor: &Actor, name: &KeyName, params: Params) -> Result<Value> {
+        self.require_admin(actor)?;
+        let to: Option<Money> = Attributes::new(params).optional("reset_to")?;
+        let to = to.ok_or_else(|| ManageError::invalid("reset_to", "reset_to is required"))?;
+        super::attributes::not_negative("reset_to", Some(to))?;
+        let before = self.find_key(name).await?;
+        let bounds = [("spent", Some(before.spend)), ("a budget of", before.limits.max_budget)];
+        for (what, bound) in bounds {
+            if let Some(bound) = bound.filter(|bound| to > *bound) {
+                let message = format!("reset_to {to} is more than this key has: {what} {bound}");
+                return Err(ManageError::bad("reset_to", message));
+            }
+        }
+        self.adjuster.ready().await?;
+        let mut key = before.clone();
+        key.updated_at = self.now;
+        key.updated_by = Some(actor.name());
+        let id = key.token.to_string();
+        let after = Key { spend: to, ..key.clone() };
+        let change = Change { action: Action::Updated, table: TABLE, id, before: Some(&before), after: Some(&after) };
+        self.store.update_key(&key, self.audit(actor, change)).await?;
+        self.adjuster.adjust(Scope::key(&key.token), to).await?;
+        let mut row = self.key_row(&after);
+        row.insert("key".to_owned(), name.shown().into());
+        row.insert("previous_spend".to_owned(), json!(before.spend));
+        Ok(Value::Object(row))
     }
 
     /// Blocks or unblocks a key.

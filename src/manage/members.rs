@@ -108,7 +108,7 @@ impl Manager {
         Ok(Value::Object(self.team_row(&team, &left)))
     }
 
-    async fn check_team_admin(&self, actor: &Actor, team: &Team) -> Result<()> {
+    pub(super) async fn check_team_admin(&self, actor: &Actor, team: &Team) -> Result<()> {
         if self.standing_in(actor, team).await? >= Standing::TeamAdmin {
             return Ok(());
         }

@@ -44,12 +44,18 @@ impl KeyAction {
 }
 
 impl Manager {
+    /// Operations of admins, open also to a key that was given their route by name.
     pub(super) fn require_admin(&self, actor: &Actor) -> Result<()> {
+        if actor.has_granted_route() { Ok(()) } else { self.require_role_of_admin(actor) }
+    }
+
+    /// What no grant of a route opens.
+    pub(super) fn require_role_of_admin(&self, actor: &Actor) -> Result<()> {
         if actor.is_admin() { Ok(()) } else { Err(ManageError::forbidden("only a proxy_admin may do this")) }
     }
 
     pub(super) fn require_viewer(&self, actor: &Actor) -> Result<()> {
-        let may = actor.sees_everything();
+        let may = actor.sees_everything() || actor.has_granted_route();
         if may { Ok(()) } else { Err(ManageError::forbidden("only a proxy_admin or proxy_admin_viewer may see this")) }
     }
 

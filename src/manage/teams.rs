@@ -5,6 +5,7 @@ use serde_json::{Value, json};
 use super::attributes::{Attributes, check_id, random_id};
 use super::audit::{Action, Change};
 use super::delegation::{self, Grant, Parent};
+use super::keys::Paging;
 use super::permissions::Standing;
 use super::{Actor, ManageError, Manager, Params, Result, render};
 use crate::directory::KeyFilter;
@@ -13,6 +14,8 @@ use crate::domain::{Member, Team, TeamRole};
 const TABLE: &str = "teams";
 /// A name other software uses for itself.
 const RESERVED_ID: &str = "litellm-dashboard";
+/// Teams read at once where all are listed.
+const LIST_STEP: u64 = 500;
 /// Keys shown with a team or a user.
 pub(super) const KEYS_SHOWN: u64 = 100;
 
@@ -61,7 +64,7 @@ impl Manager {
         let mut team = before.clone();
         attributes.set_id("organization_id", &mut team.organization_id)?;
         if team.organization_id != before.organization_id {
-            self.require_admin(actor)?;
+            self.require_role_of_admin(actor)?;
         }
         let warnings = self.change_team(actor, &mut team, attributes).await?;
         if standing == Standing::TeamAdmin {
@@ -102,6 +105,46 @@ impl Manager {
         let page = self.store.list_teams(offset, limit).await?;
         let teams: Vec<_> = page.rows.iter().map(|team| self.team_row(team, &[])).collect();
         Ok(json!({"teams": teams, "total": page.total}))
+    }
+
+    /// `/v2/team/list`: one page by `page` and `page_size`.
+    pub async fn page_of_teams(&self, actor: &Actor, params: Params) -> Result<Value> {
+        let mut attributes = Attributes::new(params);
+        let paging = Paging::take(&mut attributes, "page_size", 25)?;
+        Ok(paging.describe(self.list_teams(actor, paging.offset(), paging.size).await?))
+    }
+
+    /// `/team/list`: every team, or those of `user_id`; who does not see everything sees the teams it is in.
+    pub async fn teams_of(&self, actor: &Actor, params: Params) -> Result<Value> {
+        let named = Attributes::new(params).text("user_id")?;
+        let sees_all = self.require_viewer(actor).is_ok();
+        let user = match (named, actor.user_id()) {
+            (Some(named), Some(own)) if sees_all || *named == **own => Some(named),
+            (Some(named), None) if sees_all => Some(named),
+            (None, _) if sees_all => None,
+            (None, Some(own)) => Some(own.to_string()),
+            _ => return Err(ManageError::forbidden("you may list only the teams you are in")),
+        };
+        let mut teams = Vec::new();
+        if let Some(user) = user {
+            for member in self.store.memberships_of_user(&user).await? {
+                teams.extend(self.store.team(&member.team_id).await?);
+            }
+        } else {
+            loop {
+                let page = self.store.list_teams(teams.len() as u64, LIST_STEP).await?;
+                let ended = page.rows.is_empty();
+                teams.extend(page.rows);
+                if ended || teams.len() as u64 >= page.total {
+                    break;
+                }
+            }
+        }
+        let mut rows = Vec::with_capacity(teams.len());
+        for team in &teams {
+            rows.push(self.team_row(team, &self.store.members_of_team(&team.team_id).await?));
+        }
+        Ok(json!(rows))
     }
 
     /// Deletes teams by `team_ids`, their keys first: a key must not outlive the limits it stood under.

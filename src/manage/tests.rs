@@ -1,96 +1,19 @@
-//! The operations over a directory in memory.
+//! The operations over a real directory.
 
 mod edges;
-pub(crate) mod memory;
+mod grants;
+pub(crate) mod house;
 
-use std::sync::Arc;
-
-use parking_lot::Mutex;
 use serde_json::{Value, json};
 
-use self::memory::Memory;
+use self::house::{House, NOW, admin, admin_static, object, refused};
 use super::*;
-use crate::domain::{AuthMethod, Caller, Identity, KeyHash, Role};
-
-const NOW: Timestamp = Timestamp::millis(1_795_000_000_000);
-
-/// Remembers what was adjusted.
-#[derive(Default)]
-pub(crate) struct Adjusted(pub Mutex<Vec<(String, Money)>>);
-
-#[async_trait]
-impl SpendAdjuster for Adjusted {
-    async fn adjust(&self, scope: Scope, to: Money) -> std::result::Result<(), DirectoryError> {
-        self.0.lock().push((scope.to_string(), to));
-        Ok(())
-    }
-}
-
-struct House {
-    memory: Arc<Memory>,
-    adjusted: Arc<Adjusted>,
-    manager: Manager,
-}
-
-impl House {
-    fn new() -> Self {
-        Self::with(Config::default())
-    }
-
-    fn with(config: Config) -> Self {
-        let (memory, adjusted) = (Arc::new(Memory::default()), Arc::new(Adjusted::default()));
-        let manager = Manager::new(memory.clone(), Arc::new(config), adjusted.clone(), NOW);
-        House { memory, adjusted, manager }
-    }
-
-    async fn generate(&self, actor: &Actor, params: Value) -> Result<Value> {
-        Ok(self.manager.generate_key(actor, object(params)).await?.reveal())
-    }
-
-    async fn team(&self, params: Value) {
-        self.manager.create_team(&Actor::operator(), object(params)).await.unwrap();
-    }
-
-    /// Makes a user with a role and answers it as an actor with a key of its own.
-    async fn user(&self, id: &str, params: Value) -> Actor {
-        let mut all = object(params);
-        all.insert("user_id".into(), json!(id));
-        self.manager.create_user(&Actor::operator(), all).await.unwrap();
-        self.actor(id)
-    }
-
-    /// The actor as the directory knows it now.
-    fn actor(&self, id: &str) -> Actor {
-        let state = self.memory.0.lock();
-        let user = state.users[id].clone();
-        let key = state.keys.values().find(|key| key.user_id.as_deref() == Some(id)).cloned();
-        let role = user.user_role.unwrap_or_default();
-        let identity = Arc::new(Identity { key, user: Some(user), ..Identity::default() });
-        Actor::new(Caller { method: AuthMethod::VirtualKey, role, identity }, None)
-    }
-
-    fn key(&self, answer: &Value) -> crate::domain::Key {
-        let hash = KeyHash::of(answer["key"].as_str().unwrap());
-        self.memory.0.lock().keys[&hash].clone()
-    }
-}
-
-fn object(value: Value) -> Params {
-    value.as_object().cloned().unwrap()
-}
-
-fn admin() -> Actor {
-    Actor::operator()
-}
-
-fn refused<T>(result: Result<T>) -> (u16, Option<String>) {
-    let error = result.err().expect("refused");
-    (error.status, error.param.map(|param| param.into_owned()))
-}
+use crate::directory::Store;
+use crate::domain::{KeyHash, Role};
 
 #[tokio::test]
 async fn a_key_is_issued_with_its_secret_once_and_its_hash_for_ever() {
-    let house = House::new();
+    let house = House::new().await;
     let answer = house
         .generate(
             &admin(),
@@ -112,14 +35,14 @@ async fn a_key_is_issued_with_its_secret_once_and_its_hash_for_ever() {
     let info = house.manager.key_info(&admin(), Some(&KeyName::new("a"))).await.unwrap();
     assert!(!info.to_string().contains(secret));
     assert_eq!((&info["info"]["status"], &info["info"]["max_budget"]), (&json!("active"), &json!(1.5)));
-    let audit = house.memory.audit();
-    assert_eq!(audit, [("created", "keys", "operator".to_owned())]);
-    assert!(!house.memory.audit_text().contains(secret));
+    let audit = house.audit();
+    assert_eq!((audit.len(), &audit[0][..3]), (1, &["created", "keys", "operator"].map(str::to_owned)[..]));
+    assert!(!audit[0][3].contains(secret) && audit[0][3].contains("max_budget"), "{audit:?}");
 }
 
 #[tokio::test]
 async fn what_cannot_be_is_refused_and_names_the_parameter() {
-    let house = House::new();
+    let house = House::new().await;
     house.generate(&admin(), json!({"key_alias": "taken", "key": "sk-taken-1234567890"})).await.unwrap();
     for (params, status, param) in [
         (json!({"max_budget": -1}), 400, "max_budget"),
@@ -135,10 +58,11 @@ async fn what_cannot_be_is_refused_and_names_the_parameter() {
         (json!({"key": "no-prefix-1234567890"}), 400, "key"),
         (json!({"key": "sk-taken-1234567890"}), 400, "key"),
         (json!({"team_id": "nope"}), 400, "team_id"),
-        (json!({"user_id": "nope"}), 400, "user_id"),
         (json!({"organization_id": "nope"}), 400, "organization_id"),
         (json!({"budget_id": "nope"}), 400, "budget_id"),
         (json!({"metadata": {"service_account_id": "x"}}), 400, "metadata"),
+        (json!({"allowed_ips": ["10.0.0.0/8", "here"]}), 400, "allowed_ips"),
+        (json!({"allowed_ips": ["10.0.0.0/33"]}), 400, "allowed_ips"),
         (json!({"temp_budget_increase": 1}), 400, "temp_budget_increase"),
         (json!({"spend": -1}), 400, "spend"),
         (json!({"auto_rotate": true}), 400, "rotation_interval"),
@@ -148,30 +72,38 @@ async fn what_cannot_be_is_refused_and_names_the_parameter() {
         let got = refused(house.generate(&admin(), params).await);
         assert_eq!(got, (status, Some(param.to_owned())), "{:.80}", shown);
     }
-    assert_eq!(house.memory.0.lock().keys.len(), 1);
+    assert_eq!(house.count_keys().await, 1);
+}
+
+#[tokio::test]
+async fn addresses_stand_beside_networks_and_a_user_nobody_registered_is_a_name() {
+    let house = House::new().await;
+    let made =
+        json!({"allowed_ips": ["192.0.2.1", "10.0.0.0/8", "2001:db8::1", " 2001:db8::/32 "], "user_id": "anyone"});
+    let key = house.key(&house.generate(&admin(), made).await.unwrap()).await;
+    let networks: Vec<String> = key.allowed_ips.iter().map(ToString::to_string).collect();
+    assert_eq!(networks, ["192.0.2.1/32", "10.0.0.0/8", "2001:db8::1/128", "2001:db8::/32"]);
+    assert_eq!(key.user_id.as_deref(), Some("anyone"));
+    let error = house.generate(&admin(), json!({"allowed_ips": ["10.0.0.0/8", "here"]})).await.unwrap_err();
+    assert!(error.message.contains("here"), "{error}");
 }
 
 #[tokio::test]
 async fn an_update_changes_what_is_sent_and_null_clears() {
-    let house = House::new();
+    let house = House::new().await;
     let made = json!({"max_budget": 1, "rpm_limit": 5, "duration": "1h", "models": ["m"], "key_alias": "k"});
     let answer = house.generate(&admin(), made).await.unwrap();
     let update = |params| house.manager.update_key(&admin_static(), object(params));
     update(json!({"key": answer["key"], "rpm_limit": 7})).await.unwrap();
-    let key = house.key(&answer);
+    let key = house.key(&answer).await;
     assert_eq!((key.limits.rpm_limit, key.limits.max_budget), (Some(7), Money::from_dollars(1.0)));
     update(json!({"key_alias": "k", "max_budget": null, "duration": "-1"})).await.unwrap();
-    let key = house.key(&answer);
+    let key = house.key(&answer).await;
     assert_eq!((key.limits.max_budget, key.expires, key.models.len()), (None, None, 1));
     update(json!({"key": answer["token"], "spend": 0.25})).await.unwrap();
-    assert_eq!(*house.adjusted.0.lock(), [(Scope::key(&key.token).to_string(), Money::nanos(250_000_000))]);
+    assert_eq!(*house.adjusted.done.lock(), [(Scope::key(&key.token).to_string(), Money::nanos(250_000_000))]);
     assert_eq!(refused(update(json!({"key": "sk-nope"})).await).0, 404);
     assert_eq!(refused(update(json!({})).await).0, 422);
-}
-
-fn admin_static() -> &'static Actor {
-    static ADMIN: std::sync::LazyLock<Actor> = std::sync::LazyLock::new(Actor::operator);
-    &ADMIN
 }
 
 #[tokio::test]
@@ -180,9 +112,9 @@ async fn defaults_fill_and_ceilings_hold() {
     let settings = &mut config.litellm_settings;
     settings.default_key_generate_params = object(json!({"models": ["d"], "object_permission": {"x": 1}}));
     settings.upperbound_key_generate_params = object(json!({"max_budget": 10, "duration": "1d", "rpm_limit": 3}));
-    let house = House::with(config);
+    let house = House::with(config).await;
     let answer = house.generate(&admin(), json!({"rpm_limit": 2})).await.unwrap();
-    let key = house.key(&answer);
+    let key = house.key(&answer).await;
     assert_eq!((key.models, key.limits.rpm_limit), (vec!["d".to_owned()], Some(2)));
     assert_eq!((key.limits.max_budget, key.expires), (Money::from_dollars(10.0), Some(NOW.plus_millis(86_400_000))));
     for params in [json!({"max_budget": 11}), json!({"rpm_limit": 4}), json!({"duration": "2d"})] {
@@ -194,7 +126,7 @@ async fn defaults_fill_and_ceilings_hold() {
 
 #[tokio::test]
 async fn nobody_gets_more_than_those_above_have() {
-    let house = House::new();
+    let house = House::new().await;
     let organization =
         json!({"organization_alias": "o", "organization_id": "o", "models": ["a", "b"], "max_budget": 100});
     house.manager.create_organization(&admin(), object(organization)).await.unwrap();
@@ -215,7 +147,7 @@ async fn nobody_gets_more_than_those_above_have() {
 
 #[tokio::test]
 async fn plain_users_make_keys_for_themselves_within_their_own_bounds() {
-    let house = House::new();
+    let house = House::new().await;
     let plain = house.user("u", json!({"user_role": "internal_user", "max_budget": 5, "models": ["a"]})).await;
     house.user("other", json!({})).await;
     house.team(json!({"team_id": "t"})).await;
@@ -242,7 +174,7 @@ async fn plain_users_make_keys_for_themselves_within_their_own_bounds() {
 
 #[tokio::test]
 async fn an_owner_narrows_a_key_and_never_widens_it() {
-    let house = House::new();
+    let house = House::new().await;
     let owner = house.user("u", json!({"user_role": "internal_user"})).await;
     let made = json!({"user_id": "u", "max_budget": 5, "models": ["a", "b"], "duration": "1d", "enforced_params": ["user"],
         "allowed_ips": ["10.0.0.0/8"], "permissions": {"x": true}});
@@ -279,7 +211,7 @@ async fn an_owner_narrows_a_key_and_never_widens_it() {
 
 #[tokio::test]
 async fn members_do_to_team_keys_what_the_team_lets_them() {
-    let house = House::new();
+    let house = House::new().await;
     let lead = house.user("lead", json!({"user_role": "internal_user"})).await;
     let member = house.user("member", json!({"user_role": "internal_user"})).await;
     house
@@ -303,7 +235,7 @@ async fn members_do_to_team_keys_what_the_team_lets_them() {
 
 #[tokio::test]
 async fn a_teams_admin_does_not_lift_what_binds_the_team() {
-    let house = House::new();
+    let house = House::new().await;
     let lead = house.user("lead", json!({"user_role": "internal_user"})).await;
     house.team(json!({"team_id": "t", "admins": ["lead"], "max_budget": 5, "models": ["a"], "rpm_limit": 3})).await;
     for params in [
@@ -328,7 +260,7 @@ async fn a_teams_admin_does_not_lift_what_binds_the_team() {
 
 #[tokio::test]
 async fn a_regenerated_key_keeps_its_row_under_a_new_secret() {
-    let house = House::new();
+    let house = House::new().await;
     let old = house.generate(&admin(), json!({"key_alias": "a", "rpm_limit": 3})).await.unwrap();
     let name = KeyName::new(old["key"].as_str().unwrap());
     let new = house
@@ -338,10 +270,10 @@ async fn a_regenerated_key_keeps_its_row_under_a_new_secret() {
         .unwrap()
         .reveal();
     assert_ne!(new["key"], old["key"]);
-    let key = house.key(&new);
+    let key = house.key(&new).await;
     assert_eq!((key.limits.rpm_limit, key.key_alias.as_deref(), key.rotation_count), (Some(3), Some("a"), 1));
-    let revoked = house.memory.0.lock().rotated.clone();
-    assert_eq!(revoked, [(KeyHash::of(old["key"].as_str().unwrap()), Some(NOW.plus_millis(3_600_000)))]);
+    let revoked = house.store.revoked_at(&KeyHash::of(old["key"].as_str().unwrap())).await.unwrap();
+    assert_eq!(revoked, Some(NOW.plus_millis(3_600_000)));
     let chosen = json!({"key": "a", "new_key": "sk-chosen-1234567890"});
     let chosen = house.manager.regenerate_key(&admin(), None, object(chosen)).await.unwrap().reveal();
     assert_eq!(chosen["key"], json!("sk-chosen-1234567890"));
@@ -350,21 +282,21 @@ async fn a_regenerated_key_keeps_its_row_under_a_new_secret() {
 
 #[tokio::test]
 async fn deleting_finds_every_key_before_the_first_goes() {
-    let house = House::new();
+    let house = House::new().await;
     let one = house.generate(&admin(), json!({"key_alias": "one"})).await.unwrap();
     house.generate(&admin(), json!({"key_alias": "two"})).await.unwrap();
     let delete = |params| house.manager.delete_keys(admin_static(), object(params));
     assert_eq!(refused(delete(json!({})).await).0, 422);
     assert_eq!(refused(delete(json!({"keys": [one["key"], "sk-unknown"]})).await).0, 404);
-    assert_eq!(house.memory.0.lock().keys.len(), 2);
+    assert_eq!(house.count_keys().await, 2);
     let answer = delete(json!({"keys": [one["key"]], "key_aliases": ["two", "one"]})).await.unwrap();
     assert_eq!(answer, json!({"deleted_keys": [one["key"], "two", "one"]}));
-    assert!(house.memory.0.lock().keys.is_empty());
+    assert_eq!(house.count_keys().await, 0);
 }
 
 #[tokio::test]
 async fn lists_show_others_only_their_own_keys() {
-    let house = House::new();
+    let house = House::new().await;
     let plain = house.user("u", json!({"user_role": "internal_user"})).await;
     house.generate(&admin(), json!({})).await.unwrap();
     let list = async |actor: &Actor, params: Value| house.manager.list_keys(actor, object(params)).await;
@@ -383,7 +315,7 @@ async fn lists_show_others_only_their_own_keys() {
 
 #[tokio::test]
 async fn users_change_their_names_and_nothing_of_their_rights() {
-    let house = House::new();
+    let house = House::new().await;
     let plain = house.user("u", json!({"user_role": "internal_user", "max_budget": 1, "user_email": "u@x"})).await;
     let update = |params| house.manager.update_user(&plain, object(params));
     for params in [
@@ -407,31 +339,31 @@ async fn users_change_their_names_and_nothing_of_their_rights() {
 
 #[tokio::test]
 async fn deleting_a_team_or_user_takes_its_keys_along() {
-    let house = House::new();
+    let house = House::new().await;
     house.user("u", json!({})).await;
     house.team(json!({"team_id": "t", "members": ["u"]})).await;
     house.generate(&admin(), json!({"team_id": "t"})).await.unwrap();
-    assert_eq!(house.memory.0.lock().keys.len(), 2);
+    assert_eq!(house.count_keys().await, 2);
     house.manager.delete_teams(&admin(), object(json!({"team_ids": ["t"]}))).await.unwrap();
-    assert_eq!(house.memory.0.lock().keys.len(), 1);
-    assert!(house.memory.0.lock().members.is_empty());
+    assert_eq!(house.count_keys().await, 1);
+    assert!(house.store.memberships_of_user("u").await.unwrap().is_empty());
     house.manager.delete_users(&admin(), object(json!({"user_ids": ["u"]}))).await.unwrap();
-    assert!(house.memory.0.lock().keys.is_empty());
+    assert_eq!(house.count_keys().await, 0);
 }
 
 #[tokio::test]
 async fn limits_of_organizations_customers_and_members_live_in_budget_rows() {
-    let house = House::new();
+    let house = House::new().await;
     let made = json!({"user_id": "c", "max_budget": 1, "budget_duration": "1d"});
     let row = house.manager.create_end_user(&admin(), object(made)).await.unwrap();
     let budget = row["budget_id"].as_str().unwrap().to_owned();
-    assert_eq!(house.memory.0.lock().budgets[&budget].limits.max_budget, Money::from_dollars(1.0));
+    assert_eq!(house.store.budget(&budget).await.unwrap().unwrap().limits.max_budget, Money::from_dollars(1.0));
     let update = json!({"user_id": "c", "max_budget": 2});
     let row = house.manager.update_end_user(&admin(), object(update)).await.unwrap();
     assert_eq!((row["budget_id"].as_str(), &row["budget_duration"]), (Some(&*budget), &json!("1d")));
     let both = json!({"user_id": "d", "max_budget": 1, "budget_id": budget});
     assert_eq!(refused(house.manager.create_end_user(&admin(), object(both)).await), (400, Some("budget_id".into())));
     house.team(json!({"team_id": "t", "team_member_rpm_limit": 1})).await;
-    let default = house.memory.0.lock().teams["t"].team_member_budget_id.clone().unwrap();
-    assert_eq!(house.memory.0.lock().budgets[&default].limits.rpm_limit, Some(1));
+    let default = house.store.team("t").await.unwrap().unwrap().team_member_budget_id.unwrap();
+    assert_eq!(house.store.budget(&default).await.unwrap().unwrap().limits.rpm_limit, Some(1));
 }

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use super::attributes::{Attributes, check_id, random_id};
 use super::audit::{Action, Change};
 use super::delegation::{self, Grant, Parent};
-use super::keys::IssuedKey;
+use super::keys::{IssuedKey, Paging};
 use super::teams::KEYS_SHOWN;
 use super::{Actor, ManageError, Manager, Params, Result, render};
 use crate::directory::KeyFilter;
@@ -76,7 +76,7 @@ impl Manager {
         let joins: Vec<Joins> = attributes.optional("teams")?.unwrap_or_default();
         let key = self.key_of_user(&user, &mut attributes)?;
         let warnings = self.change_user(actor, None, &mut user, attributes).await?;
-        let memberships = self.check_joins(&joins).await?;
+        let memberships = self.check_joins(actor, &joins).await?;
 
         self.write_user(actor, None, &user, Action::Created).await?;
         let mut members = Vec::with_capacity(memberships.len());
@@ -89,8 +89,17 @@ impl Manager {
             self.write_member(actor, &member, true).await?;
             members.push(member);
         }
-        let key = if wants_key { Some(self.generate_key(actor, key).await?) } else { None };
+        let key = if wants_key { Some(self.first_key(actor, key).await?) } else { None };
         Ok(NewUser { row: self.user_row(&user, &members), key, warnings })
+    }
+
+    /// The first key of a new user. Whoever may make users may make it, though it is somebody else's key.
+    async fn first_key(&self, actor: &Actor, key: Params) -> Result<IssuedKey> {
+        if !actor.has_granted_route() {
+            return self.generate_key(actor, key).await;
+        }
+        super::keys::check_chosen(&Attributes::new(key.clone()), actor)?;
+        self.generate_key(&actor.as_admin(), key).await
     }
 
     /// Changes what is sent. Users may change their own alias and e-mail address, admins everything.
@@ -129,6 +138,9 @@ impl Manager {
                     "you may change only the alias and e-mail address of your own user",
                 ));
             }
+        }
+        if spend.is_some() {
+            self.adjuster.ready().await?;
         }
         self.write_user(actor, Some(&before), &user, Action::Updated).await?;
         if let Some(spend) = spend {
@@ -172,6 +184,13 @@ impl Manager {
         Ok(json!({"users": users, "total": page.total}))
     }
 
+    /// `/user/list`: one page by `page` and `page_size`.
+    pub async fn page_of_users(&self, actor: &Actor, params: Params) -> Result<Value> {
+        let mut attributes = Attributes::new(params);
+        let paging = Paging::take(&mut attributes, "page_size", 25)?;
+        Ok(paging.describe(self.list_users(actor, paging.offset(), paging.size).await?))
+    }
+
     /// Deletes users by `user_ids` with their keys and memberships.
     pub async fn delete_users(&self, actor: &Actor, params: Params) -> Result<Value> {
         self.require_admin(actor)?;
@@ -211,7 +230,11 @@ impl Manager {
         Ok(key)
     }
 
-    async fn check_joins(&self, joins: &[Joins]) -> Result<Vec<(crate::domain::Team, Limits, TeamRole)>> {
+    async fn check_joins(
+        &self,
+        actor: &Actor,
+        joins: &[Joins],
+    ) -> Result<Vec<(crate::domain::Team, Limits, TeamRole)>> {
         let mut teams = Vec::with_capacity(joins.len());
         for join in joins {
             let (id, budget, role) = match join {
@@ -220,6 +243,7 @@ impl Manager {
             };
             let missing = || ManageError::bad("teams", format!("team {id:?} does not exist; create it first"));
             let team = self.store.team(id).await?.ok_or_else(missing)?;
+            self.check_team_admin(actor, &team).await?;
             super::attributes::not_negative("max_budget_in_team", budget)?;
             teams.push((team, Limits { max_budget: budget, ..Limits::default() }, role));
         }
@@ -274,13 +298,12 @@ impl Manager {
         attributes.finish(&mut user.extra)
     }
 
-    /// Admins make any user; an organization's admin makes plain users of that organization.
+    /// Admins make any user; an organization's admin makes plain users of that organization, and a key that was given
+    /// the route makes plain users.
     fn check_maker(&self, actor: &Actor, user: &User) -> Result<()> {
         let plain = matches!(user.user_role, None | Some(Role::InternalUser | Role::InternalUserViewer));
-        if self.administers(actor, user.organization_id.as_deref()) && plain {
-            return Ok(());
-        }
-        self.require_admin(actor)
+        let may = actor.has_granted_route() || self.administers(actor, user.organization_id.as_deref());
+        if may && plain { Ok(()) } else { self.require_role_of_admin(actor) }
     }
 
     async fn write_user(&self, actor: &Actor, before: Option<&User>, user: &User, action: Action) -> Result<()> {

@@ -38,8 +38,8 @@ pub struct Ask<'a> {
     pub end_user: Option<&'a EndUser>,
     pub tags: &'a [Arc<str>],
     pub registry: &'a Registry,
-    /// Tokens and money to hold. Money of `None`: a model priced 0 on purpose, not charged to budgets.
-    pub tokens: Amount,
+    pub tokens: TokenHold,
+    /// Money to hold. `None`: a model priced 0 on purpose, not charged to budgets.
     pub cost: Option<Money>,
 }
 
@@ -52,6 +52,28 @@ pub struct AskModel<'a> {
     pub groups: &'a [Arc<str>],
     /// Limits of the key on this model where it has none of its own (`model_info.default_api_key_*`).
     pub default_limits: Option<&'a ModelBudget>,
+}
+
+/// Tokens to hold against the limits on tokens.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct TokenHold {
+    pub input: Amount,
+    /// Of all choices.
+    pub output: Amount,
+    /// Choices of a request whose output is only guessed at. A guess never fills a limit by itself: each choice holds a
+    /// quarter of the limit at most, and what it was is charged at settlement.
+    pub guessed_choices: Option<Amount>,
+}
+
+impl TokenHold {
+    /// Tokens to hold against this limit; one at least.
+    fn under(&self, limit: Amount) -> Amount {
+        let output = match self.guessed_choices {
+            Some(choices) => self.output.min((limit / 4).max(1).saturating_mul(choices)),
+            None => self.output,
+        };
+        self.input.saturating_add(output).max(1)
+    }
 }
 
 /// What a request is charged with, and where its settled cost is booked.
@@ -243,7 +265,7 @@ impl Bound {
         let (amount, window) = match line.kind {
             Kind::Requests => (1, Window::Minute),
             Kind::InFlight => (1, Window::InFlight),
-            Kind::Tokens => (ask.tokens.max(1), Window::Minute),
+            Kind::Tokens => (ask.tokens.under(line.limit), Window::Minute),
             Kind::Spend => {
                 let Some(cost) = ask.cost else { return };
                 let period = periods.at(line.duration, now);
@@ -259,8 +281,9 @@ impl Bound {
         let counter = CounterKey { scope: line.scope.clone(), kind: line.kind, window };
         // Two budgets of one scope and period share a counter: the tighter one binds.
         if let Some(same) = self.charges.iter_mut().find(|charge| charge.counter == counter) {
-            same.limit = same.limit.min(line.limit);
-            same.amount = same.amount.max(amount);
+            if line.limit < same.limit {
+                (same.limit, same.amount) = (line.limit, amount);
+            }
             same.soft_limit = same.soft_limit.min(line.soft_limit).or(same.soft_limit).or(line.soft_limit);
             return;
         }
@@ -292,7 +315,7 @@ mod tests {
             end_user: None,
             tags: &[],
             registry: &registry,
-            tokens: 10,
+            tokens: TokenHold { input: 10, ..TokenHold::default() },
             cost: Some(Money::nanos(7)),
         };
         let periods = Periods::new(Calendar::new("UTC", "00:00").unwrap());

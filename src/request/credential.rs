@@ -122,9 +122,9 @@ fn of_scheme(value: &str) -> Option<&str> {
 }
 
 fn bearer(value: &str) -> Option<&str> {
-    let (scheme, key) = value.split_once([' ', '\t'])?;
+    let (scheme, key) = value.split_once(' ')?;
     let is_known = scheme.eq_ignore_ascii_case("bearer") || scheme.eq_ignore_ascii_case("basic");
-    is_known.then(|| key.trim_matches([' ', '\t']))
+    is_known.then(|| key.trim_matches(' '))
 }
 
 fn websocket<'a>(http: &HttpRequest<'a>) -> Option<CredentialRead<'a>> {

@@ -230,8 +230,7 @@ fn google<'p>(method: &str, path: &'p str) -> Found<'p> {
     });
     let verb = name.and_then(|name| name.rsplit_once(':')).filter(|(_, verb)| !verb.contains('/'));
     let Some((model, verb)) = verb else {
-        let api = if is_reading(method) { Api::Free } else { Api::Unmeterable };
-        return (api, None);
+        return if is_reading(method) { (Api::Free, one_model(path)) } else { (Api::Unmeterable, None) };
     };
     let api = match verb {
         "generateContent" | "streamGenerateContent" => Api::GeminiGenerate,
@@ -241,10 +240,16 @@ fn google<'p>(method: &str, path: &'p str) -> Found<'p> {
         "rawPredict" if model == "count-tokens" => return (Api::Free, None),
         "rawPredict" | "streamRawPredict" if path.contains("publishers/anthropic/models/") => Api::AnthropicMessages,
         // An id with a colon, such as that of a fine-tuned model.
-        _ if is_reading(method) => return (Api::Free, None),
+        _ if is_reading(method) => return (Api::Free, one_model(path)),
         _ => Api::Unmeterable,
     };
     if model.is_empty() { (Api::Unmeterable, None) } else { (api, Some(model)) }
+}
+
+/// `/models/{model}`: who looks at or deletes one model must be allowed to use it. Names may hold slashes.
+fn one_model(path: &str) -> Option<&str> {
+    let name = path.strip_prefix("models/")?.split("/operations/").next()?;
+    (!name.is_empty()).then_some(name)
 }
 
 fn operation<'p>(method: &str, path: &'p str) -> Found<'p> {

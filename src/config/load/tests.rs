@@ -190,14 +190,13 @@ fn keys_of_litellm_that_are_not_ours_are_named_once() {
 fn litellms_names_fill_ours() {
     let config = parse(
         "general_settings: {master_key: sk-0123456789, user_api_key_cache_ttl: 5, user_api_key_cache_max_size: 7, \
-         disable_budget_reservation: true, use_x_forwarded_for: true, database_url: 'sqlite://x.db'}\n\
+         use_x_forwarded_for: true, database_url: 'sqlite://x.db'}\n\
          litellm_settings: {max_internal_user_budget: 5, internal_user_budget_duration: 30d}\n",
     )
     .unwrap();
     assert_eq!(config.directory.cache_ttl, BudgetDuration::seconds(5));
     assert_eq!(config.directory.cache_size, 7);
     assert_eq!(config.directory.url.unwrap().expose(), "sqlite://x.db");
-    assert_eq!(config.quota.reserve, Reserve::None);
     assert_eq!(config.request.trusted_hops, 1);
     let user = config.litellm_settings.default_internal_user_params;
     assert_eq!((&user["max_budget"], &user["budget_duration"]), (&Json::from(5.0), &Json::from("30d")));

@@ -33,7 +33,11 @@ pub(super) fn open_and_migrate(file: &Path) -> Result<Connection> {
         Err(error) if error.kind() == ErrorKind::NotFound => {
             // Hashes of credentials are nobody else's business; SQLite gives its other files the same mode.
             let created = OpenOptions::new().create_new(true).write(true).mode(0o600).open(file);
-            created.map_err(|error| refuse(format!("cannot create the file: {error}")))?;
+            if let Err(error) = created
+                && error.kind() != ErrorKind::AlreadyExists
+            {
+                return Err(refuse(format!("cannot create the file: {error}")));
+            }
         }
         Err(error) => return Err(refuse(error.to_string())),
     }

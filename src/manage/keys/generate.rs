@@ -50,7 +50,7 @@ impl Manager {
         let custom = attributes.text("key")?;
         let alias = attributes.text("key_alias")?;
         let spend: Option<Money> = attributes.optional("spend")?;
-        self.check_spend(actor, spend)?;
+        self.check_spend(actor, spend).await?;
 
         let mut key = Key::new(KeyHash::of(""), self.now);
         Self::set_owners(&mut attributes, &mut key)?;
@@ -86,11 +86,23 @@ impl Manager {
         };
         self.store.create_key(&key, self.audit(actor, change)).await?;
         if let Some(spend) = spend.filter(|spend| !spend.is_zero()) {
-            self.adjuster.adjust(Scope::key(&key.token), spend).await?;
-            key.spend = spend;
+            match self.adjuster.adjust(Scope::key(&key.token), spend).await {
+                Ok(()) => key.spend = spend,
+                Err(error) => {
+                    self.take_back(actor, &key).await?;
+                    return Err(error.into());
+                }
+            }
         }
         let row = self.issued_row(&key);
         Ok(IssuedKey { key, secret, warnings, row })
+    }
+
+    /// Deletes a key whose secret nobody has seen.
+    async fn take_back(&self, actor: &Actor, key: &Key) -> Result<()> {
+        let id = key.token.to_string();
+        let change = Change { action: Action::Deleted, table: TABLE, id, before: Some(key), after: None };
+        Ok(self.store.delete_key(&key.token, self.audit(actor, change)).await?)
     }
 
     /// A key made with a key gets no more than that key has, and what it leaves unset from it.

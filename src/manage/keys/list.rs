@@ -6,12 +6,14 @@ use super::super::attributes::Attributes;
 use super::super::permissions::Standing;
 use super::super::{Actor, ManageError, Manager, Params, Result};
 use super::KeyName;
-use crate::directory::KeyFilter;
+use crate::directory::{KeyFilter, Page};
+use crate::domain::Key;
 
 /// The largest page.
 const PAGE_LIMIT: u64 = 100;
 
 /// A page of a list, counted from 1.
+#[derive(Clone, Copy)]
 pub(in crate::manage) struct Paging {
     pub page: u64,
     pub size: u64,
@@ -35,6 +37,17 @@ impl Paging {
         (self.page - 1).saturating_mul(self.size)
     }
 
+    /// Adds which page this is to a list with its `total`.
+    pub(in crate::manage) fn describe(self, mut list: Value) -> Value {
+        let total = list["total"].as_u64().unwrap_or_default();
+        if let Some(fields) = list.as_object_mut() {
+            fields.insert("page".to_owned(), self.page.into());
+            fields.insert("page_size".to_owned(), self.size.into());
+            fields.insert("total_pages".to_owned(), self.pages(total).into());
+        }
+        list
+    }
+
     pub(in crate::manage) fn pages(&self, total: u64) -> u64 {
         total.div_ceil(self.size)
     }
@@ -44,8 +57,35 @@ impl Manager {
     /// One page of keys: hashes, or rows with `return_full_object`.
     pub async fn list_keys(&self, actor: &Actor, params: Params) -> Result<Value> {
         let mut attributes = Attributes::new(params);
-        let paging = Paging::take(&mut attributes, "size", 10)?;
         let full = attributes.optional("return_full_object")?.unwrap_or(false);
+        let (found, paging) = self.page_of_keys(actor, attributes).await?;
+        let keys: Vec<Value> = found
+            .rows
+            .iter()
+            .map(|key| if full { Value::Object(self.listed_row(key)) } else { key.token.to_string().into() })
+            .collect();
+        Ok(json!({
+            "keys": keys,
+            "total_count": found.total,
+            "current_page": paging.page,
+            "total_pages": paging.pages(found.total),
+        }))
+    }
+
+    /// The aliases on one page of keys; keys without one show nothing.
+    pub async fn key_aliases(&self, actor: &Actor, params: Params) -> Result<Value> {
+        let (found, paging) = self.page_of_keys(actor, Attributes::new(params)).await?;
+        let aliases: Vec<&str> = found.rows.iter().filter_map(|key| key.key_alias.as_deref()).collect();
+        Ok(json!({
+            "aliases": aliases,
+            "total_count": found.total,
+            "current_page": paging.page,
+            "total_pages": paging.pages(found.total),
+        }))
+    }
+
+    async fn page_of_keys(&self, actor: &Actor, mut attributes: Attributes) -> Result<(Page<Key>, Paging)> {
+        let paging = Paging::take(&mut attributes, "size", 10)?;
         let mut filter = KeyFilter {
             user_id: attributes.text("user_id")?,
             team_id: attributes.text("team_id")?,
@@ -61,18 +101,7 @@ impl Manager {
             filter.token = Some(hash.ok_or_else(|| ManageError::invalid("key_hash", "not the hash of a key"))?);
         }
         self.restrict(actor, &mut filter).await?;
-        let found = self.store.list_keys(&filter).await?;
-        let keys: Vec<Value> = found
-            .rows
-            .iter()
-            .map(|key| if full { Value::Object(self.listed_row(key)) } else { key.token.to_string().into() })
-            .collect();
-        Ok(json!({
-            "keys": keys,
-            "total_count": found.total,
-            "current_page": paging.page,
-            "total_pages": paging.pages(found.total),
-        }))
+        Ok((self.store.list_keys(&filter).await?, paging))
     }
 
     /// Bounds a filter to what the actor may see.

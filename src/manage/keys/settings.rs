@@ -25,7 +25,7 @@ const PRESETS: [&str; 2] = ["llm_api_routes", "info_routes"];
 
 /// Refuses what only admins choose for a new key. What is null or empty asks for nothing, and defaults of the
 /// configuration are no choice.
-pub(super) fn check_chosen(attributes: &Attributes, actor: &Actor) -> Result<()> {
+pub(in crate::manage) fn check_chosen(attributes: &Attributes, actor: &Actor) -> Result<()> {
     if actor.is_admin() {
         return Ok(());
     }
@@ -80,7 +80,7 @@ pub(super) fn apply(attributes: &mut Attributes, key: &mut Key, now: Timestamp) 
     attributes.set("models", &mut key.models)?;
     attributes.set("aliases", &mut key.aliases)?;
     attributes.set("access_group_ids", &mut key.access_group_ids)?;
-    attributes.set("allowed_ips", &mut key.allowed_ips)?;
+    attributes.set_networks("allowed_ips", &mut key.allowed_ips)?;
     attributes.set("blocked", &mut key.blocked)?;
     attributes.set_id("agent_id", &mut key.agent_id)?;
     attributes.set_id("budget_id", &mut key.budget_id)?;
