@@ -7,6 +7,7 @@ pub mod explain;
 mod plans;
 mod settings;
 mod upstream;
+mod worst;
 
 use std::borrow::Cow;
 use std::net::IpAddr;

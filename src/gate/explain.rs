@@ -94,7 +94,7 @@ impl Gate {
         now: Timestamp,
         trace: &mut Trace,
     ) -> Result<(), Denial> {
-        if vetted.is_public || !super::admission::is_charged(settings, vetted) {
+        if vetted.is_public || !super::worst::is_charged(settings, vetted) {
             trace.step("limits", "none: the request costs nothing");
             return Ok(());
         }

@@ -281,8 +281,9 @@ impl Bound {
         let counter = CounterKey { scope: line.scope.clone(), kind: line.kind, window };
         // Two budgets of one scope and period share a counter: the tighter one binds.
         if let Some(same) = self.charges.iter_mut().find(|charge| charge.counter == counter) {
-            same.limit = same.limit.min(line.limit);
-            same.amount = same.amount.max(amount);
+            if line.limit < same.limit {
+                (same.limit, same.amount) = (line.limit, amount);
+            }
             same.soft_limit = same.soft_limit.min(line.soft_limit).or(same.soft_limit).or(line.soft_limit);
             return;
         }

@@ -220,7 +220,8 @@ fn bill(hold: &Hold, price: Option<&ModelPrice>, metered: &Metered) -> (Usage, M
             // What the model is paid by was not to be seen (seconds, pages, images nobody waited for), or the answer is
             // made in the background and fetched for free: what was held stands.
             let in_background = hold.api == Api::OpenAiResponses && metered.complete && metered.seen.output_bytes == 0;
-            if in_background || (cost.is_zero() && !price.is_free()) {
+            let speaks_by_token = hold.api == Api::OpenAiSpeech && !is_paid_by_character(price);
+            if in_background || speaks_by_token || (cost.is_zero() && !price.is_free()) {
                 return (usage, cost.max(hold.estimate), true);
             }
             (usage, cost, !is_told_by_request(hold.api))
@@ -236,6 +237,11 @@ fn bill(hold: &Hold, price: Option<&ModelPrice>, metered: &Metered) -> (Usage, M
 /// The usage of a response that does not tell, with the units that can be counted from outside.
 fn unreported(hold: &Hold, seen: &Seen) -> Usage {
     Usage { output_images: seen.output_images, ..estimate(hold, seen.output_tokens) }
+}
+
+/// Where speech is paid by the token, how long it became is not told.
+fn is_paid_by_character(price: &ModelPrice) -> bool {
+    price.is_free() || !price.cost(&Usage { input_characters: 1_000, ..Usage::default() }).is_zero()
 }
 
 /// APIs whose units are known without the response saying so: characters spoken, images drawn.

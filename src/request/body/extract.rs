@@ -17,6 +17,8 @@ const MAX_KEYS: usize = 512;
 const MAX_NAMES: usize = 128;
 /// Bytes a name may have.
 const MAX_NAME: usize = 1024;
+/// Bytes a tag may have.
+const MAX_TAG: usize = 256;
 
 /// A single value.
 #[derive(Clone, Debug)]
@@ -274,14 +276,14 @@ impl<'a> Extract<'a> {
             (Place::Targets, _) => self.target(value)?,
             (Place::Tags(slot), _) => {
                 if let (Scalar::Text(tag), Some(tags)) = (value, self.tags.get_mut(slot)) {
-                    push(tags, tag)?;
+                    push_tag(tags, tag)?;
                 }
             }
             (_, "tags") => {
                 if let (Some(Place::Tags(slot)), Scalar::Text(tag)) = (place.within(name, false), value)
                     && let Some(tags) = self.tags.get_mut(slot)
                 {
-                    push(tags, tag)?;
+                    push_tag(tags, tag)?;
                 }
             }
             _ => {
@@ -410,6 +412,14 @@ fn keep_text<'a>(slot: &mut Option<Cow<'a, str>>, value: Scalar<'a>) {
 }
 
 /// Adds a name that is not there yet.
+/// Tags travel in headers, holds and records: each is short.
+fn push_tag<'a>(tags: &mut Vec<Cow<'a, str>>, tag: Cow<'a, str>) -> Result<(), Fault> {
+    if tag.len() > MAX_TAG {
+        return Err(Fault::Unfit("a tag is longer than 256 bytes"));
+    }
+    push(tags, tag)
+}
+
 fn push<'a>(names: &mut Vec<Cow<'a, str>>, name: Cow<'a, str>) -> Result<(), Fault> {
     if name.trim().is_empty() || names.contains(&name) {
         return Ok(());

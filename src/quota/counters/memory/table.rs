@@ -9,6 +9,9 @@ use crate::domain::{Amount, CounterKey, Kind, Money, Period, Timestamp, Window};
 
 /// A lifetime budget nobody asked for in this time leaves the table; it is loaded again when it is needed.
 const IDLE_BUDGET: Duration = Duration::from_secs(3_600);
+/// The same while the table holds more than [`CROWDED`] counters: whoever invents names must not fill it for all.
+const IDLE_BUDGET_CROWDED: Duration = Duration::from_secs(30);
+const CROWDED: usize = 500_000;
 /// A budget that was asked for and never seeded leaves after this long.
 const UNSEEDED: Duration = Duration::from_secs(60);
 
@@ -76,7 +79,7 @@ impl Counter {
     }
 
     /// Whether nothing would be lost if the counter were not there.
-    fn is_idle(&mut self, now: Timestamp) -> bool {
+    fn is_idle(&mut self, now: Timestamp, idle_budget: Duration) -> bool {
         if self.pins > 0 {
             return false;
         }
@@ -89,7 +92,7 @@ impl Counter {
             Body::Unseeded { asked, .. } => now.since(*asked) >= UNSEEDED,
             Body::Budget(budget) => {
                 let ended = Counter::period(&self.key).is_some_and(|period| period.end <= now);
-                ended || (now.since(budget.touched) >= IDLE_BUDGET && !budget.soft_limit_passed)
+                ended || (now.since(budget.touched) >= idle_budget && !budget.soft_limit_passed)
             }
         }
     }
@@ -161,8 +164,9 @@ impl Table {
     /// Drops idle counters among `count` seats from `first` on. The seat to go on with, or `None` after the last.
     pub(super) fn sweep(&mut self, first: usize, count: usize, now: Timestamp) -> Option<usize> {
         let end = first.saturating_add(count).min(self.seats.len());
+        let idle_budget = if self.len() > CROWDED { IDLE_BUDGET_CROWDED } else { IDLE_BUDGET };
         for seat in first..end {
-            if let Some(counter) = self.seats[seat].take_if(|counter| counter.is_idle(now)) {
+            if let Some(counter) = self.seats[seat].take_if(|counter| counter.is_idle(now, idle_budget)) {
                 self.index.remove(&counter.key);
                 self.free.push(seat as u32);
             }

@@ -1,0 +1,223 @@
+//! The dearest case a request can reach: over every model it may use, what it may cost and how many tokens it may take.
+
+use std::sync::Arc;
+
+use super::{Gate, ModelUse, Settings, Vetted};
+use crate::config::{InputBound, Unmeterable};
+use crate::domain::{Api, Denial, ErrorType, Money, Price, PromptSize};
+use crate::request::BodyView;
+use crate::spend::PriceBook;
+use crate::spend::price::{Dearest, ModelPrice};
+
+/// Choices (`n`, `best_of`, `candidateCount`) of one request; no provider gives more.
+const MAX_CHOICES: u64 = 1_024;
+
+/// Recordings are taken for 32 kbit/s, as speech is often compressed: what is denser is shorter.
+const AUDIO_BYTES_A_MILLISECOND: u64 = 4;
+
+/// What a request may cost at most.
+pub(super) struct Worst<'v> {
+    /// Of several models the dearest.
+    pub model: Option<&'v ModelUse>,
+    pub price: Option<Arc<ModelPrice>>,
+    /// Of the book that `price` and `cost` are from.
+    pub price_version: Arc<str>,
+    pub input_tokens: u64,
+    pub output_tokens: u64,
+    /// Nothing says how long the output may be: neither the request nor its key nor the model.
+    pub guessed: bool,
+    pub choices: u64,
+    pub cost: Money,
+    pub bounded: bool,
+    pub free: bool,
+}
+
+impl Gate {
+    /// The dearest case this request can reach.
+    pub(super) fn worst<'v>(&self, settings: &Settings, vetted: &'v Vetted<'_>) -> Result<Worst<'v>, Denial> {
+        let config = &*settings.config;
+        let book = self.quota.prices().current();
+        // The whole request has one price, known beforehand.
+        let flat = |cost: Money, free: bool| Worst {
+            model: vetted.models.first(),
+            price: None,
+            price_version: Arc::clone(book.version()),
+            input_tokens: 0,
+            output_tokens: 0,
+            guessed: false,
+            choices: 1,
+            cost,
+            bounded: true,
+            free,
+        };
+        if let Some(cost) = per_request(settings, vetted) {
+            return Ok(flat(cost, cost.is_zero()));
+        }
+        if vetted.view.route.api == Api::Unmeterable {
+            return Ok(match config.metering.unmeterable {
+                Unmeterable::Price { price } => {
+                    let cost = dollars(price);
+                    flat(cost, cost.is_zero())
+                }
+                Unmeterable::Allow => flat(Money::ZERO, true),
+                // What it costs nobody knows: every budget binds, so that whoever has one is refused.
+                Unmeterable::Deny => flat(Money::ZERO, false),
+            });
+        }
+        let mut dearest: Option<Worst<'v>> = None;
+        for model in &vetted.models {
+            let worst = worst_of(settings, vetted, &book, model)?;
+            // Of two that cost nothing at admission the one that is not free on purpose stands.
+            if dearest.as_ref().is_none_or(|known| (known.cost, !known.free) < (worst.cost, !worst.free)) {
+                dearest = Some(worst);
+            }
+        }
+        dearest.ok_or_else(|| {
+            Denial::new(
+                ErrorType::BadRequest,
+                "model.missing",
+                "The request names no model, so its access and cost cannot be checked; set \"model\"",
+            )
+            .param("model")
+        })
+    }
+}
+
+impl Worst<'_> {
+    pub fn output(&self) -> u64 {
+        self.output_tokens.saturating_mul(self.choices)
+    }
+}
+
+/// The dearest case if this model answers.
+fn worst_of<'v>(
+    settings: &Settings,
+    vetted: &Vetted<'_>,
+    book: &PriceBook,
+    model: &'v ModelUse,
+) -> Result<Worst<'v>, Denial> {
+    let api = vetted.view.route.api;
+    let default_body = BodyView::default();
+    let body = vetted.view.body.as_ref().unwrap_or(&default_body);
+    let price = priced(book, model, body).ok_or_else(|| {
+        Denial::new(
+            ErrorType::ModelCostMapMissing,
+            "model.unpriced",
+            "This model has no price, so its use cannot be accounted; the operator must price it in model_list or \
+             the price map, or set metering.unknown_model",
+        )
+        .param("model")
+    })?;
+    let quota = &settings.config.quota;
+    let choices = body.choices.max(1);
+    if choices > MAX_CHOICES {
+        let message = format!("The request asks for {choices} choices; ask for {MAX_CHOICES} at most");
+        return Err(Denial::new(ErrorType::BadRequest, "request.choices", message).param("n"));
+    }
+    let OutputBound { tokens: output_tokens, capped, guessed } = output_bound(settings, vetted, model, body, &price);
+    let input_tokens = estimated_input(&body.prompt, quota.image_tokens);
+    let bound_input = match quota.input_bound {
+        InputBound::Bytes => bounded_input(&body.prompt, quota.image_tokens),
+        InputBound::Estimate => input_tokens,
+    };
+    let cost = price.dearest(&Dearest {
+        input_tokens: bound_input,
+        output_tokens,
+        choices,
+        images_out: if api == Api::OpenAiImages { choices } else { 0 },
+        image_size: body.image_size.as_deref(),
+        image_quality: body.image_quality.as_deref(),
+        input_characters: body.prompt.text_bytes,
+        media_millis: body.prompt.audio_bytes.div_ceil(AUDIO_BYTES_A_MILLISECOND),
+        pages: 0,
+        service_tier: body.service_tier.as_deref(),
+    });
+    let free = price.is_free();
+    let bounded = quota.input_bound == InputBound::Bytes && capped;
+    let (model, price) = (Some(model), Some(price));
+    let price_version = Arc::clone(book.version());
+    Ok(Worst { model, price, price_version, input_tokens, output_tokens, guessed, choices, cost, bounded, free })
+}
+
+/// Output tokens of one choice at most.
+struct OutputBound {
+    tokens: u64,
+    /// Something enforces it.
+    capped: bool,
+    /// Nobody said it: it is the configured default.
+    guessed: bool,
+}
+
+fn output_bound(
+    settings: &Settings,
+    vetted: &Vetted<'_>,
+    model: &ModelUse,
+    body: &BodyView<'_>,
+    price: &ModelPrice,
+) -> OutputBound {
+    if matches!(
+        vetted.view.route.api,
+        Api::OpenAiEmbeddings | Api::OpenAiModeration | Api::OpenAiRerank | Api::GeminiEmbed | Api::Ocr
+    ) {
+        return OutputBound { tokens: 0, capped: true, guessed: false };
+    }
+    let most = price.max_output_tokens().unwrap_or(u64::MAX);
+    if let Some(asked) = body.max_tokens {
+        return OutputBound { tokens: asked.min(most), capped: true, guessed: false };
+    }
+    let key = vetted.caller.identity.key.as_ref();
+    let of_key = key.and_then(|key| {
+        let per_model = key.default_estimated_output_tokens_per_model.get(&*model.name);
+        per_model.copied().or(key.default_estimated_output_tokens)
+    });
+    let quota = &settings.config.quota;
+    let known = of_key.or(price.default_output_tokens());
+    let tokens = known.unwrap_or(quota.default_output_tokens).min(most);
+    OutputBound { tokens, capped: quota.cap_output, guessed: known.is_none() && !quota.cap_output }
+}
+
+/// The price of the model: of its public name where `model_list` has one, else of what aliases made of it. Images may be
+/// priced by size and quality.
+fn priced(book: &PriceBook, model: &ModelUse, body: &BodyView<'_>) -> Option<Arc<ModelPrice>> {
+    let find = |name: &str| {
+        let by_size = body.image_size.is_some() || body.image_quality.is_some();
+        let image = || book.find_image(name, body.image_size.as_deref(), body.image_quality.as_deref());
+        by_size.then(image).flatten().or_else(|| book.find(name))
+    };
+    if model.name == model.target {
+        return find(&model.name);
+    }
+    find(&model.target).filter(|price| !price.is_unknown()).or_else(|| find(&model.name))
+}
+
+/// Four bytes a token, images by table.
+fn estimated_input(prompt: &PromptSize, image_tokens: u64) -> u64 {
+    let text = prompt.text_bytes.div_ceil(4);
+    let images = u64::from(prompt.images).saturating_mul(image_tokens);
+    text.saturating_add(images).saturating_add(prompt.audio_bytes / 256).saturating_add(prompt.file_bytes / 16)
+}
+
+/// No tokeniser makes more tokens than there are bytes; inline media counts by table.
+fn bounded_input(prompt: &PromptSize, image_tokens: u64) -> u64 {
+    let text = prompt.body_bytes.saturating_sub(prompt.media_bytes);
+    let images = u64::from(prompt.images).saturating_mul(image_tokens);
+    text.saturating_add(images).saturating_add(prompt.audio_bytes / 64).saturating_add(prompt.file_bytes)
+}
+
+/// Whether a request is held and booked: one that asks a model, or whose endpoint has a price.
+pub(super) fn is_charged(settings: &Settings, vetted: &Vetted<'_>) -> bool {
+    vetted.view.route.api.is_billable() || per_request(settings, vetted).is_some()
+}
+
+/// What the pass-through endpoint of this path costs (`cost_per_request`), where its usage cannot be read.
+pub(super) fn per_request(settings: &Settings, vetted: &Vetted<'_>) -> Option<Money> {
+    let route = &vetted.view.route;
+    if !matches!(route.api, Api::NotModel | Api::Free | Api::Unmeterable) {
+        return None;
+    }
+    settings.routes.pass_through(vetted.view.http.method, &route.path)?.cost_per_request.map(dollars)
+}
+
+fn dollars(amount: f64) -> Money {
+    Money::from_femtos(Price::from_dollars(amount).unwrap_or(Price::ZERO).times(1))
+}
