@@ -65,7 +65,7 @@ fn dispatch(arguments: Arguments, output: &Output) -> anyhow::Result<()> {
         Command::Check(request) => check::run(configuration::load(file)?, &request, output),
         Command::Config(command) => configuration::run(file, &command, output),
         Command::Model(command) => model::run(&configuration::load(file)?, &command, output),
-        Command::Ledger(command) => ledger::run(configuration::load(file)?, &command, output),
+        Command::Ledger(command) => ledger::run(&configuration::load(file)?, &command, output),
         Command::Completions { shell } => {
             let mut script = Vec::new();
             clap_complete::generate(shell, &mut Arguments::command(), "tollward", &mut script);

@@ -14,5 +14,5 @@ pub mod token;
 
 pub use admission::{Admitted, Quota, Refused};
 pub use periods::Periods;
-pub use scopes::{Ask, Bound, Plan, TokenHold};
+pub use scopes::{Ask, AskModel, Bound, Plan, TokenHold};
 pub use session::Session;

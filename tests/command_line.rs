@@ -147,3 +147,34 @@ async fn the_ledger_is_verified_while_calls_run() {
     }
     stack.verify_ledger();
 }
+
+#[test]
+fn spend_is_set_while_no_server_runs_and_the_books_agree() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let (config, database) = (folder.path().join("tollward.yaml"), folder.path().join("directory.db"));
+    std::fs::write(&config, format!("directory:\n  url: sqlite://{}\n", database.display())).expect("a file");
+    let tollward = |arguments: &[&str]| {
+        let all = [arguments, &["--json", "--config", config.to_str().expect("a path")]].concat();
+        let output = run(&all, &[("TOLLWARD_MASTER_KEY", "sk-master-of-the-command-line-test")]);
+        assert!(output.status.success(), "{arguments:?}: {}", text(&output));
+        serde_json::from_slice::<Value>(&output.stdout).expect("JSON")
+    };
+    tollward(&["key", "create", "--alias", "a", "--max-budget", "5", "--budget-duration", "1d"]);
+    for spend in ["1.25", "0.5", "0"] {
+        tollward(&["key", "update", "a", "--spend", spend]);
+        let info = tollward(&["key", "info", "a"]);
+        assert_eq!(info["info"]["spend"].as_f64(), spend.parse().ok(), "{info}");
+        assert_eq!(tollward(&["ledger", "verify"])["differences"], json!([]));
+    }
+}
+
+#[test]
+fn spend_is_not_set_beside_a_server_and_nothing_is_left_behind() {
+    let stack = shared();
+    let alias = unique("spend");
+    stack.command_json(&["key", "create", "--alias", &alias]);
+    let output = stack.command(&["key", "update", &alias, "--spend", "1"]);
+    assert!(!output.status.success() && text(&output).contains("management API"), "{}", text(&output));
+    let output = stack.command(&["key", "create", "--alias", &unique("none"), "--set", "spend=1"]);
+    assert!(!output.status.success() && output.stdout.is_empty(), "{}", text(&output));
+}

@@ -43,7 +43,7 @@ const ALL_TEAM_MODELS: &str = "all-team-models";
 const ALL_PROXY_MODELS: &str = "all-proxy-models";
 const NO_DEFAULT_MODELS: &str = "no-default-models";
 
-/// The models asked for, resolved, if the caller may use each of them and each fallback. A request that costs and names
+/// The models asked for, then the fallbacks, resolved, if the caller may use each of them. A request that costs and names
 /// no model is refused where any list confines the caller: the upstream would choose one.
 pub fn model_access<'a>(ask: &ModelAsk<'a>) -> Result<SmallVec<[Resolved<'a>; 1]>, Denial> {
     let Some(model) = ask.model else {
@@ -55,7 +55,7 @@ pub fn model_access<'a>(ask: &ModelAsk<'a>) -> Result<SmallVec<[Resolved<'a>; 1]
         resolved.push(resolve(ask, asked)?);
     }
     for fallback in ask.fallbacks.iter().flat_map(|names| names.split(',')).map(str::trim) {
-        resolve(ask, fallback)?;
+        resolved.push(resolve(ask, fallback)?);
     }
     Ok(resolved)
 }

@@ -6,18 +6,21 @@ use clap::{ColorChoice, Parser, Subcommand};
 
 use super::{budget, check, configuration, key, ledger, model, org, team, user};
 
+/// The heading of what every command takes, so that it does not stand among a command's own.
+const GLOBAL: &str = "Global options";
+
 /// An Envoy external-authorization service for AI traffic.
 #[derive(Debug, Parser)]
 #[command(name = "tollward", version, about, arg_required_else_help = true, disable_help_subcommand = true)]
 pub(super) struct Arguments {
     /// The configuration file [default: tollward.yaml, where there is one]
-    #[arg(long, short, global = true, env = "TOLLWARD_CONFIG", value_name = "FILE")]
+    #[arg(long, short, global = true, env = "TOLLWARD_CONFIG", value_name = "FILE", help_heading = GLOBAL)]
     pub config: Option<PathBuf>,
     /// Print one JSON document instead of a table
-    #[arg(long, global = true)]
+    #[arg(long, global = true, help_heading = GLOBAL)]
     pub json: bool,
     /// When to use colours
-    #[arg(long, global = true, value_name = "WHEN", default_value_t = ColorChoice::Auto)]
+    #[arg(long, global = true, value_name = "WHEN", default_value_t = ColorChoice::Auto, help_heading = GLOBAL)]
     pub color: ColorChoice,
     #[command(subcommand)]
     pub command: Command,

@@ -75,8 +75,8 @@ pub(super) struct Attributes {
     /// A route or group of routes it may use; repeatable
     #[arg(long = "route", value_name = "ROUTE")]
     routes: Vec<String>,
-    /// A network it may be used from, as in 10.0.0.0/8; repeatable
-    #[arg(long = "allowed-ip", value_name = "CIDR")]
+    /// An address or network it may be used from, as in 10.0.0.0/8; repeatable
+    #[arg(long = "allowed-ip", value_name = "ADDRESS")]
     allowed_ips: Vec<String>,
     /// A budget row it refers to
     #[arg(long, value_name = "ID")]
@@ -104,7 +104,7 @@ pub(super) struct Update {
     /// The key: its secret, hash or alias
     key: String,
     /// Dollars it has spent, as of now; only while no server runs
-    #[arg(long, value_name = "DOLLARS")]
+    #[arg(long, value_name = "DOLLARS", allow_negative_numbers = true)]
     spend: Option<f64>,
     #[command(flatten)]
     attributes: Attributes,
@@ -211,7 +211,15 @@ pub(super) fn secret(output: &Output, row: &Value) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// A page of keys.
 fn keys_table(document: &Value) -> Table {
+    let footer =
+        format!("page {} of {}, {} in all", document["current_page"], document["total_pages"], document["total_count"]);
+    keys(document).with_footer(footer)
+}
+
+/// The rows of `keys`.
+pub(super) fn keys(document: &Value) -> Table {
     const COLUMNS: [(&str, &str); 9] = [
         ("KEY", "key_name"),
         ("ALIAS", "key_alias"),
@@ -224,7 +232,5 @@ fn keys_table(document: &Value) -> Table {
         ("HASH", "token"),
     ];
     let rows = document["keys"].as_array().map_or(&[][..], Vec::as_slice);
-    let footer =
-        format!("page {} of {}, {} in all", document["current_page"], document["total_pages"], document["total_count"]);
-    Table::of_rows(rows, &COLUMNS).with_footer(footer)
+    Table::of_rows(rows, &COLUMNS)
 }

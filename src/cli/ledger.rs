@@ -12,9 +12,9 @@ pub(super) enum Command {
     Verify,
 }
 
-pub(super) fn run(config: Config, command: &Command, output: &Output) -> anyhow::Result<()> {
+pub(super) fn run(config: &Config, command: &Command, output: &Output) -> anyhow::Result<()> {
     let Command::Verify = command;
-    let found = verify(&config)?;
+    let found = verify(config)?;
     let document = serde_json::to_value(&found)?;
     output.document(&document, |_| report(&found))?;
     anyhow::ensure!(found.differences.is_empty(), "the ledger does not add up");

@@ -9,10 +9,10 @@ use crate::manage::Params;
 #[derive(Debug, Default, Args)]
 pub(super) struct Limits {
     /// Dollars that may be spent
-    #[arg(long, value_name = "DOLLARS")]
+    #[arg(long, value_name = "DOLLARS", allow_negative_numbers = true)]
     max_budget: Option<f64>,
     /// Dollars after which to warn
-    #[arg(long, value_name = "DOLLARS")]
+    #[arg(long, value_name = "DOLLARS", allow_negative_numbers = true)]
     soft_budget: Option<f64>,
     /// How long a budget lasts, as in 1d, 7d, 30d, 1mo; for life without it
     #[arg(long, value_name = "DURATION")]
@@ -84,11 +84,18 @@ pub(super) fn put_list(params: &mut Params, name: &str, values: &[String]) {
 #[derive(Debug, Args)]
 pub(super) struct Page {
     /// The page, counted from 1
-    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u64).range(1..))]
+    #[arg(long, default_value_t = 1, value_parser = page)]
     pub page: u64,
     /// Rows a page
     #[arg(long, default_value_t = 50, value_parser = clap::value_parser!(u64).range(1..=100))]
     pub size: u64,
+}
+
+fn page(text: &str) -> Result<u64, String> {
+    match text.parse() {
+        Ok(page) if page > 0 => Ok(page),
+        _ => Err("pages count from 1".to_owned()),
+    }
 }
 
 impl Page {

@@ -36,6 +36,16 @@ impl Output {
         self.document(document, |document| table(document).render(style))
     }
 
+    /// Like [`Output::table`] for several tables; empty ones are left out.
+    pub fn tables(&self, document: &Value, tables: impl FnOnce(&Value) -> Vec<Table>) -> anyhow::Result<()> {
+        let style = self.style();
+        let shown = |document: &Value| {
+            let tables = tables(document).into_iter().filter(|table| !table.is_empty());
+            tables.map(|table| table.render(style)).collect::<Vec<_>>().join("\n\n")
+        };
+        self.document(document, shown)
+    }
+
     pub fn line(&self, text: &str) -> anyhow::Result<()> {
         self.bytes(format!("{}\n", text.trim_end_matches('\n')).as_bytes())
     }

@@ -4,7 +4,6 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use parking_lot::Mutex;
-use tokio_util::task::TaskTracker;
 
 use crate::config::Config;
 use crate::directory::{Directory, DirectoryError, ExclusiveLock};
@@ -60,7 +59,7 @@ impl SpendAdjuster for BesideNoServer {
             None => self.directory.exclusive_lock().await?,
         };
         let unavailable = |error: &dyn std::fmt::Display| DirectoryError::Unavailable(error.to_string());
-        let house = House::build(Arc::clone(&self.config), Arc::clone(&self.directory), &TaskTracker::new()).await;
+        let house = House::build(Arc::clone(&self.config), Arc::clone(&self.directory)).await;
         let house = house.map_err(|error| unavailable(&format!("{error:#}")))?;
         let engine =
             Engine::new(Arc::clone(&house.gate), Arc::clone(self.directory.store()), Arc::clone(&house.metrics));

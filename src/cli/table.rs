@@ -4,6 +4,27 @@ use comfy_table::{Attribute, Cell, ContentArrangement, presets};
 use serde_json::Value;
 
 use super::output::Style;
+use crate::domain::Money;
+
+/// Fields of one row that come first: what it is called, and a secret that shows only once.
+const FIRST: [&str; 10] = [
+    "key",
+    "key_name",
+    "key_alias",
+    "user_id",
+    "user_email",
+    "team_id",
+    "team_alias",
+    "organization_id",
+    "organization_alias",
+    "budget_id",
+];
+/// Fields that only repeat others, and those that say nothing while they are false or zero.
+const REPEATING: [&str; 4] = ["token_id", "litellm_budget_table", "members_with_roles", "updated_team_memberships"];
+const QUIET: [&str; 4] = ["auto_rotate", "blocked", "rotation_count", "throttle_on_budget_exceeded"];
+/// Fields in dollars.
+const DOLLARS: [&str; 6] =
+    ["max_budget", "previous_spend", "soft_budget", "spend", "temp_budget_increase", "max_budget_in_team"];
 
 /// Columns and rows of text.
 #[derive(Debug, Default)]
@@ -19,19 +40,29 @@ impl Table {
     pub fn of_rows(rows: &[Value], columns: &[(&str, &str)]) -> Self {
         Table {
             columns: columns.iter().map(|(title, _)| (*title).to_owned()).collect(),
-            rows: rows.iter().map(|row| columns.iter().map(|(_, field)| shown(&row[*field])).collect()).collect(),
+            rows: rows
+                .iter()
+                .map(|row| columns.iter().map(|(_, field)| field_shown(field, &row[*field])).collect())
+                .collect(),
             footer: None,
         }
     }
 
     /// One line a field that says something.
     pub fn of_fields(row: &Value) -> Self {
-        let fields = row.as_object().into_iter().flatten().filter(|(_, value)| !says_nothing(value));
+        let fields = row.as_object().into_iter().flatten();
+        let mut fields: Vec<_> = fields.filter(|(name, value)| !says_nothing(name, value)).collect();
+        let place = |name: &str| FIRST.iter().position(|first| *first == name).unwrap_or(FIRST.len());
+        fields.sort_by_key(|(name, _)| place(name));
         Table {
             columns: Vec::new(),
-            rows: fields.map(|(name, value)| vec![name.clone(), shown(value)]).collect(),
+            rows: fields.into_iter().map(|(name, value)| vec![name.clone(), field_shown(name, value)]).collect(),
             footer: None,
         }
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.rows.is_empty()
     }
 
     pub fn with_footer(mut self, footer: String) -> Self {
@@ -42,7 +73,8 @@ impl Table {
     pub fn render(&self, style: Style) -> String {
         let mut table = comfy_table::Table::new();
         table.load_preset(if style.borders { presets::UTF8_FULL_CONDENSED } else { presets::NOTHING });
-        if style.borders {
+        // A terminal that tells no useful width gets long lines rather than columns of single letters.
+        if style.borders && table.width().is_some_and(|width| width >= 40) {
             table.set_content_arrangement(ContentArrangement::Dynamic);
         }
         if style.colors {
@@ -69,13 +101,22 @@ impl Table {
     }
 }
 
-fn says_nothing(value: &Value) -> bool {
+fn says_nothing(name: &str, value: &Value) -> bool {
+    let is_zero = value == &Value::Bool(false) || value.as_u64() == Some(0);
+    if REPEATING.contains(&name) || QUIET.contains(&name) && is_zero {
+        return true;
+    }
     match value {
         Value::Null => true,
         Value::Array(items) => items.is_empty(),
         Value::Object(fields) => fields.is_empty(),
         _ => false,
     }
+}
+
+fn field_shown(name: &str, value: &Value) -> String {
+    let dollars = value.as_f64().filter(|_| DOLLARS.contains(&name)).and_then(Money::from_dollars);
+    dollars.map_or_else(|| shown(value), |money| money.to_string())
 }
 
 /// A value as people read it; control characters are escaped, so that a name cannot steer the terminal.
@@ -127,5 +168,9 @@ mod tests {
         let text = Table::of_fields(&json!({"a": null, "b": [], "c": {}, "d": false, "e": 0})).render(PLAIN);
         let words: Vec<&str> = text.split_whitespace().collect();
         assert_eq!(words, ["d", "no", "e", "0"]);
+        let row = json!({"blocked": false, "max_budget": 2.5, "key": "sk-x", "token_id": "t"});
+        let text = Table::of_fields(&row).render(PLAIN);
+        let words: Vec<&str> = text.split_whitespace().collect();
+        assert_eq!(words, ["key", "sk-x", "max_budget", "$2.50"], "what it is called first, money as money");
     }
 }

@@ -123,7 +123,11 @@ pub(super) async fn run(desk: Desk, command: Command, output: &Output) -> anyhow
         }
         Command::Info { team } => {
             let info = manager.team_info(actor, &team).await?;
-            output.table(&info, |info| Table::of_fields(&info["team_info"]))
+            output.tables(&info, |info| {
+                let members = info["team_memberships"].as_array().map_or(&[][..], Vec::as_slice);
+                let columns = [("MEMBER", "user_id"), ("ROLE", "role"), ("SPEND", "spend"), ("BUDGET ID", "budget_id")];
+                vec![Table::of_fields(&info["team_info"]), Table::of_rows(members, &columns), super::key::keys(info)]
+            })
         }
         Command::Update { team, attributes } => {
             let mut params = attributes.params();

@@ -111,7 +111,7 @@ pub(super) async fn run(desk: Desk, command: Command, output: &Output) -> anyhow
         }
         Command::Info { user } => {
             let info = manager.user_info(actor, Some(&user)).await?;
-            output.table(&info, |info| Table::of_fields(&info["user_info"]))
+            output.tables(&info, |info| vec![Table::of_fields(&info["user_info"]), super::key::keys(info)])
         }
         Command::Update { user, attributes } => {
             let mut params = attributes.params();

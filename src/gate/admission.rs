@@ -5,25 +5,30 @@ use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::Duration;
 
+use smallvec::SmallVec;
+
 use super::upstream::{self, Facts};
 use super::{Gate, ModelUse, Settings, Vetted, allow_public};
 use crate::config::{InputBound, Reserve, TokenRateLimitType, Unmeterable, UpstreamIdentity};
 use crate::domain::{
-    Allow, Amount, Api, Denial, ErrorType, Hold, HoldId, Kind, Money, Price, PromptSize, ScopeKind, Timestamp,
+    Allow, Amount, Api, Charge, Denial, ErrorType, Hold, HoldId, Kind, Money, Price, PromptSize, ScopeKind, Timestamp,
 };
 use crate::quota::counters::Terms;
-use crate::quota::{Admitted, Ask, Bound, Plan, Refused, TokenHold, headers, refusal};
+use crate::quota::{Admitted, Ask, AskModel, Bound, Plan, Refused, TokenHold, headers, refusal};
 use crate::request::{BodyView, HttpRequest};
 use crate::spend::PriceBook;
 use crate::spend::price::{Dearest, ModelPrice};
+
+/// Recordings are taken for 32 kbit/s, as speech is often compressed: what is denser is shorter.
+const AUDIO_BYTES_A_MILLISECOND: u64 = 4;
 
 /// What a request may cost at most.
 pub(super) struct Worst<'v> {
     /// Of several models the dearest.
     pub model: Option<&'v ModelUse>,
     pub price: Option<Arc<ModelPrice>>,
-    /// The whole request has one price, known beforehand.
-    pub flat: Option<Money>,
+    /// Of the book that `price` and `cost` are from.
+    pub price_version: Arc<str>,
     pub input_tokens: u64,
     pub output_tokens: u64,
     /// Nothing says how long the output may be: neither the request nor its key nor the model.
@@ -46,35 +51,37 @@ impl Gate {
             return Ok(allow_public(http, vetted.caller.clone()));
         }
         let id = random_id()?;
-        if !vetted.view.route.api.is_billable() {
+        if !is_charged(settings, vetted) {
             return Ok(self.allow(settings, http, vetted, id, None));
         }
         let plan = settings.plans.of(&vetted.caller, &settings.config, now);
         let worst = self.worst(settings, vetted)?;
         let mut bound = self.bind(settings, vetted, &plan, &worst, now).await?;
-        check_meterable(settings, vetted, &bound, &worst)?;
+        check_meterable(settings, vetted, &bound)?;
         let terms =
             Terms { gateway: http.gateway, meter_required: settings.config.metering.required && bound.needs_meter() };
         let patience = Duration::from_millis(settings.config.quota.release_wait_ms);
         let mut throttled = false;
         let mut again = true;
         let admitted = loop {
-            let hold = self.hold(vetted, &plan, &worst, &bound, id, now);
-            match self.quota.admit(hold, terms, patience).await {
+            let hold = self.hold(vetted, &plan, &worst, bound, id, now);
+            let refused = match self.quota.admit(hold, terms, patience).await {
                 Ok(admitted) => break admitted,
-                Err(Refused::WrongPeriod { now }) if std::mem::take(&mut again) => {
-                    bound = self.bind(settings, vetted, &plan, &worst, now).await?;
+                Err(refused) => refused,
+            };
+            let next = match &refused {
+                Refused::WrongPeriod { now } if std::mem::take(&mut again) => {
+                    Some(self.bind(settings, vetted, &plan, &worst, *now).await?)
                 }
-                Err(Refused::Limit { refusal, .. })
-                    if !throttled && throttle(settings, vetted, &mut bound, refusal.charge) =>
-                {
-                    throttled = true;
+                Refused::Limit { hold, refusal } if !std::mem::replace(&mut throttled, true) => {
+                    throttle(settings, vetted, hold, refusal.charge)
                 }
-                Err(refused) => {
-                    let status = settings.config.litellm_settings.budget_exceeded_status_code;
-                    return Err(refusal::denial(&refused, &vetted.caller, status, now));
-                }
-            }
+                _ => None,
+            };
+            bound = next.ok_or_else(|| {
+                let status = settings.config.litellm_settings.budget_exceeded_status_code;
+                refusal::denial(&refused, &vetted.caller, status, now)
+            })?;
         };
         Ok(self.allow(settings, http, vetted, id, Some(&admitted)))
     }
@@ -82,30 +89,39 @@ impl Gate {
     /// The dearest case this request can reach.
     pub(super) fn worst<'v>(&self, settings: &Settings, vetted: &'v Vetted<'_>) -> Result<Worst<'v>, Denial> {
         let config = &*settings.config;
-        let api = vetted.view.route.api;
-        let flat = |cost: Money| Worst {
+        let book = self.quota.prices().current();
+        // The whole request has one price, known beforehand.
+        let flat = |cost: Money, free: bool| Worst {
             model: vetted.models.first(),
             price: None,
-            flat: Some(cost),
+            price_version: Arc::clone(book.version()),
             input_tokens: 0,
             output_tokens: 0,
             guessed: false,
             choices: 1,
             cost,
             bounded: true,
-            free: cost.is_zero(),
+            free,
         };
-        if api == Api::Unmeterable {
-            let price = match config.metering.unmeterable {
-                Unmeterable::Price { price } => Price::from_dollars(price).unwrap_or(Price::ZERO),
-                Unmeterable::Deny | Unmeterable::Allow => Price::ZERO,
-            };
-            return Ok(flat(Money::from_femtos(price.times(1))));
+        if let Some(cost) = per_request(settings, vetted) {
+            return Ok(flat(cost, cost.is_zero()));
+        }
+        if vetted.view.route.api == Api::Unmeterable {
+            return Ok(match config.metering.unmeterable {
+                Unmeterable::Price { price } => {
+                    let cost = dollars(price);
+                    flat(cost, cost.is_zero())
+                }
+                Unmeterable::Allow => flat(Money::ZERO, true),
+                // What it costs nobody knows: every budget binds, so that whoever has one is refused.
+                Unmeterable::Deny => flat(Money::ZERO, false),
+            });
         }
         let mut dearest: Option<Worst<'v>> = None;
         for model in &vetted.models {
-            let worst = self.worst_of(settings, vetted, model)?;
-            if dearest.as_ref().is_none_or(|known| known.cost < worst.cost) {
+            let worst = worst_of(settings, vetted, &book, model)?;
+            // Of two that cost nothing at admission the one that is not free on purpose stands.
+            if dearest.as_ref().is_none_or(|known| (known.cost, !known.free) < (worst.cost, !worst.free)) {
                 dearest = Some(worst);
             }
         }
@@ -119,47 +135,6 @@ impl Gate {
         })
     }
 
-    fn worst_of<'v>(&self, settings: &Settings, vetted: &Vetted<'_>, model: &'v ModelUse) -> Result<Worst<'v>, Denial> {
-        let api = vetted.view.route.api;
-        let default_body = BodyView::default();
-        let body = vetted.view.body.as_ref().unwrap_or(&default_body);
-        let book = self.quota.prices().current();
-        let price = priced(&book, model, body).ok_or_else(|| {
-            Denial::new(
-                ErrorType::ModelCostMapMissing,
-                "model.unpriced",
-                "This model has no price, so its use cannot be accounted; the operator must price it in model_list or \
-                 the price map, or set metering.unknown_model",
-            )
-            .param("model")
-        })?;
-        let quota = &settings.config.quota;
-        let choices = body.choices.clamp(1, 1_024);
-        let OutputBound { tokens: output_tokens, capped, guessed } =
-            output_bound(settings, vetted, model, body, &price);
-        let input_tokens = estimated_input(&body.prompt, quota.image_tokens);
-        let bound_input = match quota.input_bound {
-            InputBound::Bytes => bounded_input(&body.prompt, quota.image_tokens),
-            InputBound::Estimate => input_tokens,
-        };
-        let cost = price.dearest(&Dearest {
-            input_tokens: bound_input,
-            output_tokens,
-            choices,
-            images_out: if api == Api::OpenAiImages { choices } else { 0 },
-            image_size: body.image_size.as_deref(),
-            image_quality: body.image_quality.as_deref(),
-            input_characters: body.prompt.text_bytes,
-            media_millis: 0,
-            pages: 0,
-            service_tier: body.service_tier.as_deref(),
-        });
-        let free = price.is_free();
-        let bounded = quota.input_bound == InputBound::Bytes && capped;
-        let (model, price) = (Some(model), Some(price));
-        Ok(Worst { model, price, flat: None, input_tokens, output_tokens, guessed, choices, cost, bounded, free })
-    }
-
     pub(super) async fn bind(
         &self,
         settings: &Settings,
@@ -169,8 +144,15 @@ impl Gate {
         now: Timestamp,
     ) -> Result<Bound, Denial> {
         let registry = self.directory.registry().await.map_err(|error| super::unavailable(&error))?;
-        let model = worst.model;
-        let names: [&str; 2] = model.map_or(["", ""], |model| [&*model.name, &*model.target]);
+        let models: SmallVec<[AskModel<'_>; 1]> = vetted
+            .models
+            .iter()
+            .map(|model| AskModel {
+                names: [&model.name, &model.target],
+                groups: &model.groups,
+                default_limits: settings.default_key_limits.get(&model.name),
+            })
+            .collect();
         let general = &settings.config.general_settings;
         let reserve = settings.config.quota.reserve == Reserve::WorstCase;
         let reserve_money = reserve && !general.disable_budget_reservation;
@@ -186,19 +168,17 @@ impl Gate {
             guessed_choices: worst.guessed.then_some(amount(worst.choices)),
         };
         let ask = Ask {
-            models: &names[..if model.is_some() { 2 } else { 0 }],
-            groups: model.map_or(&[], |model| &model.groups),
+            models: &models,
             end_user: vetted.end_user.as_deref(),
             tags: &vetted.tags,
             registry: &registry,
             tokens: if reserve { tokens } else { TokenHold::default() },
             cost: (!worst.free).then_some(if reserve_money { worst.cost } else { Money::nanos(1) }),
-            default_model_limits: model.and_then(|model| settings.default_key_limits.get(&model.name)),
         };
         Ok(plan.bind(&vetted.caller, &ask, &settings.periods, now))
     }
 
-    fn hold(&self, vetted: &Vetted<'_>, plan: &Plan, worst: &Worst, bound: &Bound, id: HoldId, now: Timestamp) -> Hold {
+    fn hold(&self, vetted: &Vetted<'_>, plan: &Plan, worst: &Worst, bound: Bound, id: HoldId, now: Timestamp) -> Hold {
         let mut parties = plan.parties.clone();
         parties.end_user_id = vetted.end_user.as_ref().map(|end_user| Arc::clone(&end_user.user_id));
         parties.tags.clone_from(&vetted.tags);
@@ -207,13 +187,13 @@ impl Gate {
         Hold {
             id,
             admitted_at: now,
-            charges: bound.charges.clone(),
-            accounts: bound.accounts.clone(),
+            charges: bound.charges,
+            accounts: bound.accounts,
             parties,
             api: vetted.view.route.api,
             model: model.map_or_else(|| vetted.view.route.api.as_str().into(), |model| Arc::clone(&model.name)),
             priced_as: worst.price.as_ref().map_or_else(|| "".into(), |price| Arc::clone(price.name())),
-            price_version: Arc::clone(self.quota.prices().current().version()),
+            price_version: Arc::clone(&worst.price_version),
             input_tokens: worst.input_tokens,
             input_characters: body.map_or(0, |body| body.prompt.text_bytes),
             output_tokens: worst.output_tokens,
@@ -302,6 +282,52 @@ impl Worst<'_> {
     }
 }
 
+/// The dearest case if this model answers.
+fn worst_of<'v>(
+    settings: &Settings,
+    vetted: &Vetted<'_>,
+    book: &PriceBook,
+    model: &'v ModelUse,
+) -> Result<Worst<'v>, Denial> {
+    let api = vetted.view.route.api;
+    let default_body = BodyView::default();
+    let body = vetted.view.body.as_ref().unwrap_or(&default_body);
+    let price = priced(book, model, body).ok_or_else(|| {
+        Denial::new(
+            ErrorType::ModelCostMapMissing,
+            "model.unpriced",
+            "This model has no price, so its use cannot be accounted; the operator must price it in model_list or \
+             the price map, or set metering.unknown_model",
+        )
+        .param("model")
+    })?;
+    let quota = &settings.config.quota;
+    let choices = body.choices.clamp(1, 1_024);
+    let OutputBound { tokens: output_tokens, capped, guessed } = output_bound(settings, vetted, model, body, &price);
+    let input_tokens = estimated_input(&body.prompt, quota.image_tokens);
+    let bound_input = match quota.input_bound {
+        InputBound::Bytes => bounded_input(&body.prompt, quota.image_tokens),
+        InputBound::Estimate => input_tokens,
+    };
+    let cost = price.dearest(&Dearest {
+        input_tokens: bound_input,
+        output_tokens,
+        choices,
+        images_out: if api == Api::OpenAiImages { choices } else { 0 },
+        image_size: body.image_size.as_deref(),
+        image_quality: body.image_quality.as_deref(),
+        input_characters: body.prompt.text_bytes,
+        media_millis: body.prompt.audio_bytes.div_ceil(AUDIO_BYTES_A_MILLISECOND),
+        pages: 0,
+        service_tier: body.service_tier.as_deref(),
+    });
+    let free = price.is_free();
+    let bounded = quota.input_bound == InputBound::Bytes && capped;
+    let (model, price) = (Some(model), Some(price));
+    let price_version = Arc::clone(book.version());
+    Ok(Worst { model, price, price_version, input_tokens, output_tokens, guessed, choices, cost, bounded, free })
+}
+
 /// Output tokens of one choice at most.
 struct OutputBound {
     tokens: u64,
@@ -367,16 +393,30 @@ fn bounded_input(prompt: &PromptSize, image_tokens: u64) -> u64 {
     text.saturating_add(images).saturating_add(prompt.audio_bytes / 64).saturating_add(prompt.file_bytes)
 }
 
+/// Whether a request is held and booked: one that asks a model, or whose endpoint has a price.
+pub(super) fn is_charged(settings: &Settings, vetted: &Vetted<'_>) -> bool {
+    vetted.view.route.api.is_billable() || per_request(settings, vetted).is_some()
+}
+
+/// What the pass-through endpoint of this path costs (`cost_per_request`), where its usage cannot be read.
+fn per_request(settings: &Settings, vetted: &Vetted<'_>) -> Option<Money> {
+    let route = &vetted.view.route;
+    if !matches!(route.api, Api::NotModel | Api::Free | Api::Unmeterable) {
+        return None;
+    }
+    settings.routes.pass_through(vetted.view.http.method, &route.path)?.cost_per_request.map(dollars)
+}
+
+fn dollars(amount: f64) -> Money {
+    Money::from_femtos(Price::from_dollars(amount).unwrap_or(Price::ZERO).times(1))
+}
+
 /// What cannot be metered is refused to callers under a money or token limit, unless the operator chose otherwise.
-pub(super) fn check_meterable(
-    settings: &Settings,
-    vetted: &Vetted<'_>,
-    bound: &Bound,
-    worst: &Worst,
-) -> Result<(), Denial> {
+pub(super) fn check_meterable(settings: &Settings, vetted: &Vetted<'_>, bound: &Bound) -> Result<(), Denial> {
     let denied = vetted.view.route.api == Api::Unmeterable
         && settings.config.metering.unmeterable == Unmeterable::Deny
-        && (bound.needs_meter() || worst.flat.is_none() || under_budget(settings, vetted));
+        && per_request(settings, vetted).is_none()
+        && bound.needs_meter();
     if !denied {
         return Ok(());
     }
@@ -388,39 +428,21 @@ pub(super) fn check_meterable(
     ))
 }
 
-/// Whether any budget binds this caller, also one that a free request is not charged to.
-fn under_budget(settings: &Settings, vetted: &Vetted<'_>) -> bool {
-    let identity = &*vetted.caller.identity;
-    let limited = |limits: &crate::domain::Limits| limits.max_budget.is_some() || !limits.budget_limits.is_empty();
-    !settings.config.litellm_settings.max_budget.is_zero()
-        || identity.key.as_ref().is_some_and(|key| limited(&key.limits))
-        || identity.team.as_ref().is_some_and(|team| limited(&team.limits))
-        || identity.member.as_ref().is_some_and(|member| limited(&member.limits))
-        || identity.organization.as_ref().is_some_and(|organization| limited(&organization.limits))
-        || identity.project.as_ref().is_some_and(|project| limited(&project.limits))
-        || identity.user.as_ref().is_some_and(|user| identity.team.is_none() && limited(&user.limits))
-        || vetted.end_user.as_ref().is_some_and(|end_user| limited(&end_user.limits))
-}
-
 /// A key with `throttle_on_budget_exceeded` whose own budget refuses keeps a share of its rate limits instead.
-fn throttle(settings: &Settings, vetted: &Vetted<'_>, bound: &mut Bound, charge: usize) -> bool {
-    let Some(share) = settings.config.litellm_settings.budget_exceeded_throttle_percentage else { return false };
+fn throttle(settings: &Settings, vetted: &Vetted<'_>, hold: &Hold, refuses: usize) -> Option<Bound> {
+    let share = settings.config.litellm_settings.budget_exceeded_throttle_percentage?;
     let throttles = vetted.caller.identity.key.as_ref().is_some_and(|key| key.throttle_on_budget_exceeded);
-    let refuses = &bound.charges[charge].counter;
-    let has_rates = bound.charges.iter().any(|charge| {
-        charge.counter.scope.kind() == ScopeKind::Key && matches!(charge.counter.kind, Kind::Requests | Kind::Tokens)
-    });
-    if !throttles || !has_rates || refuses.kind != Kind::Spend || refuses.scope.kind() != ScopeKind::Key {
-        return false;
+    let of_key = |charge: &Charge| charge.counter.scope.kind() == ScopeKind::Key;
+    let is_budget = |charge: &Charge| charge.counter.kind == Kind::Spend && of_key(charge);
+    let is_rate = |charge: &Charge| matches!(charge.counter.kind, Kind::Requests | Kind::Tokens) && of_key(charge);
+    if !throttles || !is_budget(&hold.charges[refuses]) || !hold.charges.iter().any(is_rate) {
+        return None;
     }
-    bound.charges.retain(|charge| charge.counter.kind != Kind::Spend || charge.counter.scope.kind() != ScopeKind::Key);
-    for charge in &mut bound.charges {
-        let rate = matches!(charge.counter.kind, Kind::Requests | Kind::Tokens);
-        if rate && charge.counter.scope.kind() == ScopeKind::Key && charge.limit > 0 {
-            charge.limit = ((charge.limit as f64 * share) as Amount).max(1);
-        }
+    let mut charges: Vec<Charge> = hold.charges.iter().filter(|charge| !is_budget(charge)).cloned().collect();
+    for charge in charges.iter_mut().filter(|charge| is_rate(charge) && charge.limit > 0) {
+        charge.limit = ((charge.limit as f64 * share) as Amount).max(1);
     }
-    true
+    Some(Bound { charges, accounts: hold.accounts.clone() })
 }
 
 fn random_id() -> Result<HoldId, Denial> {

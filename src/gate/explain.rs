@@ -94,14 +94,14 @@ impl Gate {
         now: Timestamp,
         trace: &mut Trace,
     ) -> Result<(), Denial> {
-        if vetted.is_public || !vetted.view.route.api.is_billable() {
+        if vetted.is_public || !super::admission::is_charged(settings, vetted) {
             trace.step("limits", "none: the request costs nothing");
             return Ok(());
         }
         let worst = self.worst(settings, vetted)?;
         let plan = settings.plans.of(&vetted.caller, &settings.config, now);
         let bound = self.bind(settings, vetted, &plan, &worst, now).await?;
-        super::admission::check_meterable(settings, vetted, &bound, &worst)?;
+        super::admission::check_meterable(settings, vetted, &bound)?;
         trace.step("price", format_args!("at most {} ({} input tokens estimated)", worst.cost, worst.input_tokens));
         for charge in &bound.charges {
             let scope = &charge.counter.scope;

@@ -93,7 +93,7 @@ async fn an_update_changes_what_is_sent_and_null_clears() {
     let house = House::new().await;
     let made = json!({"max_budget": 1, "rpm_limit": 5, "duration": "1h", "models": ["m"], "key_alias": "k"});
     let answer = house.generate(&admin(), made).await.unwrap();
-    let update = |params| house.manager.update_key(&admin_static(), object(params));
+    let update = |params| house.manager.update_key(admin_static(), object(params));
     update(json!({"key": answer["key"], "rpm_limit": 7})).await.unwrap();
     let key = house.key(&answer).await;
     assert_eq!((key.limits.rpm_limit, key.limits.max_budget), (Some(7), Money::from_dollars(1.0)));

@@ -77,7 +77,6 @@ impl Drop for ReleaseOnDrop<'_> {
 
 impl Quota {
     /// The quota, and the task that releases the holds of cancelled Checks; it ends when the quota is dropped.
-    #[must_use]
     pub fn new(
         counters: Arc<dyn Counters>,
         books: Arc<dyn Books>,

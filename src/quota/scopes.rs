@@ -8,8 +8,8 @@ use super::periods::Periods;
 use crate::config::Config;
 use crate::directory::Registry;
 use crate::domain::{
-    Account, Amount, Caller, Charge, CounterKey, EndUser, Kind, Limits, Money, Parties, Period, Scope, ScopeKind,
-    Timestamp, Window,
+    Account, Amount, Caller, Charge, CounterKey, EndUser, Kind, Limits, ModelBudget, Money, Parties, Period, Scope,
+    ScopeKind, Timestamp, Window,
 };
 
 /// All limits that bind one identity whatever it asks, and the scopes its spend is added to.
@@ -33,18 +33,25 @@ struct PerModel {
 
 /// What one request adds to a plan.
 pub struct Ask<'a> {
-    /// The model's names: as asked, and what aliases made of it.
-    pub models: &'a [&'a str],
-    /// Access groups the model belongs to.
-    pub groups: &'a [Arc<str>],
+    /// Every model the request may use: limits on each of them bind, whichever answers.
+    pub models: &'a [AskModel<'a>],
     pub end_user: Option<&'a EndUser>,
     pub tags: &'a [Arc<str>],
     pub registry: &'a Registry,
     pub tokens: TokenHold,
     /// Money to hold. `None`: a model priced 0 on purpose, not charged to budgets.
     pub cost: Option<Money>,
+}
+
+/// One model a request may use.
+#[derive(Clone, Copy, Debug)]
+pub struct AskModel<'a> {
+    /// As asked, and what aliases made of it.
+    pub names: [&'a str; 2],
+    /// Access groups it belongs to.
+    pub groups: &'a [Arc<str>],
     /// Limits of the key on this model where it has none of its own (`model_info.default_api_key_*`).
-    pub default_model_limits: Option<&'a crate::domain::ModelBudget>,
+    pub default_limits: Option<&'a ModelBudget>,
 }
 
 /// Tokens to hold against the limits on tokens.
@@ -77,10 +84,11 @@ pub struct Bound {
 }
 
 impl Bound {
-    /// Whether a money or token limit binds: such a request must be metered.
+    /// Whether a money or token limit binds: such a request must be metered. A soft budget alone is only watched.
     #[must_use]
     pub fn needs_meter(&self) -> bool {
-        self.charges.iter().any(|charge| matches!(charge.counter.kind, Kind::Spend | Kind::Tokens))
+        let refuses = |charge: &Charge| charge.limit < Amount::MAX;
+        self.charges.iter().any(|charge| matches!(charge.counter.kind, Kind::Spend | Kind::Tokens) && refuses(charge))
     }
 }
 
@@ -200,9 +208,11 @@ impl Plan {
         let scope = Scope::new(ScopeKind::EndUser, &[&end_user.user_id]);
         of_limits(&scope, &end_user.limits, Which::All, own);
         totals.push(scope);
-        let models = ModelLimits::of(&end_user.limits);
-        if let Some((name, entry)) = models.entry(ask.models, ask.groups) {
-            of_model(&Scope::new(ScopeKind::ModelPerEndUser, &[&end_user.user_id, name]), entry, own);
+        let limits = ModelLimits::of(&end_user.limits);
+        for model in ask.models {
+            if let Some((name, entry)) = limits.entry(&model.names, model.groups) {
+                of_model(&Scope::new(ScopeKind::ModelPerEndUser, &[&end_user.user_id, name]), entry, own);
+            }
         }
     }
 
@@ -225,23 +235,26 @@ impl Plan {
     }
 
     fn bind_models(&self, ask: &Ask<'_>, own: &mut Vec<Line>, totals: &mut Vec<Scope>) {
-        for group in ask.groups {
-            if let Some(group) = ask.registry.access_group(group) {
+        for model in ask.models {
+            for group in model.groups {
+                let Some(group) = ask.registry.access_group(group) else { continue };
                 let scope = Scope::new(ScopeKind::AccessGroup, &[&group.access_group_name]);
-                of_limits(&scope, &group.limits, Which::All, own);
-                totals.push(scope);
+                // Several models of one group are one request to it, and one cost.
+                if !totals.contains(&scope) {
+                    of_limits(&scope, &group.limits, Which::All, own);
+                    totals.push(scope);
+                }
             }
-        }
-        for per_model in &self.models {
-            let entry = per_model.limits.entry(ask.models, ask.groups);
-            let fallback = (per_model.kind == ScopeKind::ModelPerKey)
-                .then(|| ask.default_model_limits.zip(ask.models.last()))
-                .flatten()
-                .map(|(limits, name)| (*name, limits));
-            if let Some((name, entry)) = entry.or(fallback) {
-                let mut names: Vec<&str> = per_model.names.iter().map(|name| &**name).collect();
-                names.push(name);
-                of_model(&Scope::new(per_model.kind, &names), entry, own);
+            for per_model in &self.models {
+                let entry = per_model.limits.entry(&model.names, model.groups);
+                let fallback = (per_model.kind == ScopeKind::ModelPerKey)
+                    .then(|| model.default_limits.map(|limits| (model.names[1], limits)))
+                    .flatten();
+                if let Some((name, entry)) = entry.or(fallback) {
+                    let mut names: Vec<&str> = per_model.names.iter().map(|name| &**name).collect();
+                    names.push(name);
+                    of_model(&Scope::new(per_model.kind, &names), entry, own);
+                }
             }
         }
     }
@@ -260,15 +273,16 @@ impl Bound {
                 if !self.accounts.contains(&account) {
                     self.accounts.push(account);
                 }
-                (cost.as_nanos().max(1), Window::Period(period))
+                // What never refuses reserves nothing: amounts without a bound would add up past what a number holds.
+                let amount = if line.limit == Amount::MAX { 1 } else { cost.as_nanos().max(1) };
+                (amount, Window::Period(period))
             }
         };
         let counter = CounterKey { scope: line.scope.clone(), kind: line.kind, window };
         // Two budgets of one scope and period share a counter: the tighter one binds.
         if let Some(same) = self.charges.iter_mut().find(|charge| charge.counter == counter) {
-            if line.limit < same.limit {
-                (same.limit, same.amount) = (line.limit, amount);
-            }
+            same.limit = same.limit.min(line.limit);
+            same.amount = same.amount.max(amount);
             same.soft_limit = same.soft_limit.min(line.soft_limit).or(same.soft_limit).or(line.soft_limit);
             return;
         }
@@ -279,6 +293,86 @@ impl Bound {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::domain::{AuthMethod, Calendar, Identity, Key, KeyHash, Role};
+
+    const NOW: Timestamp = Timestamp::millis(1_000_000);
+
+    fn caller(limits: Limits) -> Caller {
+        let mut key = Key::new(KeyHash::of("sk-1"), NOW);
+        key.limits = limits;
+        let identity = Arc::new(Identity { key: Some(key), ..Identity::default() });
+        Caller { method: AuthMethod::VirtualKey, role: Role::InternalUser, identity }
+    }
+
+    fn bound(limits: Limits, models: &[&str]) -> Bound {
+        let caller = caller(limits);
+        let models: Vec<AskModel<'_>> =
+            models.iter().map(|name| AskModel { names: [name, name], groups: &[], default_limits: None }).collect();
+        let registry = Registry::default();
+        let ask = Ask {
+            models: &models,
+            end_user: None,
+            tags: &[],
+            registry: &registry,
+            tokens: TokenHold { input: 10, ..TokenHold::default() },
+            cost: Some(Money::nanos(7)),
+        };
+        let periods = Periods::new(Calendar::new("UTC", "00:00").unwrap());
+        Plan::of(&caller, &Config::default(), NOW).bind(&caller, &ask, &periods, NOW)
+    }
+
+    #[test]
+    fn limits_on_every_model_a_request_may_use_bind_and_a_shared_one_is_charged_once() {
+        let requests = |rpm| ModelBudget { rpm_limit: Some(rpm), ..ModelBudget::default() };
+        let limits = Limits {
+            model_max_budget: [("cheap".to_owned(), requests(1)), ("gpt-*".to_owned(), requests(2))].into(),
+            ..Limits::default()
+        };
+        let mut charged: Vec<_> = bound(limits, &["gpt-4o", "cheap", "gpt-5"])
+            .charges
+            .iter()
+            .map(|charge| (charge.counter.scope.names().last().unwrap().clone(), charge.limit, charge.amount))
+            .collect();
+        charged.sort();
+        assert_eq!(charged, [("cheap".to_owned(), 1, 1), ("gpt-*".to_owned(), 2, 1)]);
+    }
+
+    #[test]
+    fn an_account_stands_once_in_a_record_however_many_models_lead_to_it() {
+        let budget = ModelBudget { max_budget: Some(Money::nanos(9)), ..ModelBudget::default() };
+        let limits = Limits { model_max_budget: [("*".to_owned(), budget)].into(), ..Limits::default() };
+        let bound = bound(limits, &["a", "b"]);
+        for (at, account) in bound.accounts.iter().enumerate() {
+            assert!(!bound.accounts[..at].contains(account), "{account:?}");
+        }
+    }
+
+    #[test]
+    fn a_soft_budget_reserves_nothing_unless_a_hard_one_shares_its_counter() {
+        use crate::domain::{BudgetDuration, BudgetWindow};
+        let day: BudgetDuration = "1d".parse().unwrap();
+        let soft = Limits { soft_budget: Some(Money::nanos(5)), budget_duration: Some(day), ..Limits::default() };
+        let window = BudgetWindow { budget_duration: day, max_budget: Money::nanos(9) };
+        let hard = Limits { budget_limits: vec![window], ..soft.clone() };
+        let charges = |limits| -> Vec<_> {
+            bound(limits, &["a"]).charges.iter().map(|charge| (charge.amount, charge.limit)).collect()
+        };
+        assert_eq!(charges(soft), [(1, Amount::MAX)]);
+        assert_eq!(charges(hard), [(7, 9)]);
+    }
+
+    #[test]
+    fn only_what_can_refuse_needs_a_meter() {
+        let money = |nanos| Some(Money::nanos(nanos));
+        for (limits, needed) in [
+            (Limits { max_budget: money(5), ..Limits::default() }, true),
+            (Limits { tpm_limit: Some(5), ..Limits::default() }, true),
+            (Limits { soft_budget: money(5), ..Limits::default() }, false),
+            (Limits { rpm_limit: Some(5), ..Limits::default() }, false),
+        ] {
+            assert_eq!(bound(limits.clone(), &["a"]).needs_meter(), needed, "{limits:?}");
+        }
+    }
 
     #[test]
     fn a_guessed_output_fills_a_quarter_of_a_limit_at_most_and_a_known_one_counts_in_full() {

@@ -9,7 +9,7 @@ use ahash::AHashMap;
 use parking_lot::Mutex;
 
 use super::admission::Quota;
-use super::counters::{CountersError, Settled};
+use super::counters::{CountersError, HoldState, Settled};
 use crate::config::TokenRateLimitType;
 use crate::domain::{Amount, Api, Hold, HoldId, Money, Progress, Record, RecordStatus, Timestamp, Usage};
 use crate::request::rewrite::{RewriteAsk, rewrite};
@@ -95,7 +95,8 @@ impl Stream {
     fn progress(&self) -> Progress {
         let output_tokens = self.output_tokens.load(Ordering::Relaxed);
         let usage = estimate(&self.hold, output_tokens);
-        let cost = self.price.as_ref().map_or(Money::ZERO, |price| price.cost(&usage));
+        // Without a price of units the whole request has one, however far it is.
+        let cost = self.price.as_ref().map_or(self.hold.estimate, |price| price.cost(&usage));
         Progress { input_tokens: usage.input_tokens, output_tokens, cost }
     }
 }
@@ -134,10 +135,17 @@ impl Session {
         }
         let progress = self.stream.progress();
         self.quota.running.0.lock().insert(self.hold.id, Arc::clone(&self.stream));
-        self.quota.books.started(&self.hold, progress);
-        if let Err(error) = self.quota.counters.start(&self.hold, self.gateway, progress).await {
-            // The hold stays; the settlement finds it, or it ends with its time.
-            tracing::warn!(%error, hold = %self.hold.id, "the start of a request could not be counted");
+        // Counters that hold the request have noted its start. One that they forgot or gave back runs all the same.
+        match self.quota.counters.start(&self.hold, self.gateway, progress).await {
+            Ok(HoldState::Held | HoldState::Started | HoldState::Settled) => {}
+            Ok(HoldState::Absent | HoldState::Expired | HoldState::Released) => {
+                self.quota.books.started(&self.hold, progress);
+            }
+            Err(error) => {
+                self.quota.books.started(&self.hold, progress);
+                // The hold stays; the settlement finds it, or it ends with its time.
+                tracing::warn!(%error, hold = %self.hold.id, "the start of a request could not be counted");
+            }
         }
     }
 
@@ -156,7 +164,7 @@ impl Session {
             return None;
         }
         let metered = self.meter.finish(if complete { End::Complete } else { End::Aborted });
-        let (usage, cost, estimated) = self.bill(&metered);
+        let (usage, cost, estimated) = bill(&self.hold, self.stream.price.as_deref(), &metered);
         let tokens = counted(&usage, self.settings.token_rate_limit_type);
         let record = Record {
             id: self.hold.id,
@@ -191,31 +199,36 @@ impl Session {
             settled => Ok(settled),
         }
     }
+}
 
-    /// Usage, cost, and whether they are estimated.
-    fn bill(&self, metered: &Metered) -> (Usage, Money, bool) {
-        let price = self.stream.price.as_deref();
-        if metered.failed {
-            return (Usage::default(), Money::ZERO, false);
+/// Usage, cost, and whether they are estimated. `price` is `None` where the whole request has one price.
+fn bill(hold: &Hold, price: Option<&ModelPrice>, metered: &Metered) -> (Usage, Money, bool) {
+    if metered.failed {
+        return (Usage::default(), Money::ZERO, false);
+    }
+    let flat = hold.priced_as.is_empty();
+    match (&metered.usage, price) {
+        (Some(usage), Some(price)) => {
+            let mut usage = usage.clone();
+            usage.input_characters = usage.input_characters.max(hold.input_characters);
+            let cost = price.cost(&usage);
+            (usage, cost, !metered.complete)
         }
-        let flat = self.hold.priced_as.is_empty();
-        match (&metered.usage, price) {
-            (Some(usage), Some(price)) => {
-                let mut usage = usage.clone();
-                usage.input_characters = usage.input_characters.max(self.hold.input_characters);
-                let cost = price.cost(&usage);
-                (usage, cost, !metered.complete)
+        (None, Some(price)) => {
+            let usage = unreported(hold, &metered.seen);
+            let cost = price.cost(&usage);
+            // What the model is paid by was not to be seen (seconds, pages, images nobody waited for), or the answer is
+            // made in the background and fetched for free: what was held stands.
+            let in_background = hold.api == Api::OpenAiResponses && metered.complete && metered.seen.output_bytes == 0;
+            if in_background || (cost.is_zero() && !price.is_free()) {
+                return (usage, cost.max(hold.estimate), true);
             }
-            (None, Some(price)) => {
-                let usage = unreported(&self.hold, &metered.seen);
-                let cost = price.cost(&usage);
-                (usage, cost, !is_told_by_request(self.hold.api))
-            }
-            // One price for the whole request; or the model's price is gone, and what was held is booked and marked.
-            (usage, None) => {
-                let usage = usage.clone().unwrap_or_else(|| estimate(&self.hold, metered.seen.output_tokens));
-                (usage, self.hold.estimate, !flat)
-            }
+            (usage, cost, !is_told_by_request(hold.api))
+        }
+        // One price for the whole request; or the model's price is gone, and what was held is booked and marked.
+        (usage, None) => {
+            let usage = usage.clone().unwrap_or_else(|| estimate(hold, metered.seen.output_tokens));
+            (usage, hold.estimate, !flat)
         }
     }
 }
@@ -245,5 +258,81 @@ impl Drop for Session {
         if self.started && !self.settled {
             self.quota.running.0.lock().remove(&self.hold.id);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::Parties;
+
+    fn hold(api: Api, model: &str) -> Hold {
+        Hold {
+            id: HoldId::new([1; 16]),
+            admitted_at: Timestamp::millis(0),
+            charges: Vec::new(),
+            accounts: Vec::new(),
+            parties: Parties::default(),
+            api,
+            model: model.into(),
+            priced_as: model.into(),
+            price_version: "".into(),
+            input_tokens: 100,
+            input_characters: 0,
+            output_tokens: 1_000,
+            estimate: Money::nanos(7_000_000),
+            bounded: true,
+        }
+    }
+
+    fn billed(api: Api, model: &str, status: u16, media: &str, body: &str) -> (Money, bool) {
+        let price = PriceBook::builtin().find(model).unwrap();
+        let mut meter = Meter::new(api, MeterLimits::default());
+        if status > 0 {
+            meter.headers(status, Some(media), None);
+            meter.body(body.as_bytes());
+        }
+        let end = if status > 0 { End::Complete } else { End::Aborted };
+        let (_, cost, estimated) = bill(&hold(api, model), Some(&price), &meter.finish(end));
+        (cost, estimated)
+    }
+
+    #[test]
+    fn a_response_that_hides_what_it_is_paid_by_is_booked_as_it_was_held() {
+        let held = (Money::nanos(7_000_000), true);
+        let json = "application/json";
+        let queued =
+            r#"{"id":"resp_1","object":"response","status":"queued","background":true,"output":[],"usage":null}"#;
+        for (api, model, status, media, body) in [
+            (Api::OpenAiTranscription, "whisper-1", 200, "text/plain", "hello, this was a long recording"),
+            (Api::OpenAiTranscription, "whisper-1", 200, json, r#"{"text":"hello"}"#),
+            (Api::OpenAiTranscription, "whisper-1", 0, json, ""),
+            (Api::OpenAiResponses, "gpt-4o", 200, json, queued),
+        ] {
+            assert_eq!(billed(api, model, status, media, body), held, "{model} {status} {body}");
+        }
+    }
+
+    #[test]
+    fn an_upstream_that_failed_costs_nothing_and_one_that_tells_costs_what_it_tells() {
+        let json = "application/json";
+        let failed = billed(Api::OpenAiTranscription, "whisper-1", 503, json, r#"{"error":{"message":"busy"}}"#);
+        assert_eq!(failed, (Money::ZERO, false));
+        let told = r#"{"text":"hello","usage":{"type":"duration","seconds":60}}"#;
+        let told = billed(Api::OpenAiTranscription, "whisper-1", 200, json, told);
+        assert_eq!(told, (Money::nanos(6_000_000), false));
+    }
+
+    #[test]
+    fn a_request_of_one_price_has_that_price_from_its_start() {
+        let hold = Arc::new(hold(Api::Unmeterable, ""));
+        let stream = Stream { hold, output_tokens: AtomicU64::new(0), price: None };
+        assert_eq!(stream.progress().cost, Money::nanos(7_000_000));
+    }
+
+    #[test]
+    fn a_client_that_hangs_up_early_pays_for_its_input() {
+        let (cost, estimated) = billed(Api::OpenAiChat, "gpt-4o", 0, "", "");
+        assert!(cost > Money::ZERO && cost < Money::nanos(7_000_000) && estimated, "{cost}");
     }
 }

@@ -52,7 +52,7 @@ pub async fn serve(config: Config, file: Option<PathBuf>) -> anyhow::Result<()> 
     let directory = Directory::open(&config).await?;
     let lock = directory.exclusive_lock().await?;
     let tasks = TaskTracker::new();
-    let house = House::build(Arc::clone(&config), directory, &tasks).await?;
+    let house = House::build(Arc::clone(&config), directory).await?;
     let engine =
         Arc::new(Engine::new(Arc::clone(&house.gate), Arc::clone(house.directory.store()), Arc::clone(&house.metrics)));
     let in_force = Arc::new(ArcSwap::new(Arc::clone(&config)));
@@ -134,7 +134,7 @@ fn readiness(ledger: &Arc<Ledger>) -> Readiness {
 
 impl House {
     /// Opens the ledger (booking what a crash left in flight), loads prices, and builds counters and gate.
-    pub async fn build(config: Arc<Config>, directory: Arc<Directory>, tasks: &TaskTracker) -> anyhow::Result<House> {
+    pub async fn build(config: Arc<Config>, directory: Arc<Directory>) -> anyhow::Result<House> {
         if config.counters.url.expose() != "memory://" {
             return Err(anyhow!("counters.url must be memory://"));
         }
@@ -156,7 +156,8 @@ impl House {
         let prices = Arc::new(Prices::new(prices(&config)?));
         let signer = Signer::new(&signing_key(store).await?);
         let (quota, releasing) = Quota::new(Arc::clone(&counters) as _, books, signer, prices);
-        tasks.spawn(releasing);
+        // Not waited for at the end: it ends with the quota, and so does what is held.
+        tokio::spawn(releasing);
         let gate = Gate::new(Arc::clone(&config), Arc::clone(&directory), quota).map_err(|error| anyhow!(error))?;
         Ok(House { config, directory, ledger, counters, gate: Arc::new(gate), metrics })
     }

@@ -190,6 +190,9 @@ fn push_header<'a>(headers: &mut HeaderFields<'a>, name: &'a str, value: &'a [u8
     if name.bytes().any(|byte| byte.is_ascii_uppercase()) {
         return Err(Malformed::HeaderName);
     }
+    if headers.is_empty() {
+        headers.reserve(24);
+    }
     headers.push((name, value));
     Ok(())
 }

@@ -103,8 +103,12 @@ impl House {
     }
 }
 
+#[allow(clippy::needless_pass_by_value)]
 pub(super) fn object(value: Value) -> Params {
-    value.as_object().cloned().unwrap()
+    match value {
+        Value::Object(fields) => fields,
+        other => panic!("not an object: {other}"),
+    }
 }
 
 pub(super) fn admin() -> Actor {

@@ -151,8 +151,7 @@ impl Model {
     fn pass(&mut self, time: i64) {
         self.now += time;
         let mut due: Vec<(i64, u8)> = (0..HOLDS)
-            .filter_map(|number| Some((self.state(number).until().filter(|until| *until <= self.now), number)))
-            .filter_map(|(until, number)| Some((until?, number)))
+            .filter_map(|number| Some((self.state(number).until().filter(|until| *until <= self.now)?, number)))
             .collect();
         due.sort_unstable();
         for (until, number) in due {
