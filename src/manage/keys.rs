@@ -183,6 +183,7 @@ impl Manager {
         self.adjuster.adjust(Scope::key(&key.token), to).await?;
         let mut row = self.key_row(&after);
         row.insert("key".to_owned(), name.shown().into());
+        row.insert("key_hash".to_owned(), before.token.to_string().into());
         row.insert("previous_spend".to_owned(), json!(before.spend));
         Ok(Value::Object(row))
     }

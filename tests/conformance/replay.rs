@@ -101,6 +101,7 @@ impl Replay {
 /// What `${…}` stands for (a name that is granted keeps its meaning), and a mark that keeps the entities of one case apart from those of the next.
 struct Names {
     granted: BTreeMap<String, String>,
+    replaced: BTreeMap<String, String>,
     learned: BTreeMap<String, String>,
     mark: String,
 }
@@ -108,10 +109,12 @@ struct Names {
 impl Names {
     fn of(case: &Case, number: usize, rules: &Rules) -> Names {
         let mut granted = BTreeMap::from([("MASTER_KEY".to_owned(), MASTER.to_owned())]);
+        let mut replaced = BTreeMap::new();
         for entry in rules.granted(&case.id) {
             granted.extend(entry.values.clone());
+            replaced.extend(entry.replaced.clone());
         }
-        Names { granted, learned: BTreeMap::new(), mark: format!("-{number}") }
+        Names { granted, replaced, learned: BTreeMap::new(), mark: format!("-{number}") }
     }
 
     fn learn(&mut self, name: &str, path: &[Value], answer: &Value) {
@@ -136,7 +139,9 @@ impl Names {
     }
 
     fn fill(&self, text: &str) -> String {
-        let (mut filled, mut rest) = (String::new(), text);
+        let replaced =
+            self.replaced.iter().fold(text.to_owned(), |text, (recorded, ours)| text.replace(recorded, ours));
+        let (mut filled, mut rest) = (String::new(), replaced.as_str());
         while let Some((before, after)) = rest.split_once("${") {
             let (name, after) = after.split_once('}').expect("a name ends");
             filled.push_str(before);

@@ -80,6 +80,9 @@ pub struct Granted {
     cases: Vec<String>,
     #[serde(default)]
     pub values: BTreeMap<String, String>,
+    /// What stands for a value that only the recorded server had.
+    #[serde(default)]
+    pub replaced: BTreeMap<String, String>,
     /// Sent before the steps of the case.
     #[serde(default)]
     pub before: Vec<Step>,

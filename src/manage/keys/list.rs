@@ -80,6 +80,7 @@ impl Manager {
             "aliases": aliases,
             "total_count": found.total,
             "current_page": paging.page,
+            "size": paging.size,
             "total_pages": paging.pages(found.total),
         }))
     }
