@@ -158,7 +158,7 @@ impl Gate {
                 ));
             }
         };
-        trace.step("credential", format_args!("found in {:?}", credential.source));
+        trace.step("credential", format_args!("found in {}", credential.source));
         let (caller, by) = settings.authenticators.authenticate(credential, now).await?;
         trace.step("authn", format_args!("{by} knows it: role {}", caller.role.as_str()));
         Ok(caller)

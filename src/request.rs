@@ -83,6 +83,16 @@ pub enum CredentialSource<'a> {
     WebSocketProtocol,
 }
 
+impl std::fmt::Display for CredentialSource<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            CredentialSource::Header(name) => write!(f, "the header {name}"),
+            CredentialSource::Query => f.write_str("the query parameter key"),
+            CredentialSource::WebSocketProtocol => f.write_str("the header sec-websocket-protocol"),
+        }
+    }
+}
+
 /// What the credential reader found.
 #[derive(Clone, Debug)]
 pub enum CredentialRead<'a> {

@@ -21,6 +21,8 @@ impl Quota {
     ) -> Result<Money, CountersError> {
         let now = Timestamp::now();
         let mut change = Money::ZERO;
+        // Accounts that change by the same amount share a record.
+        let mut changes: Vec<(Money, Vec<Account>)> = Vec::new();
         let current = durations.iter().map(|duration| periods.at(Some(*duration), now));
         for period in std::iter::once(Period::total()).chain(current) {
             let is_total = period.is_total();
@@ -29,16 +31,20 @@ impl Quota {
             if is_total {
                 change = difference;
             }
-            if difference.is_zero() {
-                continue;
+            match changes.iter_mut().find(|(amount, _)| *amount == difference) {
+                _ if difference.is_zero() => {}
+                Some((_, accounts)) => accounts.push(account),
+                None => changes.push((difference, vec![account])),
             }
-            self.counters.adjust(adjustment(account, difference, now)?).await?;
+        }
+        for (difference, accounts) in changes {
+            self.counters.adjust(adjustment(accounts, difference, now)?).await?;
         }
         Ok(change)
     }
 }
 
-fn adjustment(account: Account, cost: Money, now: Timestamp) -> Result<Record, CountersError> {
+fn adjustment(accounts: Vec<Account>, cost: Money, now: Timestamp) -> Result<Record, CountersError> {
     let mut id = [0; 16];
     aws_lc_rs::rand::fill(&mut id).map_err(|_| CountersError::Unavailable("no randomness".to_owned()))?;
     Ok(Record {
@@ -53,6 +59,6 @@ fn adjustment(account: Account, cost: Money, now: Timestamp) -> Result<Record, C
         cost,
         price_version: Arc::from(""),
         estimated: false,
-        accounts: vec![account],
+        accounts,
     })
 }

@@ -17,6 +17,7 @@ use super::routes::{Methods, SERVICES};
 use super::shutdown::Shutdown;
 use super::workers::{self, MAX_CONNECTIONS, Work};
 use crate::config::{Config, Listen};
+use crate::domain::Secret;
 use crate::grpc::Decide;
 use crate::grpc::process::Streams;
 use crate::telemetry::Metrics;
@@ -47,6 +48,8 @@ pub struct Parts<D> {
     pub metrics: Arc<Metrics>,
     /// The management API.
     pub management: axum::Router,
+    /// What `/metrics` asks for, if anything.
+    pub metrics_key: Option<Secret>,
     /// What `/readyz` asks.
     pub readiness: Readiness,
     pub shutdown: Shutdown,
@@ -106,7 +109,7 @@ impl Listeners {
 
     /// Serves until the shutdown has run: returns when the last connection is over, or when its time is.
     pub async fn run<D: Decide>(self, parts: Parts<D>) -> Result<(), ListenError> {
-        let Parts { gate, metrics, management, readiness, shutdown } = parts;
+        let Parts { gate, metrics, management, metrics_key, readiness, shutdown } = parts;
         let slots = Arc::new(Semaphore::new(MAX_CONNECTIONS));
         let mut workers = Vec::with_capacity(self.grpc.len());
         let mut reporters = Vec::with_capacity(self.grpc.len());
@@ -146,7 +149,7 @@ impl Listeners {
             }
         };
         let management = http::serve(self.http, management, self.http_certificates.clone(), shutdown.clone());
-        let ops = super::ops::router(metrics.clone(), readiness, shutdown.clone());
+        let ops = super::ops::router(metrics.clone(), metrics_key, readiness, shutdown.clone());
         let ops = http::serve(self.ops, ops, None, shutdown.clone());
         let grpc = async {
             let mut whole = Ok(());

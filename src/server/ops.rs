@@ -7,10 +7,11 @@ use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use axum::{Json, Router};
-use http::{StatusCode, header};
+use http::{HeaderMap, StatusCode, header};
 use serde_json::{Map, Value, json};
 
 use super::shutdown::Shutdown;
+use crate::domain::Secret;
 use crate::telemetry::Metrics;
 
 type Probe = Box<dyn Fn() -> Result<(), String> + Send + Sync>;
@@ -41,21 +42,27 @@ impl fmt::Debug for Readiness {
 
 #[derive(Clone)]
 struct Ops {
+    /// Where set, `/metrics` needs it as a bearer token.
+    metrics_key: Option<Secret>,
     metrics: Arc<Metrics>,
     readiness: Arc<Readiness>,
     shutdown: Shutdown,
 }
 
-/// The port's routes.
-pub fn router(metrics: Arc<Metrics>, readiness: Readiness, shutdown: Shutdown) -> Router {
+/// The port's routes. With a `metrics_key`, `/metrics` needs it as a bearer token.
+pub fn router(metrics: Arc<Metrics>, metrics_key: Option<Secret>, readiness: Readiness, shutdown: Shutdown) -> Router {
     Router::new()
         .route("/metrics", get(metrics_page))
         .route("/livez", get(|| async { Json(json!({"status": "alive"})) }))
         .route("/readyz", get(ready))
-        .with_state(Ops { metrics, readiness: Arc::new(readiness), shutdown })
+        .with_state(Ops { metrics_key, metrics, readiness: Arc::new(readiness), shutdown })
 }
 
-async fn metrics_page(State(ops): State<Ops>) -> Response {
+async fn metrics_page(State(ops): State<Ops>, headers: HeaderMap) -> Response {
+    let given = headers.get(header::AUTHORIZATION).and_then(|value| value.as_bytes().strip_prefix(b"Bearer "));
+    if ops.metrics_key.as_ref().is_some_and(|key| !given.is_some_and(|given| key.matches(given))) {
+        return (StatusCode::UNAUTHORIZED, [(header::WWW_AUTHENTICATE, "Bearer")]).into_response();
+    }
     const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
     ([(header::CONTENT_TYPE, OPEN_METRICS)], ops.metrics.page()).into_response()
 }
@@ -73,4 +80,31 @@ async fn ready(State(ops): State<Ops>) -> Response {
     }
     let (code, status) = if all { (StatusCode::OK, "ready") } else { (StatusCode::SERVICE_UNAVAILABLE, "not ready") };
     (code, Json(json!({"status": status, "parts": parts}))).into_response()
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::body::Body;
+    use http::Request;
+    use tower::ServiceExt;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn metrics_are_open_unless_a_key_is_asked_for() {
+        for (key, given, expected) in [
+            (None, None, StatusCode::OK),
+            (Some("sk-master"), None, StatusCode::UNAUTHORIZED),
+            (Some("sk-master"), Some("Bearer sk-other"), StatusCode::UNAUTHORIZED),
+            (Some("sk-master"), Some("Bearer sk-master"), StatusCode::OK),
+        ] {
+            let router = router(Arc::default(), key.map(Secret::new), Readiness::new(), Shutdown::new());
+            let mut request = Request::get("/metrics");
+            if let Some(given) = given {
+                request = request.header(header::AUTHORIZATION, given);
+            }
+            let answer = router.oneshot(request.body(Body::empty()).unwrap()).await.unwrap();
+            assert_eq!(answer.status(), expected, "{key:?} {given:?}");
+        }
+    }
 }

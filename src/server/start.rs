@@ -72,6 +72,7 @@ pub async fn serve(config: Config, file: Option<PathBuf>) -> anyhow::Result<()> 
         gate: Arc::clone(&engine),
         metrics: Arc::clone(&house.metrics),
         management,
+        metrics_key: metrics_key(&config),
         readiness: readiness(&house.ledger),
         shutdown: shutdown.clone(),
     };
@@ -123,6 +124,12 @@ async fn until_asked(mut serving: Serving) -> anyhow::Result<(anyhow::Result<()>
         }
         Some(ended) => (ended.map_err(anyhow::Error::from).and_then(|served| served.map_err(Into::into)), None),
     })
+}
+
+/// The master key, where `/metrics` needs it.
+fn metrics_key(config: &Config) -> Option<Secret> {
+    let asked = config.litellm_settings.require_auth_for_metrics_endpoint;
+    config.general_settings.master_key.clone().filter(|_| asked)
 }
 
 fn readiness(ledger: &Arc<Ledger>) -> Readiness {

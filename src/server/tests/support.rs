@@ -125,6 +125,7 @@ pub async fn serve(config: Config, gate: Gate) -> Running {
     let [grpc, _, ops] = listeners.addresses().unwrap();
     let (metrics, shutdown) = (Arc::new(Metrics::new()), Shutdown::new());
     let parts = Parts {
+        metrics_key: None,
         gate: Arc::new(gate.clone()),
         metrics: metrics.clone(),
         management: axum::Router::new(),
