@@ -45,6 +45,11 @@ pub trait SpendAdjuster: Send + Sync {
         Ok(())
     }
 
+    /// Proves that the books add up and that the counters agree with them. Only a running server has counters.
+    async fn verify(&self) -> std::result::Result<crate::directory::Verification, DirectoryError> {
+        Err(DirectoryError::Unavailable("only a running server can compare its counters with the ledger".to_owned()))
+    }
+
     async fn adjust(&self, scope: Scope, to: Money) -> std::result::Result<(), DirectoryError>;
 }
 

@@ -214,6 +214,7 @@ async fn two_hundred_clients_on_a_budget_for_fifty_calls_get_exactly_fifty() {
     assert_eq!((passed, refused), (50, 150));
     stack.wait_spend(&key, exact.cost * 50.0).await;
     stack.verify_ledger();
+    stack.verify_counters().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

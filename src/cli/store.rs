@@ -61,8 +61,12 @@ impl SpendAdjuster for BesideNoServer {
         let unavailable = |error: &dyn std::fmt::Display| DirectoryError::Unavailable(error.to_string());
         let house = House::build(Arc::clone(&self.config), Arc::clone(&self.directory)).await;
         let house = house.map_err(|error| unavailable(&format!("{error:#}")))?;
-        let engine =
-            Engine::new(Arc::clone(&house.gate), Arc::clone(self.directory.store()), Arc::clone(&house.metrics));
+        let engine = Engine::new(
+            Arc::clone(&house.gate),
+            Arc::clone(self.directory.store()),
+            Arc::clone(&house.ledger),
+            Arc::clone(&house.metrics),
+        );
         let adjusted = engine.adjust(scope, to).await;
         house.ledger.shutdown().await.map_err(|error| unavailable(&error))?;
         drop(lock);

@@ -7,7 +7,7 @@ use axum::{Extension, Router};
 use super::HttpState;
 use super::answer::{Answer, Json};
 use super::params::Params;
-use crate::manage::{Actor, Attributes};
+use crate::manage::{Actor, Attributes, ManageError};
 
 type Caller = Extension<Actor>;
 type Api = State<HttpState>;
@@ -45,6 +45,7 @@ pub(super) fn router() -> Router<HttpState> {
         .route("/tag/new", post(tag_new))
         .route("/tag/update", post(tag_update))
         .route("/tag/list", get(tag_list))
+        .route("/ledger/verify", get(ledger_verify))
 }
 
 async fn team_new(State(api): Api, Extension(actor): Caller, Params(params): Params) -> Answer {
@@ -177,4 +178,12 @@ async fn tag_update(State(api): Api, Extension(actor): Caller, Params(params): P
 
 async fn tag_list(State(api): Api, Extension(actor): Caller) -> Answer {
     Ok(Json(api.manager().list_tags(&actor).await?))
+}
+
+async fn ledger_verify(State(api): Api, Extension(actor): Caller) -> Answer {
+    if !actor.is_admin() {
+        return Err(ManageError::forbidden("only a proxy_admin may do this").into());
+    }
+    let proof = api.adjuster.verify().await.map_err(ManageError::from)?;
+    Ok(Json(serde_json::json!(proof)))
 }

@@ -48,4 +48,5 @@ pub(super) const ROUTES: &[(&[&str], &str)] = &[
     (&["POST"], "/tag/new"),
     (&["POST"], "/tag/update"),
     (&["GET"], "/tag/list"),
+    (&["GET"], "/ledger/verify"),
 ];

@@ -7,8 +7,11 @@ use arc_swap::ArcSwap;
 use async_trait::async_trait;
 
 use crate::config::Config;
-use crate::directory::DirectoryError;
-use crate::domain::{BudgetDuration, Caller, Decision, Denial, HoldId, Limits, Money, Scope, ScopeKind};
+use crate::directory::{Difference, DirectoryError, SharedStore, Verification};
+use crate::domain::{
+    Account, BudgetDuration, Caller, CounterKey, Decision, Denial, HoldId, Kind, Limits, Money, Scope, ScopeKind,
+    Window,
+};
 use crate::gate::Gate;
 use crate::grpc::{Decide, EdgeSettings, MeterSession};
 use crate::http::Authorize;
@@ -16,21 +19,23 @@ use crate::manage::SpendAdjuster;
 use crate::quota::Session;
 use crate::quota::counters::CountersError;
 use crate::request::HttpRequest;
+use crate::spend::ledger::Ledger;
 use crate::telemetry::Metrics;
 
 /// What the listeners ask.
 pub struct Engine {
     gate: Arc<Gate>,
-    store: crate::directory::SharedStore,
+    store: SharedStore,
+    ledger: Arc<Ledger>,
     metrics: Arc<Metrics>,
     edge: ArcSwap<EdgeSettings>,
 }
 
 impl Engine {
     #[must_use]
-    pub fn new(gate: Arc<Gate>, store: crate::directory::SharedStore, metrics: Arc<Metrics>) -> Self {
+    pub fn new(gate: Arc<Gate>, store: SharedStore, ledger: Arc<Ledger>, metrics: Arc<Metrics>) -> Self {
         let edge = ArcSwap::from_pointee(edge_settings(&gate.settings().config));
-        Engine { gate, store, metrics, edge }
+        Engine { gate, store, ledger, metrics, edge }
     }
 
     /// Puts a new configuration in force for all requests that begin from now on.
@@ -62,6 +67,40 @@ impl Engine {
         Ok(durations)
     }
 }
+
+impl Engine {
+    /// What a budget counter and the books say of one account, where they differ. Requests settle meanwhile, so a
+    /// difference counts only if it is still there when both are read again.
+    async fn difference(&self, account: &Account, mut counted: Money) -> Result<Option<Difference>, CountersError> {
+        let quota = self.gate.quota();
+        let counter = CounterKey {
+            scope: account.scope.clone(),
+            kind: Kind::Spend,
+            window: Window::Period(account.period.clone()),
+        };
+        let mut booked = Money::ZERO;
+        for _ in 0..READINGS {
+            booked = quota.books().spent(account).await?;
+            if booked == counted {
+                return Ok(None);
+            }
+            match quota.counters().read(&counter).await? {
+                Some((spent, _)) => counted = Money::nanos(spent),
+                // It left the table, and is loaded from the books when it is needed again.
+                None => return Ok(None),
+            }
+        }
+        Ok(Some(Difference {
+            place: "counters".to_owned(),
+            account: format!("{} {}", account.scope, account.period.id),
+            expected_nanodollars: booked.as_nanos(),
+            found_nanodollars: counted.as_nanos(),
+        }))
+    }
+}
+
+/// How often a budget counter is compared with the books before it is said to differ.
+const READINGS: usize = 5;
 
 fn edge_settings(config: &Config) -> EdgeSettings {
     EdgeSettings {
@@ -105,6 +144,18 @@ impl SpendAdjuster for Engine {
         let settings = self.gate.settings();
         let changed = self.gate.quota().set_spend(&scope, &durations, settings.periods(), to).await;
         changed.map(|_| ()).map_err(|error: CountersError| DirectoryError::Unavailable(error.to_string()))
+    }
+
+    async fn verify(&self) -> Result<Verification, DirectoryError> {
+        let unavailable = |error: &dyn std::fmt::Display| DirectoryError::Unavailable(error.to_string());
+        self.ledger.flush().await.map_err(|error| unavailable(&error))?;
+        let mut proof = self.ledger.verify().await.map_err(|error| unavailable(&error))?;
+        let counters = self.gate.quota().counters().budgets().await.map_err(|error| unavailable(&error))?;
+        for (account, counted) in counters {
+            let found = self.difference(&account, counted).await.map_err(|error| unavailable(&error))?;
+            proof.differences.extend(found);
+        }
+        Ok(proof)
     }
 }
 

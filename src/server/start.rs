@@ -53,8 +53,12 @@ pub async fn serve(config: Config, file: Option<PathBuf>) -> anyhow::Result<()> 
     let lock = directory.exclusive_lock().await?;
     let tasks = TaskTracker::new();
     let house = House::build(Arc::clone(&config), directory).await?;
-    let engine =
-        Arc::new(Engine::new(Arc::clone(&house.gate), Arc::clone(house.directory.store()), Arc::clone(&house.metrics)));
+    let engine = Arc::new(Engine::new(
+        Arc::clone(&house.gate),
+        Arc::clone(house.directory.store()),
+        Arc::clone(&house.ledger),
+        Arc::clone(&house.metrics),
+    ));
     let in_force = Arc::new(ArcSwap::new(Arc::clone(&config)));
     let management = crate::http::router(HttpState {
         authorize: Arc::clone(&engine) as _,

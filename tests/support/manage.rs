@@ -18,6 +18,13 @@ pub struct Key {
 }
 
 impl Stack {
+    /// The running server finds no difference between its counters, its records and its entities.
+    pub async fn verify_counters(&self) {
+        let (status, proof) = self.manage_as(super::MASTER, "GET", "/ledger/verify", None).await;
+        assert_eq!(status, 200, "{proof}");
+        assert_eq!(proof["differences"], serde_json::json!([]), "counters, records and entities agree");
+    }
+
     /// A management call as this key; status and JSON of the answer.
     pub async fn manage_as(&self, secret: &str, method: &str, path: &str, body: Option<&Value>) -> (u16, Value) {
         let url = format!("http://127.0.0.1:{}{path}", self.ports.http);
