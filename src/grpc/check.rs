@@ -70,7 +70,7 @@ impl<D: Decide> Check<D> {
         let message = framing::read_message(body, self.max_message_size).await?;
         let subject = reader::read(&message, gateway)
             .map_err(|problem| Status::invalid_argument(format!("not a CheckRequest: {problem}")))?;
-        let mut out = BytesMut::with_capacity(1024);
+        let mut out = BytesMut::with_capacity(3072);
         out.put_bytes(0, PREFIX);
         let reader::Subject::Http(request) = subject else {
             writer::write_connection_refused(&mut out);

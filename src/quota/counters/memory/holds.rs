@@ -50,7 +50,8 @@ pub(super) struct Ended {
 
 #[derive(Debug)]
 pub(super) struct Holds {
-    open: HashMap<HoldId, Open, ahash::RandomState>,
+    /// Boxed, so that a table that grows moves little while the lock is held.
+    open: HashMap<HoldId, Box<Open>, ahash::RandomState>,
     started: usize,
     ended: HashMap<HoldId, Ended, ahash::RandomState>,
     /// Until when each ended hold is remembered, oldest first.
@@ -76,7 +77,7 @@ impl Holds {
     }
 
     pub(super) fn open(&self, id: HoldId) -> Option<&Open> {
-        self.open.get(&id)
+        self.open.get(&id).map(Box::as_ref)
     }
 
     pub(super) fn ended(&self, id: HoldId) -> Option<Ended> {
@@ -85,7 +86,7 @@ impl Holds {
 
     pub(super) fn state(&self, id: HoldId) -> HoldState {
         let ended = || self.ended.get(&id).map_or(HoldState::Absent, |ended| ended.state);
-        self.open.get(&id).map_or_else(ended, Open::state)
+        self.open.get(&id).map_or_else(ended, |open| open.state())
     }
 
     /// Open holds: not started, started.
@@ -95,7 +96,7 @@ impl Holds {
 
     pub(super) fn insert(&mut self, open: Open) {
         self.unstarted_until.push_back((open.deadline, open.hold.id));
-        self.open.insert(open.hold.id, open);
+        self.open.insert(open.hold.id, Box::new(open));
     }
 
     /// A start, a renewal, or news of a running hold: it lives on. Returns the hold where this is its start.
@@ -121,7 +122,7 @@ impl Holds {
     pub(super) fn remove(&mut self, id: HoldId) -> Option<Open> {
         let open = self.open.remove(&id)?;
         self.started -= usize::from(open.progress.is_some());
-        Some(open)
+        Some(*open)
     }
 
     /// Remembers how a hold ended; the oldest memory makes room where there are too many.
