@@ -278,3 +278,24 @@ proptest::proptest! {
         }
     }
 }
+
+#[test]
+fn every_whole_configuration_in_the_documents_and_the_examples_loads() {
+    let env = |name: &str| match name {
+        name if name.ends_with("KEY") => Some("sk-of-the-environment-0123456789".to_owned()),
+        name if name.ends_with("URL") || name.ends_with("DATABASE") => Some("sqlite://tollward.db".to_owned()),
+        _ => None,
+    };
+    let page = include_str!("../../../docs/getting-started.md");
+    let blocks = page.split("```yaml").skip(1).filter_map(|rest| rest.split("```").next());
+    let mut loaded = 0;
+    for block in blocks.chain([include_str!("../../../deploy/tollward.yaml")]) {
+        // Blocks of a list are indented with it.
+        let indent =
+            block.lines().find(|line| !line.trim().is_empty()).map_or(0, |line| line.len() - line.trim_start().len());
+        let text: Vec<&str> = block.lines().map(|line| line.get(indent..).unwrap_or_default()).collect();
+        Config::parse(&text.join("\n"), "document", &env).unwrap_or_else(|error| panic!("{error}\n{block}"));
+        loaded += 1;
+    }
+    assert_eq!(loaded, 2);
+}
