@@ -330,7 +330,9 @@ def main():
     def interrupted(_signal, _frame):
         raise KeyboardInterrupt
 
-    signal.signal(signal.SIGTERM, interrupted)
+    # SIGINT too: a shell that starts this in the background has it ignored.
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, interrupted)
     failure = None
     try:
         start(fleet, folder, tools, real, master, options.check)
