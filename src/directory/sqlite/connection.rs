@@ -1,12 +1,12 @@
 //! Opening the file: first looked at without writing a byte, then opened, then migrated.
 
 use std::fs::OpenOptions;
-use std::io::{ErrorKind, Read};
+use std::io::ErrorKind;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use rusqlite::{Connection, OpenFlags};
+use rusqlite::{Connection, ErrorCode, OpenFlags};
 
 use super::super::{DirectoryError, Result};
 use super::errors;
@@ -19,8 +19,6 @@ mod embedded {
 const BUSY: Duration = Duration::from_secs(4);
 /// Prepared statements kept by a connection.
 const PREPARED: usize = 128;
-/// How a database file begins.
-const MAGIC: &[u8; 16] = b"SQLite format 3\0";
 const HISTORY: &str = "refinery_schema_history";
 
 /// The connection that writes, on a file that is certainly ours.
@@ -28,7 +26,7 @@ pub(super) fn open_and_migrate(file: &Path) -> Result<Connection> {
     let refuse = |why: String| DirectoryError::Unavailable(format!("{}: {why}", file.display()));
     match std::fs::metadata(file) {
         Ok(found) if !found.is_file() => return Err(refuse("this is not a file".to_owned())),
-        Ok(found) if found.len() > 0 => inspect(file).map_err(refuse)?,
+        Ok(found) if found.len() > 0 => inspect(file, found.len()).map_err(refuse)?,
         Ok(_) => {}
         Err(error) if error.kind() == ErrorKind::NotFound => {
             // Hashes of credentials are nobody else's business; SQLite gives its other files the same mode.
@@ -60,21 +58,24 @@ pub(super) fn open_reader(file: &Path) -> Result<Connection> {
     Ok(connection)
 }
 
-/// Looks at a file without writing: whether it is a database, ours, and of a version we know.
-fn inspect(file: &Path) -> std::result::Result<(), String> {
-    // SQLite takes a file shorter than a page for an empty one, and would write over it.
-    let mut head = [0; MAGIC.len()];
-    let read = std::fs::File::open(file).and_then(|mut file| file.read_exact(&mut head));
-    match read {
-        Ok(()) if head == *MAGIC => {}
-        Ok(()) => return Err("this is not a database".to_owned()),
-        Err(error) if error.kind() == ErrorKind::UnexpectedEof => return Err("this is not a database".to_owned()),
-        Err(error) => return Err(error.to_string()),
-    }
+/// Looks at a file of some length without writing: whether it is a database, ours, and of a version we know. It is
+/// looked at through SQLite alone: a process that closes a second descriptor of a database file gives up every lock it
+/// has there (POSIX advisory locks, `fcntl(2)`).
+fn inspect(file: &Path, length: u64) -> std::result::Result<(), String> {
     let connection =
         Connection::open_with_flags(file, OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX)
             .and_then(|connection| connection.busy_timeout(BUSY).map(|()| connection))
             .map_err(|error| error.to_string())?;
+    // SQLite takes some files that are none of its own for empty ones, and would write over them.
+    let pages: i64 = connection.query_row("PRAGMA page_count", [], |row| row.get(0)).map_err(|error| match &error {
+        rusqlite::Error::SqliteFailure(failure, _) if failure.code == ErrorCode::NotADatabase => {
+            "this is not a database".to_owned()
+        }
+        _ => error.to_string(),
+    })?;
+    if pages == 0 && length > 0 {
+        return Err("this is not a database".to_owned());
+    }
     let tables = "SELECT COUNT(*), COALESCE(SUM(name = ?1), 0) FROM sqlite_master WHERE type = 'table'";
     let (tables, history): (i64, i64) = connection
         .query_row(tables, [HISTORY], |row| Ok((row.get(0)?, row.get(1)?)))
@@ -107,12 +108,28 @@ fn newest() -> i64 {
 /// revoked; the ledger writes a few batches a second and then drops its spool. Both are worth one fsync a commit.
 fn prepare(connection: &Connection) -> rusqlite::Result<()> {
     connection.busy_timeout(BUSY)?;
-    connection.pragma_update(None, "journal_mode", "WAL")?;
+    write_ahead(connection)?;
     connection.pragma_update(None, "synchronous", "FULL")?;
     connection.pragma_update(None, "foreign_keys", "ON")?;
     connection.pragma_update(None, "trusted_schema", "OFF")?;
     connection.set_prepared_statement_cache_capacity(PREPARED);
     Ok(())
+}
+
+/// Turns the write-ahead log on. Where two processes do so at once, one is told that the file is busy without a wait,
+/// since both read and want to write: it waits for the other's turn to end, and looks again.
+fn write_ahead(connection: &Connection) -> rusqlite::Result<()> {
+    let until = Instant::now() + BUSY;
+    loop {
+        match connection.pragma_update(None, "journal_mode", "WAL") {
+            Err(rusqlite::Error::SqliteFailure(failure, _))
+                if failure.code == ErrorCode::DatabaseBusy && Instant::now() < until =>
+            {
+                connection.execute_batch("BEGIN IMMEDIATE; COMMIT")?;
+            }
+            done => return done,
+        }
+    }
 }
 
 /// Brings the tables to our version in one transaction. Where two processes start at once, the one that comes second
