@@ -8,6 +8,7 @@ pub mod glob;
 pub mod hold;
 pub mod identity;
 pub mod ids;
+pub mod memo;
 pub mod money;
 pub mod period;
 pub mod record;
@@ -18,15 +19,16 @@ pub mod time;
 pub mod usage;
 
 pub use api::{Api, PromptSize};
-pub use charge::{Amount, Charge, CounterKey, Kind, Window};
+pub use charge::{Amount, Charge, CounterKey, Kind, Limit, Window};
 pub use decision::{Allow, Decision, Denial, ErrorType};
 pub use entity::{
     AccessGroup, Budget, BudgetWindow, EndUser, Key, KeyType, Limits, Member, ModelBudget, Organization, Project, Tag,
     Team, User,
 };
-pub use hold::{Hold, Progress};
+pub use hold::{Amounts, Binding, Hold, Progress};
 pub use identity::{AuthMethod, Caller, Identity};
 pub use ids::{HoldId, KeyHash};
+pub use memo::Memo;
 pub use money::{Money, Price};
 pub use period::{BudgetDuration, Calendar, Period};
 pub use record::{Account, Parties, Record, RecordStatus};

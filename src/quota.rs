@@ -3,6 +3,7 @@
 
 pub mod adjust;
 pub mod admission;
+mod bindings;
 pub mod counters;
 pub mod headers;
 pub mod lines;

@@ -51,12 +51,27 @@ pub struct CounterKey {
     pub window: Window,
 }
 
-/// One line of an admission: admit iff `spent + held + amount <= limit`; then `amount` is held.
+/// One limit on one counter: admit iff `spent + held + amount <= limit`.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Charge {
+pub struct Limit {
     pub counter: CounterKey,
-    pub amount: Amount,
     pub limit: Amount,
     /// Where this is a budget with a soft limit: passing it raises an event once a period, and never refuses.
     pub soft_limit: Option<Money>,
+}
+
+/// One line of an admission: a limit, and the amount that is held under it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Charge<'a> {
+    pub counter: &'a CounterKey,
+    pub amount: Amount,
+    pub limit: Amount,
+    pub soft_limit: Option<Money>,
+}
+
+impl Limit {
+    #[must_use]
+    pub const fn charge(&self, amount: Amount) -> Charge<'_> {
+        Charge { counter: &self.counter, amount, limit: self.limit, soft_limit: self.soft_limit }
+    }
 }

@@ -11,7 +11,9 @@ use super::upstream::{self, Facts};
 use super::worst::{Worst, is_charged, per_request};
 use super::{Gate, Settings, Vetted, allow_public};
 use crate::config::{Reserve, TokenRateLimitType, Unmeterable, UpstreamIdentity};
-use crate::domain::{Allow, Amount, Api, Charge, Denial, ErrorType, Hold, HoldId, Kind, Money, ScopeKind, Timestamp};
+use crate::domain::{
+    Allow, Amount, Api, Binding, Charge, Denial, ErrorType, Hold, HoldId, Kind, Limit, Money, ScopeKind, Timestamp,
+};
 use crate::quota::counters::Terms;
 use crate::quota::{Admitted, Ask, AskModel, Bound, Plan, Refused, TokenHold, headers, refusal};
 use crate::request::HttpRequest;
@@ -41,7 +43,7 @@ impl Gate {
         let mut throttled = false;
         let mut again = true;
         let admitted = loop {
-            let hold = self.hold(vetted, &plan, &worst, bound, id, now);
+            let hold = hold(vetted, &worst, bound, id, now);
             let refused = match self.quota.admit(hold, terms, patience).await {
                 Ok(admitted) => break admitted,
                 Err(refused) => refused,
@@ -95,39 +97,24 @@ impl Gate {
             output: amount(output),
             guessed_choices: worst.guessed.then_some(amount(worst.choices)),
         };
+        let unnamed;
+        let model = match worst.model {
+            Some(model) => &model.name,
+            None => {
+                unnamed = Arc::from(vetted.view.route.api.as_str());
+                &unnamed
+            }
+        };
         let ask = Ask {
             models: &models,
-            end_user: vetted.end_user.as_deref(),
+            model,
+            end_user: vetted.end_user.as_ref(),
             tags: &vetted.tags,
             registry: &registry,
             tokens: if reserve { tokens } else { TokenHold::default() },
             cost: (!worst.free).then_some(if reserve_money { worst.cost } else { Money::nanos(1) }),
         };
         Ok(plan.bind(&vetted.caller, &ask, &settings.periods, now))
-    }
-
-    fn hold(&self, vetted: &Vetted<'_>, plan: &Plan, worst: &Worst, bound: Bound, id: HoldId, now: Timestamp) -> Hold {
-        let mut parties = plan.parties.clone();
-        parties.end_user_id = vetted.end_user.as_ref().map(|end_user| Arc::clone(&end_user.user_id));
-        parties.tags.clone_from(&vetted.tags);
-        let model = worst.model;
-        let body = vetted.view.body.as_ref().ok();
-        Hold {
-            id,
-            admitted_at: now,
-            charges: bound.charges,
-            accounts: bound.accounts,
-            parties,
-            api: vetted.view.route.api,
-            model: model.map_or_else(|| vetted.view.route.api.as_str().into(), |model| Arc::clone(&model.name)),
-            priced_as: worst.price.as_ref().map_or_else(|| "".into(), |price| Arc::clone(price.name())),
-            price_version: Arc::clone(&worst.price_version),
-            input_tokens: worst.input_tokens,
-            input_characters: body.map_or(0, |body| body.prompt.text_bytes),
-            output_tokens: worst.output_tokens,
-            estimate: worst.cost,
-            bounded: worst.bounded,
-        }
     }
 
     fn allow(
@@ -171,7 +158,7 @@ impl Gate {
         let mut response_headers = vec![(Cow::Borrowed("x-tollward-request-id"), request_id)];
         if let Some(admitted) = admitted {
             metadata.push((Cow::Borrowed("tollward_hold"), self.quota.token(&admitted.hold)));
-            response_headers.extend(headers::of_admission(&admitted.hold.charges, &admitted.remaining));
+            response_headers.extend(headers::of_admission(admitted.hold.binding.limits(), &admitted.remaining));
         }
         Allow {
             caller: caller.clone(),
@@ -204,6 +191,24 @@ impl Gate {
     }
 }
 
+fn hold(vetted: &Vetted<'_>, worst: &Worst<'_>, bound: Bound, id: HoldId, now: Timestamp) -> Hold {
+    let body = vetted.view.body.as_ref().ok();
+    Hold {
+        id,
+        admitted_at: now,
+        binding: bound.binding,
+        amounts: bound.amounts,
+        api: vetted.view.route.api,
+        priced_as: worst.price.as_ref().map_or_else(|| "".into(), |price| Arc::clone(price.name())),
+        price_version: Arc::clone(&worst.price_version),
+        input_tokens: worst.input_tokens,
+        input_characters: body.map_or(0, |body| body.prompt.text_bytes),
+        output_tokens: worst.output_tokens,
+        estimate: worst.cost,
+        bounded: worst.bounded,
+    }
+}
+
 /// What cannot be metered is refused to callers under a money or token limit, unless the operator chose otherwise.
 pub(super) fn check_meterable(settings: &Settings, vetted: &Vetted<'_>, bound: &Bound) -> Result<(), Denial> {
     let denied = vetted.view.route.api == Api::Unmeterable
@@ -225,17 +230,25 @@ pub(super) fn check_meterable(settings: &Settings, vetted: &Vetted<'_>, bound: &
 fn throttle(settings: &Settings, vetted: &Vetted<'_>, hold: &Hold, refuses: usize) -> Option<Bound> {
     let share = settings.config.litellm_settings.budget_exceeded_throttle_percentage?;
     let throttles = vetted.caller.identity.key.as_ref().is_some_and(|key| key.throttle_on_budget_exceeded);
-    let of_key = |charge: &Charge| charge.counter.scope.kind() == ScopeKind::Key;
-    let is_budget = |charge: &Charge| charge.counter.kind == Kind::Spend && of_key(charge);
-    let is_rate = |charge: &Charge| matches!(charge.counter.kind, Kind::Requests | Kind::Tokens) && of_key(charge);
-    if !throttles || !is_budget(&hold.charges[refuses]) || !hold.charges.iter().any(is_rate) {
+    let of_key = |charge: &Charge<'_>| charge.counter.scope.kind() == ScopeKind::Key;
+    let is_budget = |charge: &Charge<'_>| charge.counter.kind == Kind::Spend && of_key(charge);
+    let is_rate = |charge: &Charge<'_>| matches!(charge.counter.kind, Kind::Requests | Kind::Tokens) && of_key(charge);
+    let refused = hold.charge(refuses).is_some_and(|charge| is_budget(&charge));
+    if !throttles || !refused || !hold.charges().any(|charge| is_rate(&charge)) {
         return None;
     }
-    let mut charges: Vec<Charge> = hold.charges.iter().filter(|charge| !is_budget(charge)).cloned().collect();
-    for charge in charges.iter_mut().filter(|charge| is_rate(charge) && charge.limit > 0) {
-        charge.limit = ((charge.limit as f64 * share) as Amount).max(1);
-    }
-    Some(Bound { charges, accounts: hold.accounts.clone() })
+    let throttled = |charge: &Charge<'_>| {
+        let limit = match charge.limit {
+            limit if limit > 0 && is_rate(charge) => ((limit as f64 * share) as Amount).max(1),
+            limit => limit,
+        };
+        Limit { counter: charge.counter.clone(), limit, soft_limit: charge.soft_limit }
+    };
+    let kept = || hold.charges().filter(|charge| !is_budget(charge));
+    let Binding { accounts, parties, model, .. } = &*hold.binding;
+    let limits = kept().map(|charge| throttled(&charge)).collect();
+    let binding = Binding::new(limits, accounts.clone(), parties.clone(), Arc::clone(model));
+    Some(Bound { binding: Arc::new(binding), amounts: kept().map(|charge| charge.amount).collect() })
 }
 
 fn random_id() -> Result<HoldId, Denial> {

@@ -103,7 +103,7 @@ impl Gate {
         let bound = self.bind(settings, vetted, &plan, &worst, now).await?;
         super::admission::check_meterable(settings, vetted, &bound)?;
         trace.step("price", format_args!("at most {} ({} input tokens estimated)", worst.cost, worst.input_tokens));
-        for charge in &bound.charges {
+        for charge in bound.charges() {
             let scope = &charge.counter.scope;
             let kind = charge.counter.kind;
             let spent = self.quota.spent(charge).await.map_err(|error| {

@@ -34,7 +34,7 @@ pub struct Quota {
 #[derive(Clone, Debug)]
 pub struct Admitted {
     pub hold: Arc<Hold>,
-    /// What is left of each of `hold.charges`.
+    /// What is left of each of the hold's charges.
     pub remaining: Vec<Remaining>,
 }
 
@@ -150,9 +150,11 @@ impl Quota {
                     let now = Instant::now();
                     let until = *deadline.get_or_insert(now + patience);
                     let left = until.saturating_duration_since(now);
-                    let waited = refusal.may_be_released && !left.is_zero() && {
-                        let counter = &hold.charges[refusal.charge].counter;
-                        self.counters.wait_for_room(counter, refusal.epoch, left).await
+                    let waited = match hold.charge(refusal.charge) {
+                        Some(charge) if refusal.may_be_released && !left.is_zero() => {
+                            self.counters.wait_for_room(charge.counter, refusal.epoch, left).await
+                        }
+                        _ => false,
                     };
                     if !waited {
                         return Err(Refused::Limit { hold: Arc::clone(hold), refusal });
@@ -163,7 +165,7 @@ impl Quota {
     }
 
     fn watch_soft_limits(&self, hold: &Hold, remaining: &[Remaining]) {
-        for (charge, _) in hold.charges.iter().zip(remaining).filter(|(_, left)| left.soft_limit_passed) {
+        for (charge, _) in hold.charges().zip(remaining).filter(|(_, left)| left.soft_limit_passed) {
             self.soft_limits_passed.fetch_add(1, Ordering::Relaxed);
             tracing::warn!(scope = %charge.counter.scope, soft_budget = ?charge.soft_limit, "a soft budget is passed");
         }
@@ -203,7 +205,7 @@ impl Quota {
     }
 
     /// What a charge's account has spent, for explanations. `None` where it is not a budget.
-    pub async fn spent(&self, charge: &crate::domain::Charge) -> Result<Option<i64>, CountersError> {
+    pub async fn spent(&self, charge: crate::domain::Charge<'_>) -> Result<Option<i64>, CountersError> {
         let (Kind::Spend, Window::Period(period)) = (charge.counter.kind, &charge.counter.window) else {
             return Ok(None);
         };

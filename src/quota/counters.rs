@@ -17,7 +17,7 @@ use crate::domain::{Account, Amount, CounterKey, Hold, HoldId, Money, Progress, 
 /// What `admit` answers.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Verdict {
-    /// All charges are held. One entry a charge, in the order of `hold.charges`.
+    /// All charges are held. One entry a charge, in the order of [`Hold::charges`].
     Admitted { remaining: Vec<Remaining> },
     /// One limit refused; nothing was charged.
     Refused(Refusal),
@@ -51,7 +51,7 @@ pub struct Remaining {
 /// Why an admission was refused.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Refusal {
-    /// Index into `hold.charges` of the limit that refuses; where several do, the one that refuses longest.
+    /// Which of [`Hold::charges`] is the limit that refuses; where several do, the one that refuses longest.
     pub charge: usize,
     /// Spent or charged so far, without what is held; then what is held by requests in flight.
     pub spent: Amount,

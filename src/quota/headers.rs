@@ -7,20 +7,20 @@ use std::time::Duration;
 
 use super::counters::Remaining;
 use crate::domain::decision::Header;
-use crate::domain::{Amount, Charge, Kind};
+use crate::domain::{Amount, Charge, Kind, Limit};
 
 /// The headers of an admission: for requests and for tokens, the limit that has least left.
 #[must_use]
-pub fn of_admission(charges: &[Charge], remaining: &[Remaining]) -> Vec<Header> {
+pub fn of_admission(limits: &[Limit], remaining: &[Remaining]) -> Vec<Header> {
     let mut headers = Headers::default();
     for kind in [Kind::Requests, Kind::Tokens] {
-        let tightest = charges
+        let tightest = limits
             .iter()
             .zip(remaining)
-            .filter(|(charge, _)| charge.counter.kind == kind)
+            .filter(|(limit, _)| limit.counter.kind == kind)
             .min_by_key(|(_, left)| left.remaining);
-        if let Some((charge, left)) = tightest {
-            headers.add(kind, charge.limit, left.remaining, left.reset);
+        if let Some((limit, left)) = tightest {
+            headers.add(kind, limit.limit, left.remaining, left.reset);
         }
     }
     headers.finish()
@@ -28,7 +28,7 @@ pub fn of_admission(charges: &[Charge], remaining: &[Remaining]) -> Vec<Header> 
 
 /// The headers of a refusal by a rate limit.
 #[must_use]
-pub fn of_refusal(charge: &Charge, remaining: Amount, reset: Duration) -> Vec<Header> {
+pub fn of_refusal(charge: Charge<'_>, remaining: Amount, reset: Duration) -> Vec<Header> {
     let mut headers = Headers::default();
     headers.add(charge.counter.kind, charge.limit, remaining, reset);
     headers.finish()
@@ -89,9 +89,9 @@ mod tests {
     use super::*;
     use crate::domain::{CounterKey, Scope, Window};
 
-    fn charge(kind: Kind, limit: Amount) -> Charge {
+    fn limit(kind: Kind, limit: Amount) -> Limit {
         let counter = CounterKey { scope: Scope::global(), kind, window: Window::Minute };
-        Charge { counter, amount: 1, limit, soft_limit: None }
+        Limit { counter, limit, soft_limit: None }
     }
 
     fn left(remaining: Amount, seconds: u64) -> Remaining {
@@ -100,8 +100,8 @@ mod tests {
 
     #[test]
     fn the_tightest_scope_is_shown_in_both_styles() {
-        let charges = [charge(Kind::Requests, 100), charge(Kind::Requests, 10), charge(Kind::Tokens, 5_000)];
-        let headers = of_admission(&charges, &[left(50, 60), left(9, 65), left(4_000, 30)]);
+        let limits = [limit(Kind::Requests, 100), limit(Kind::Requests, 10), limit(Kind::Tokens, 5_000)];
+        let headers = of_admission(&limits, &[left(50, 60), left(9, 65), left(4_000, 30)]);
         let get = |name: &str| headers.iter().find(|(header, _)| header == name).map(|(_, value)| value.as_str());
         for (name, value) in [
             ("x-ratelimit-limit-requests", "10"),
@@ -117,8 +117,6 @@ mod tests {
 
     #[test]
     fn a_caller_without_rate_limits_is_told_nothing() {
-        assert!(
-            of_admission(&[charge(Kind::Spend, 1), charge(Kind::InFlight, 1)], &[left(1, 1), left(1, 1)]).is_empty()
-        );
+        assert!(of_admission(&[limit(Kind::Spend, 1), limit(Kind::InFlight, 1)], &[left(1, 1), left(1, 1)]).is_empty());
     }
 }

@@ -37,7 +37,9 @@ fn unavailable(reason: &'static str, message: &str) -> Denial {
 }
 
 fn of_limit(hold: &Hold, refusal: &Refusal, caller: &Caller, budget_status: u16, now: Timestamp) -> Denial {
-    let charge = &hold.charges[refusal.charge];
+    let Some(charge) = hold.charge(refusal.charge) else {
+        return unavailable("counters.unavailable", "Limits cannot be checked at the moment; try again");
+    };
     let who = name(charge, caller);
     let scope = charge.counter.scope.kind();
     if charge.counter.kind == Kind::Spend {
@@ -73,7 +75,7 @@ fn of_limit(hold: &Hold, refusal: &Refusal, caller: &Caller, budget_status: u16,
     denial
 }
 
-fn of_budget(charge: &Charge, refusal: &Refusal, who: &str, status: u16) -> Denial {
+fn of_budget(charge: Charge<'_>, refusal: &Refusal, who: &str, status: u16) -> Denial {
     let scope = charge.counter.scope.kind();
     let window = match &charge.counter.window {
         Window::Period(period) if !period.is_total() => {
@@ -106,7 +108,7 @@ fn of_budget(charge: &Charge, refusal: &Refusal, who: &str, status: u16) -> Deni
 }
 
 /// Whose limit it is, in words that hold no hash and no secret.
-fn name(charge: &Charge, caller: &Caller) -> String {
+fn name(charge: Charge<'_>, caller: &Caller) -> String {
     let scope = &charge.counter.scope;
     let kind = scope.kind();
     let names = scope.names();

@@ -3,13 +3,14 @@
 
 use std::sync::Arc;
 
+use super::bindings::{Bindings, Span};
 use super::lines::{Line, ModelLimits, Which, of_limits, of_model};
 use super::periods::Periods;
 use crate::config::Config;
 use crate::directory::Registry;
 use crate::domain::{
-    Account, Amount, Caller, Charge, CounterKey, EndUser, Kind, Limits, ModelBudget, Money, Parties, Period, Scope,
-    ScopeKind, Timestamp, Window,
+    Account, Amount, Amounts, Binding, Caller, Charge, CounterKey, EndUser, Kind, Limit, Limits, ModelBudget, Money,
+    Parties, Period, Scope, ScopeKind, Timestamp, Window,
 };
 
 /// All limits that bind one identity whatever it asks, and the scopes its spend is added to.
@@ -19,6 +20,8 @@ pub struct Plan {
     lines: Vec<Line>,
     totals: Vec<Scope>,
     models: Vec<PerModel>,
+    /// What was bound lately.
+    bindings: Bindings,
     /// Until when this holds: a temporary budget increase may end.
     pub valid_until: Timestamp,
 }
@@ -35,9 +38,11 @@ struct PerModel {
 pub struct Ask<'a> {
     /// Every model the request may use: limits on each of them bind, whichever answers.
     pub models: &'a [AskModel<'a>],
-    pub end_user: Option<&'a EndUser>,
+    /// The model that is held and booked.
+    pub model: &'a Arc<str>,
+    pub end_user: Option<&'a Arc<EndUser>>,
     pub tags: &'a [Arc<str>],
-    pub registry: &'a Registry,
+    pub registry: &'a Arc<Registry>,
     pub tokens: TokenHold,
     /// Money to hold. `None`: a model priced 0 on purpose, not charged to budgets.
     pub cost: Option<Money>,
@@ -76,19 +81,39 @@ impl TokenHold {
     }
 }
 
+impl Ask<'_> {
+    /// What is held under one limit.
+    fn amount(&self, limit: &Limit) -> Amount {
+        match limit.counter.kind {
+            Kind::Requests | Kind::InFlight => 1,
+            Kind::Tokens => self.tokens.under(limit.limit),
+            // What never refuses reserves nothing: amounts without a bound would add up past what a number holds.
+            Kind::Spend if limit.limit == Amount::MAX => 1,
+            Kind::Spend => self.cost.unwrap_or_default().as_nanos().max(1),
+        }
+    }
+}
+
 /// What a request is charged with, and where its settled cost is booked.
 #[derive(Clone, Debug)]
 pub struct Bound {
-    pub charges: Vec<Charge>,
-    pub accounts: Vec<Account>,
+    pub binding: Arc<Binding>,
+    /// What is held under each limit of the binding.
+    pub amounts: Amounts,
 }
 
 impl Bound {
+    /// Every limit with the amount held under it.
+    pub fn charges(&self) -> impl Iterator<Item = Charge<'_>> {
+        self.binding.limits().iter().zip(&self.amounts).map(|(limit, amount)| limit.charge(*amount))
+    }
+
     /// Whether a money or token limit binds: such a request must be metered. A soft budget alone is only watched.
     #[must_use]
     pub fn needs_meter(&self) -> bool {
-        let refuses = |charge: &Charge| charge.limit < Amount::MAX;
-        self.charges.iter().any(|charge| matches!(charge.counter.kind, Kind::Spend | Kind::Tokens) && refuses(charge))
+        let refuses = |limit: &Limit| limit.limit < Amount::MAX;
+        let is_metered = |limit: &Limit| matches!(limit.counter.kind, Kind::Spend | Kind::Tokens);
+        self.binding.limits().iter().any(|limit| is_metered(limit) && refuses(limit))
     }
 }
 
@@ -111,6 +136,7 @@ impl Plan {
             lines: Vec::new(),
             totals: Vec::new(),
             models: Vec::new(),
+            bindings: Bindings::default(),
             valid_until: Timestamp::millis(i64::MAX),
         };
         let global = Limits {
@@ -181,26 +207,37 @@ impl Plan {
         }
     }
 
-    /// The charges and accounts of one request. Limits come outermost first, so that a refusal names the widest.
+    /// The charges and accounts of one request. Limits come outermost first, so that a refusal names the widest. Who asks
+    /// the same again is bound by the same binding.
     #[must_use]
     pub fn bind(&self, caller: &Caller, ask: &Ask<'_>, periods: &Periods, now: Timestamp) -> Bound {
+        let compile = || self.compile(caller, ask, periods, now);
+        let binding = self.bindings.get_or_insert(ask, now, compile);
+        let amounts = binding.limits().iter().map(|limit| ask.amount(limit)).collect();
+        Bound { binding, amounts }
+    }
+
+    fn compile(&self, caller: &Caller, ask: &Ask<'_>, periods: &Periods, now: Timestamp) -> (Binding, Span) {
         let mut own = Vec::new();
         let mut totals: Vec<Scope> = Vec::new();
         self.bind_end_user(ask, &mut own, &mut totals);
         self.bind_tags(caller, ask, &mut own, &mut totals);
         self.bind_models(ask, &mut own, &mut totals);
 
-        let mut bound = Bound {
-            charges: Vec::with_capacity(self.lines.len() + own.len()),
-            accounts: Vec::with_capacity(self.totals.len() + totals.len() + 4),
+        let total = |scope: &Scope| Account { scope: scope.clone(), period: Period::total() };
+        let mut compiled = Compiled {
+            limits: Vec::with_capacity(self.lines.len() + own.len()),
+            accounts: self.totals.iter().chain(&totals).map(total).collect(),
+            span: Span::default(),
         };
-        for scope in self.totals.iter().chain(&totals) {
-            bound.accounts.push(Account { scope: scope.clone(), period: Period::total() });
-        }
         for line in self.lines.iter().chain(&own) {
-            bound.push(line, ask, periods, now);
+            compiled.push(line, ask, periods, now);
         }
-        bound
+        let mut parties = self.parties.clone();
+        parties.end_user_id = ask.end_user.map(|end_user| Arc::clone(&end_user.user_id));
+        parties.tags = ask.tags.to_vec();
+        let binding = Binding::new(compiled.limits, compiled.accounts, parties, Arc::clone(ask.model));
+        (binding, compiled.span)
     }
 
     fn bind_end_user(&self, ask: &Ask<'_>, own: &mut Vec<Line>, totals: &mut Vec<Scope>) {
@@ -260,34 +297,38 @@ impl Plan {
     }
 }
 
-impl Bound {
+/// A binding in the making.
+struct Compiled {
+    limits: Vec<Limit>,
+    accounts: Vec<Account>,
+    /// While all its periods last.
+    span: Span,
+}
+
+impl Compiled {
     fn push(&mut self, line: &Line, ask: &Ask<'_>, periods: &Periods, now: Timestamp) {
-        let (amount, window) = match line.kind {
-            Kind::Requests => (1, Window::Minute),
-            Kind::InFlight => (1, Window::InFlight),
-            Kind::Tokens => (ask.tokens.under(line.limit), Window::Minute),
+        let window = match line.kind {
+            Kind::Requests | Kind::Tokens => Window::Minute,
+            Kind::InFlight => Window::InFlight,
+            Kind::Spend if ask.cost.is_none() => return,
             Kind::Spend => {
-                let Some(cost) = ask.cost else { return };
                 let period = periods.at(line.duration, now);
+                self.span.narrow(&period);
                 let account = Account { scope: line.scope.clone(), period: period.clone() };
                 if !self.accounts.contains(&account) {
                     self.accounts.push(account);
                 }
-                // What never refuses reserves nothing: amounts without a bound would add up past what a number holds.
-                let amount = if line.limit == Amount::MAX { 1 } else { cost.as_nanos().max(1) };
-                (amount, Window::Period(period))
+                Window::Period(period)
             }
         };
         let counter = CounterKey { scope: line.scope.clone(), kind: line.kind, window };
         // Two budgets of one scope and period share a counter: the tighter one binds.
-        if let Some(same) = self.charges.iter_mut().find(|charge| charge.counter == counter) {
-            if line.limit < same.limit {
-                (same.limit, same.amount) = (line.limit, amount);
-            }
+        if let Some(same) = self.limits.iter_mut().find(|limit| limit.counter == counter) {
+            same.limit = same.limit.min(line.limit);
             same.soft_limit = same.soft_limit.min(line.soft_limit).or(same.soft_limit).or(line.soft_limit);
             return;
         }
-        self.charges.push(Charge { counter, amount, limit: line.limit, soft_limit: line.soft_limit });
+        self.limits.push(Limit { counter, limit: line.limit, soft_limit: line.soft_limit });
     }
 }
 
@@ -309,9 +350,10 @@ mod tests {
         let caller = caller(limits);
         let models: Vec<AskModel<'_>> =
             models.iter().map(|name| AskModel { names: [name, name], groups: &[], default_limits: None }).collect();
-        let registry = Registry::default();
+        let (registry, model) = (Arc::default(), Arc::from(models[0].names[0]));
         let ask = Ask {
             models: &models,
+            model: &model,
             end_user: None,
             tags: &[],
             registry: &registry,
@@ -330,8 +372,7 @@ mod tests {
             ..Limits::default()
         };
         let mut charged: Vec<_> = bound(limits, &["gpt-4o", "cheap", "gpt-5"])
-            .charges
-            .iter()
+            .charges()
             .map(|charge| (charge.counter.scope.names().last().unwrap().clone(), charge.limit, charge.amount))
             .collect();
         charged.sort();
@@ -343,8 +384,9 @@ mod tests {
         let budget = ModelBudget { max_budget: Some(Money::nanos(9)), ..ModelBudget::default() };
         let limits = Limits { model_max_budget: [("*".to_owned(), budget)].into(), ..Limits::default() };
         let bound = bound(limits, &["a", "b"]);
-        for (at, account) in bound.accounts.iter().enumerate() {
-            assert!(!bound.accounts[..at].contains(account), "{account:?}");
+        let accounts = &bound.binding.accounts;
+        for (at, account) in accounts.iter().enumerate() {
+            assert!(!accounts[..at].contains(account), "{account:?}");
         }
     }
 
@@ -356,7 +398,7 @@ mod tests {
         let window = BudgetWindow { budget_duration: day, max_budget: Money::nanos(9) };
         let hard = Limits { budget_limits: vec![window], ..soft.clone() };
         let charges = |limits| -> Vec<_> {
-            bound(limits, &["a"]).charges.iter().map(|charge| (charge.amount, charge.limit)).collect()
+            bound(limits, &["a"]).charges().map(|charge| (charge.amount, charge.limit)).collect()
         };
         assert_eq!(charges(soft), [(1, Amount::MAX)]);
         assert_eq!(charges(hard), [(7, 9)]);

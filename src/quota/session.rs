@@ -172,13 +172,13 @@ impl Session {
             status: RecordStatus::Usage,
             admitted_at: self.hold.admitted_at,
             settled_at: Timestamp::now(),
-            parties: self.hold.parties.clone(),
-            model: Arc::clone(&self.hold.model),
+            parties: self.hold.binding.parties.clone(),
+            model: Arc::clone(&self.hold.binding.model),
             usage,
             cost,
             price_version: Arc::clone(&self.hold.price_version),
             estimated,
-            accounts: self.hold.accounts.clone(),
+            accounts: self.hold.binding.accounts.clone(),
         };
         let settled = self.settle(tokens, record).await;
         self.quota.running.0.lock().remove(&self.hold.id);
@@ -270,17 +270,15 @@ impl Drop for Session {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::Parties;
+    use crate::domain::{Amounts, Binding, Parties};
 
     fn hold(api: Api, model: &str) -> Hold {
         Hold {
             id: HoldId::new([1; 16]),
             admitted_at: Timestamp::millis(0),
-            charges: Vec::new(),
-            accounts: Vec::new(),
-            parties: Parties::default(),
+            binding: Arc::new(Binding::new(Vec::new(), Vec::new(), Parties::default(), model.into())),
+            amounts: Amounts::new(),
             api,
-            model: model.into(),
             priced_as: model.into(),
             price_version: "".into(),
             input_tokens: 100,

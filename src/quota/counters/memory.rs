@@ -4,6 +4,7 @@
 mod admission;
 mod holds;
 mod meters;
+mod seats;
 mod state;
 mod table;
 

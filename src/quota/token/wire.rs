@@ -1,18 +1,30 @@
 //! The body of a hold token: numbers as LEB128 (signed ones zigzag), text with its length before it, and scopes and
-//! periods, which repeat, written once and named by their place afterwards. Reading never trusts a length or a count.
+//! periods, which repeat, written once and named by their place afterwards. What is the same for every hold of a binding
+//! comes first, so that it is written once. Reading never trusts a length or a count.
 
 use std::sync::Arc;
 
 use crate::domain::{
-    Account, Api, Charge, CounterKey, Hold, HoldId, KeyHash, Kind, Money, Parties, Period, Scope, Timestamp, Window,
+    Account, Amounts, Api, Binding, CounterKey, Hold, HoldId, KeyHash, Kind, Limit, Money, Parties, Period, Scope,
+    Timestamp, Window,
 };
 
 /// Elements a list reserves room for before it has seen them.
 const RESERVED: u64 = 64;
 
-pub(super) fn write(hold: &Hold, out: &mut Vec<u8>) {
+/// Writes what all holds of a binding have in common. The length is a multiple of three, so that base64 of it is the
+/// beginning of base64 of whatever begins with it.
+pub(super) fn write_binding(binding: &Binding, out: &mut Vec<u8>) {
     let mut writer = Writer { out, scopes: Vec::with_capacity(16), periods: Vec::with_capacity(8) };
-    writer.hold(hold);
+    writer.binding(binding);
+    let padding = 2 - out.len() % 3;
+    out.push(padding as u8);
+    out.extend(std::iter::repeat_n(0, padding));
+}
+
+/// Writes what is a hold's own.
+pub(super) fn write_hold(hold: &Hold, out: &mut Vec<u8>) {
+    Writer { out, scopes: Vec::new(), periods: Vec::new() }.hold(hold);
 }
 
 /// `None` where the bytes are not a hold, the whole hold and nothing but it.
@@ -38,21 +50,27 @@ struct Writer<'h, 'o> {
 }
 
 impl<'h> Writer<'h, '_> {
-    fn hold(&mut self, hold: &'h Hold) {
-        self.out.extend_from_slice(hold.id.as_bytes());
-        self.signed(hold.admitted_at.as_millis());
-        self.number(hold.charges.len() as u64);
-        for charge in &hold.charges {
-            self.charge(charge);
+    fn binding(&mut self, binding: &'h Binding) {
+        self.number(binding.limits().len() as u64);
+        for limit in binding.limits() {
+            self.counter(&limit.counter);
         }
-        self.number(hold.accounts.len() as u64);
-        for account in &hold.accounts {
+        self.number(binding.accounts.len() as u64);
+        for account in &binding.accounts {
             self.scope(&account.scope);
             self.period(&account.period);
         }
-        self.parties(&hold.parties);
+        self.parties(&binding.parties);
+        self.text(&binding.model);
+    }
+
+    fn hold(&mut self, hold: &Hold) {
+        self.out.extend_from_slice(hold.id.as_bytes());
+        self.signed(hold.admitted_at.as_millis());
+        for amount in &hold.amounts {
+            self.signed(*amount);
+        }
         self.text(hold.api.as_str());
-        self.text(&hold.model);
         self.text(&hold.priced_as);
         self.text(&hold.price_version);
         self.number(hold.input_tokens);
@@ -62,18 +80,17 @@ impl<'h> Writer<'h, '_> {
         self.out.push(u8::from(hold.bounded));
     }
 
-    fn charge(&mut self, charge: &'h Charge) {
-        let window = match &charge.counter.window {
+    fn counter(&mut self, counter: &'h CounterKey) {
+        let window = match &counter.window {
             Window::Minute => 0,
             Window::InFlight => 1,
             Window::Period(_) => 2,
         };
-        self.out.push(kind_code(charge.counter.kind) | window << 4);
-        self.scope(&charge.counter.scope);
-        if let Window::Period(period) = &charge.counter.window {
+        self.out.push(kind_code(counter.kind) | window << 4);
+        self.scope(&counter.scope);
+        if let Window::Period(period) = &counter.window {
             self.period(period);
         }
-        self.signed(charge.amount);
     }
 
     fn parties(&mut self, parties: &'h Parties) {
@@ -148,14 +165,15 @@ struct Reader<'b> {
 
 impl<'b> Reader<'b> {
     fn hold(&mut self) -> Option<Hold> {
+        let binding = self.binding()?;
+        let [padding] = self.array()?;
+        (0..padding).try_for_each(|_| self.array::<1>().map(drop))?;
         Some(Hold {
             id: HoldId::new(self.array()?),
             admitted_at: Timestamp::millis(self.signed()?),
-            charges: self.list(Reader::charge)?,
-            accounts: self.list(|reader| Some(Account { scope: reader.scope()?, period: reader.period()? }))?,
-            parties: self.parties()?,
+            amounts: (0..binding.limits().len()).map(|_| self.signed()).collect::<Option<Amounts>>()?,
+            binding: Arc::new(binding),
             api: Api::parse(self.text()?)?,
-            model: self.shared_text()?,
             priced_as: self.shared_text()?,
             price_version: self.shared_text()?,
             input_tokens: self.number()?,
@@ -166,7 +184,14 @@ impl<'b> Reader<'b> {
         })
     }
 
-    fn charge(&mut self) -> Option<Charge> {
+    fn binding(&mut self) -> Option<Binding> {
+        let limits = self.list(Reader::limit)?;
+        let accounts = self.list(|reader| Some(Account { scope: reader.scope()?, period: reader.period()? }))?;
+        let parties = self.parties()?;
+        Some(Binding::new(limits, accounts, parties, self.shared_text()?))
+    }
+
+    fn limit(&mut self) -> Option<Limit> {
         let [code] = self.array()?;
         let kinds = [Kind::Requests, Kind::Tokens, Kind::InFlight, Kind::Spend];
         let kind = kinds.into_iter().find(|kind| kind_code(*kind) == code & 0xf)?;
@@ -177,8 +202,7 @@ impl<'b> Reader<'b> {
             2 => Window::Period(self.period()?),
             _ => return None,
         };
-        let amount = self.signed()?;
-        Some(Charge { counter: CounterKey { scope, kind, window }, amount, limit: 0, soft_limit: None })
+        Some(Limit { counter: CounterKey { scope, kind, window }, limit: 0, soft_limit: None })
     }
 
     fn parties(&mut self) -> Option<Parties> {

@@ -42,13 +42,13 @@ impl InFlight {
             status: RecordStatus::Unsettled,
             admitted_at: hold.admitted_at,
             settled_at: hold.admitted_at,
-            parties: hold.parties.clone(),
-            model: Arc::clone(&hold.model),
+            parties: hold.binding.parties.clone(),
+            model: Arc::clone(&hold.binding.model),
             usage: Usage::default(),
             cost: Money::ZERO,
             price_version: Arc::clone(&hold.price_version),
             estimated: true,
-            accounts: hold.accounts.clone(),
+            accounts: hold.binding.accounts.clone(),
         };
         InFlight { record, estimate: hold.estimate, progress }
     }

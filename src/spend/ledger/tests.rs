@@ -14,8 +14,8 @@ use crate::directory::faulty::{Fault, FaultyStore};
 use crate::directory::testing::{TempStore, audit};
 use crate::directory::{DirectoryError, SharedStore};
 use crate::domain::{
-    Account, Api, Hold, HoldId, Key, KeyHash, Money, Parties, Period, Progress, Record, RecordStatus, Scope, ScopeKind,
-    Timestamp, Usage,
+    Account, Amounts, Api, Binding, Hold, HoldId, Key, KeyHash, Money, Parties, Period, Progress, Record, RecordStatus,
+    Scope, ScopeKind, Timestamp, Usage,
 };
 use crate::quota::counters::Books;
 
@@ -64,11 +64,9 @@ fn hold(id: u8, estimate: i64) -> Arc<Hold> {
     Arc::new(Hold {
         id: record.id,
         admitted_at: record.admitted_at,
-        charges: Vec::new(),
-        accounts: record.accounts,
-        parties: record.parties,
+        binding: Arc::new(Binding::new(Vec::new(), record.accounts, record.parties, record.model)),
+        amounts: Amounts::new(),
         api: Api::OpenAiChat,
-        model: record.model,
         priced_as: "gpt-4o".into(),
         price_version: record.price_version,
         input_tokens: 100,

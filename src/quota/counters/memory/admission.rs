@@ -6,16 +6,16 @@ use std::time::Duration;
 use smallvec::SmallVec;
 
 use super::super::{CountersError, HoldState, Refusal, Remaining, Terms, Unseeded, Verdict};
-use super::holds::{Open, Seats, UNTIL_START};
+use super::holds::{Open, UNTIL_START};
 use super::state::State;
 use super::table::{Body, Counter};
-use crate::domain::{Amount, Charge, Hold, Kind, Money, Period};
+use crate::domain::{Amount, Charge, Hold, Kind, Limit, Money, Period};
 
 /// What a caller is told to wait where only requests in flight are in the way, and nobody knows when they end.
 const WHILE_IN_FLIGHT: Duration = Duration::from_secs(1);
 
 /// What a charge takes; a negative amount takes nothing.
-pub(super) fn amount_of(charge: &Charge) -> Amount {
+pub(super) fn amount_of(charge: Charge<'_>) -> Amount {
     charge.amount.max(0)
 }
 
@@ -32,70 +32,74 @@ impl State {
         if self.table.len() >= self.max_counters {
             return Err(CountersError::Unavailable(format!("{} counters are in use", self.table.len())));
         }
-        if hold.charges.iter().filter_map(|charge| Counter::period(&charge.counter)).any(|period| !period.contains(now))
-        {
+        let binding = &*hold.binding;
+        let mut periods = binding.limits().iter().filter_map(|limit| Counter::period(&limit.counter));
+        if periods.any(|period| !period.contains(now)) {
             return Ok(Verdict::WrongPeriod { now });
         }
-        let metered = |charge: &Charge| matches!(charge.counter.kind, Kind::Tokens | Kind::Spend);
-        let needs_meter = terms.meter_required && hold.charges.iter().any(metered);
+        let metered = |limit: &Limit| matches!(limit.counter.kind, Kind::Tokens | Kind::Spend);
+        let needs_meter = terms.meter_required && binding.limits().iter().any(metered);
         if needs_meter && let Some(retry_after) = self.meters.refuses(terms.gateway, now) {
             return Ok(Verdict::MeterDead { retry_after });
         }
 
-        let mut all: SmallVec<[u32; 12]> = SmallVec::new();
+        let mut seats: SmallVec<[u32; 12]> = SmallVec::new();
         let mut unseeded = Vec::new();
-        for charge in &hold.charges {
-            let seat = self.table.seat(&charge.counter, now);
+        for (at, limit) in binding.limits().iter().enumerate() {
+            let seat = self.seat(binding, at);
             if let Some(Counter { body: Body::Unseeded { generation, .. }, .. }) = self.table.get(seat)
-                && !all.contains(&seat)
+                && !binding.is_repeated(at)
             {
-                unseeded.push(Unseeded { counter: charge.counter.clone(), generation: *generation });
+                unseeded.push(Unseeded { counter: limit.counter.clone(), generation: *generation });
             }
-            all.push(seat);
+            seats.push(seat);
         }
         if !unseeded.is_empty() {
             return Ok(Verdict::Unseeded(unseeded));
         }
-        if let Some(refusal) = self.refusal(hold, &all) {
+        if let Some(refusal) = self.refusal(hold, &seats) {
             return Ok(Verdict::Refused(refusal));
         }
 
-        // A counter that two limits name is charged once.
-        let seats: Seats =
-            all.iter().enumerate().map(|(at, seat)| (!all[..at].contains(seat)).then_some(*seat)).collect();
-        for (charge, seat) in hold.charges.iter().zip(&seats) {
-            if let Some(counter) = seat.and_then(|seat| self.table.get(seat)) {
-                counter.pins += 1;
-                let amount = amount_of(charge);
-                match &mut counter.body {
-                    Body::Requests(window) => window.charge(now, amount, false),
-                    Body::Tokens(window) => window.charge(now, amount, true),
-                    Body::InFlight(held) => *held = held.saturating_add(amount),
-                    Body::Budget(budget) => {
-                        budget.held += Money::nanos(amount);
-                        budget.soft_limit = charge.soft_limit;
-                        budget.touched = now;
-                    }
-                    Body::Unseeded { .. } => {}
-                }
+        for (at, (charge, seat)) in hold.charges().zip(&seats).enumerate() {
+            // A counter that two limits name is charged once.
+            if !binding.is_repeated(at) {
+                self.charge(charge, *seat);
             }
         }
-        let remaining =
-            hold.charges.iter().zip(&all).map(|(charge, seat)| self.remaining(charge, Some(*seat))).collect();
+        let remaining = hold.charges().zip(&seats).map(|(charge, seat)| self.remaining(charge, Some(*seat))).collect();
         let deadline = now.plus(UNTIL_START);
         let hold = hold.clone();
-        self.holds.insert(Open { hold, seats, gateway: terms.gateway, charged_at: now, deadline, progress: None });
+        self.holds.insert(Open { hold, gateway: terms.gateway, charged_at: now, deadline, progress: None });
         if needs_meter {
             self.meters.probed(terms.gateway, now);
         }
         Ok(Verdict::Admitted { remaining })
     }
 
+    fn charge(&mut self, charge: Charge<'_>, seat: u32) {
+        let now = self.now;
+        let Some(counter) = self.table.get(seat) else { return };
+        counter.pins += 1;
+        let amount = amount_of(charge);
+        match &mut counter.body {
+            Body::Requests(window) => window.charge(now, amount, false),
+            Body::Tokens(window) => window.charge(now, amount, true),
+            Body::InFlight(held) => *held = held.saturating_add(amount),
+            Body::Budget(budget) => {
+                budget.held += Money::nanos(amount);
+                budget.soft_limit = charge.soft_limit;
+                budget.touched = now;
+            }
+            Body::Unseeded { .. } => {}
+        }
+    }
+
     /// The limit that refuses longest, if any refuses; the first of those that refuse equally long.
     fn refusal(&mut self, hold: &Hold, seats: &[u32]) -> Option<Refusal> {
         let mut longest: Option<Refusal> = None;
         let mut may_be_released = true;
-        for (at, (charge, seat)) in hold.charges.iter().zip(seats).enumerate() {
+        for (at, (charge, seat)) in hold.charges().zip(seats).enumerate() {
             let Some(refusal) = self.objection(at, charge, *seat) else { continue };
             may_be_released &= refusal.may_be_released;
             let rank = |refusal: &Refusal| (refusal.never, refusal.retry_after);
@@ -107,7 +111,7 @@ impl State {
     }
 
     /// What one limit has against its charge: `spent + held + amount <= limit` does not hold.
-    fn objection(&mut self, at: usize, charge: &Charge, seat: u32) -> Option<Refusal> {
+    fn objection(&mut self, at: usize, charge: Charge<'_>, seat: u32) -> Option<Refusal> {
         let now = self.now;
         let counter = self.table.get(seat)?;
         let (spent, held) = counter.standing(now)?;
@@ -133,7 +137,7 @@ impl State {
         Some(Refusal { charge: at, spent, held, retry_after, never, may_be_released: only_held, epoch })
     }
 
-    fn remaining(&mut self, charge: &Charge, seat: Option<u32>) -> Remaining {
+    fn remaining(&mut self, charge: Charge<'_>, seat: Option<u32>) -> Remaining {
         let now = self.now;
         let nothing = Remaining { remaining: 0, reset: Duration::ZERO, soft_limit_passed: false };
         let Some(counter) = seat.and_then(|seat| self.table.get(seat)) else { return nothing };
@@ -154,9 +158,9 @@ impl State {
     /// What is left for a hold that was admitted before. A counter that has left since has nothing charged to it; a
     /// budget that is not loaded is told as used up.
     fn remaining_again(&mut self, hold: &Hold) -> Vec<Remaining> {
-        let mut remaining = Vec::with_capacity(hold.charges.len());
-        for charge in &hold.charges {
-            let seat = self.table.find(&charge.counter);
+        let mut remaining = Vec::with_capacity(hold.amounts.len());
+        for (at, charge) in hold.charges().enumerate() {
+            let seat = self.seated(&hold.binding, at);
             let mut left = self.remaining(charge, seat);
             if seat.is_none() && charge.counter.kind != Kind::Spend {
                 left.remaining = charge.limit.max(0);

@@ -6,8 +6,6 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use smallvec::SmallVec;
-
 use super::super::HoldState;
 use crate::domain::{Amount, Hold, HoldId, Progress, Timestamp};
 
@@ -18,14 +16,10 @@ pub(super) const UNTIL_RENEWAL: Duration = Duration::from_secs(45);
 /// How long an ended hold is remembered.
 const REMEMBERED_FOR: Duration = Duration::from_secs(600);
 
-/// Seats of a hold's charges in the table, in their order; `None` where a counter is named a second time.
-pub(super) type Seats = SmallVec<[Option<u32>; 12]>;
-
 /// A hold that is held or started.
 #[derive(Debug)]
 pub(super) struct Open {
     pub(super) hold: Arc<Hold>,
-    pub(super) seats: Seats,
     pub(super) gateway: IpAddr,
     pub(super) charged_at: Timestamp,
     pub(super) deadline: Timestamp,

@@ -271,21 +271,23 @@ impl State {
             status,
             admitted_at: hold.admitted_at,
             settled_at: self.now,
-            parties: hold.parties.clone(),
-            model: hold.model.clone(),
+            parties: hold.binding.parties.clone(),
+            model: hold.binding.model.clone(),
             usage: Usage { input_tokens, output_tokens, ..Usage::default() },
             cost,
             price_version: hold.price_version.clone(),
             estimated: true,
-            accounts: hold.accounts.clone(),
+            accounts: hold.binding.accounts.clone(),
         }
     }
 
     /// Takes what a hold has reserved off its counters, and wakes those who wait for it.
     fn close(&mut self, open: &Open, end: End) {
         let (now, serial) = (self.now, self.table.next_serial());
-        for (charge, seat) in open.hold.charges.iter().zip(&open.seats) {
-            let Some(seat) = *seat else { continue };
+        let binding = &*open.hold.binding;
+        for (at, charge) in open.hold.charges().enumerate().filter(|(at, _)| !binding.is_repeated(*at)) {
+            // It is pinned: it still has its seat.
+            let Some(seat) = self.seated(binding, at) else { continue };
             let Some(counter) = self.table.get(seat) else { continue };
             counter.pins = counter.pins.saturating_sub(1);
             counter.epoch = serial;
@@ -317,16 +319,16 @@ impl State {
     /// request itself where that was given back.
     fn charge_late(&mut self, hold: &Hold, tokens: impl Fn(Amount) -> Amount, request: bool) {
         let now = self.now;
-        for (at, charge) in hold.charges.iter().enumerate() {
+        for (at, charge) in hold.charges().enumerate() {
             let amount = match charge.counter.kind {
                 Kind::Tokens => tokens(amount_of(charge)),
                 Kind::Requests if request => amount_of(charge),
                 _ => 0,
             };
-            if amount <= 0 || hold.charges[..at].iter().any(|before| before.counter == charge.counter) {
+            if amount <= 0 || hold.binding.is_repeated(at) {
                 continue;
             }
-            let seat = self.table.seat(&charge.counter, now);
+            let seat = self.seat(&hold.binding, at);
             if let Some(Counter { body: Body::Requests(window) | Body::Tokens(window), .. }) = self.table.get(seat) {
                 window.advance(now);
                 window.charge(now, amount, false);

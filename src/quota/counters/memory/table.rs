@@ -125,6 +125,16 @@ impl Table {
         self.seats.get_mut(seat as usize)?.as_mut()
     }
 
+    /// The seat of a counter that sat at `hint` when it was last looked for.
+    pub(super) fn find_near(&self, hint: u32, key: &CounterKey) -> Option<u32> {
+        let sits = |counter: &Counter| counter.key == *key;
+        if self.seats.get(hint as usize).and_then(Option::as_ref).is_some_and(sits) {
+            Some(hint)
+        } else {
+            self.find(key)
+        }
+    }
+
     pub(super) fn lookup(&mut self, key: &CounterKey) -> Option<&mut Counter> {
         let seat = self.find(key)?;
         self.get(seat)

@@ -130,7 +130,7 @@ pub(crate) async fn a_hold_nobody_starts_is_booked_where_the_meter_is_dead(world
     let unmetered = world.books.records.lock()[0].clone();
     assert!(unmetered.estimated);
     assert_eq!((unmetered.usage.input_tokens, unmetered.usage.output_tokens), (3, 4));
-    assert_eq!(unmetered.accounts, one.accounts);
+    assert_eq!(unmetered.accounts, one.binding.accounts);
 }
 
 pub(crate) async fn a_dead_meter_refuses_all_but_a_probe_every_five_seconds(world: World) {

@@ -99,7 +99,7 @@ pub(crate) async fn a_sequential_client_with_one_slot_always_gets_in(world: Worl
             match world.admit(&one).await {
                 Verdict::Admitted { .. } => break,
                 Verdict::Refused(refusal) => {
-                    let counter = &one.charges[refusal.charge].counter;
+                    let counter = one.charge(refusal.charge).unwrap().counter;
                     assert!(refusal.may_be_released);
                     assert!(world.counters.wait_for_room(counter, refusal.epoch, LONG).await);
                 }

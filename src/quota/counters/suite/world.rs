@@ -8,8 +8,8 @@ use async_trait::async_trait;
 use parking_lot::Mutex;
 
 use crate::domain::{
-    Account, Amount, Api, Charge, CounterKey, Hold, HoldId, Kind, Money, Parties, Period, Progress, Record,
-    RecordStatus, Scope, ScopeKind, Timestamp, Usage, Window,
+    Account, Amount, Amounts, Api, Binding, CounterKey, Hold, HoldId, Kind, Limit, Money, Parties, Period, Progress,
+    Record, RecordStatus, Scope, ScopeKind, Timestamp, Usage, Window,
 };
 use crate::quota::counters::clock::Clock;
 use crate::quota::counters::{Books, Counters, CountersError, Refusal, Remaining, Settled, Terms, Verdict};
@@ -146,12 +146,12 @@ pub(crate) fn record(hold: &Hold, tokens: Amount, cost: i64, now: Timestamp) -> 
         admitted_at: hold.admitted_at,
         settled_at: now,
         parties: Parties::default(),
-        model: hold.model.clone(),
+        model: hold.binding.model.clone(),
         usage: Usage { output_tokens: tokens.unsigned_abs(), ..Usage::default() },
         cost: Money::nanos(cost),
         price_version: hold.price_version.clone(),
         estimated: false,
-        accounts: hold.accounts.clone(),
+        accounts: hold.binding.accounts.clone(),
     }
 }
 
@@ -184,17 +184,19 @@ pub(crate) fn budget_of(name: &str, period: Period) -> CounterKey {
 
 /// A hold in the making; each line adds a charge. The estimate is 7 nano-dollars.
 #[derive(Clone)]
-pub(crate) struct Make(Hold);
+pub(crate) struct Make {
+    hold: Hold,
+    limits: Vec<Limit>,
+    accounts: Vec<Account>,
+}
 
 pub(crate) fn hold(number: u8) -> Make {
-    Make(Hold {
+    let hold = Hold {
         id: HoldId::new([number; 16]),
         admitted_at: Timestamp::millis(START),
-        charges: Vec::new(),
-        accounts: Vec::new(),
-        parties: Parties::default(),
+        binding: Arc::default(),
+        amounts: Amounts::new(),
         api: Api::OpenAiChat,
-        model: "model".into(),
         priced_as: "model".into(),
         price_version: "1".into(),
         input_tokens: 3,
@@ -202,18 +204,26 @@ pub(crate) fn hold(number: u8) -> Make {
         output_tokens: 4,
         estimate: Money::nanos(7),
         bounded: true,
-    })
+    };
+    Make { hold, limits: Vec::new(), accounts: Vec::new() }
 }
 
 impl Make {
     pub(crate) fn on(mut self, counter: CounterKey, amount: Amount, limit: Amount) -> Self {
         if counter.kind == Kind::Spend {
-            let account = account_of(&counter);
-            if !self.0.accounts.contains(&account) {
-                self.0.accounts.push(account);
-            }
+            self = self.booked(&counter);
         }
-        self.0.charges.push(Charge { counter, amount, limit, soft_limit: None });
+        self.limits.push(Limit { counter, limit, soft_limit: None });
+        self.hold.amounts.push(amount);
+        self
+    }
+
+    /// Books to the account of a budget, whether it is charged or not.
+    pub(crate) fn booked(mut self, budget: &CounterKey) -> Self {
+        let account = account_of(budget);
+        if !self.accounts.contains(&account) {
+            self.accounts.push(account);
+        }
         self
     }
 
@@ -234,8 +244,8 @@ impl Make {
     }
 
     pub(crate) fn soft(mut self, soft_limit: Amount) -> Self {
-        if let Some(charge) = self.0.charges.last_mut() {
-            charge.soft_limit = Some(Money::nanos(soft_limit));
+        if let Some(limit) = self.limits.last_mut() {
+            limit.soft_limit = Some(Money::nanos(soft_limit));
         }
         self
     }
@@ -243,11 +253,12 @@ impl Make {
     pub(crate) fn numbered(mut self, number: u32) -> Self {
         let mut id = [0; 16];
         id[..4].copy_from_slice(&number.to_be_bytes());
-        self.0.id = HoldId::new(id);
+        self.hold.id = HoldId::new(id);
         self
     }
 
     pub(crate) fn done(self) -> Arc<Hold> {
-        Arc::new(self.0)
+        let binding = Binding::new(self.limits, self.accounts, Parties::default(), "model".into());
+        Arc::new(Hold { binding: Arc::new(binding), ..self.hold })
     }
 }
