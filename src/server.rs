@@ -4,6 +4,7 @@
 pub mod books;
 pub mod certificates;
 pub mod connection;
+mod cork;
 pub mod engine;
 pub mod exposure;
 pub mod http;

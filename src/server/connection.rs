@@ -16,6 +16,7 @@ use tokio::net::TcpStream;
 use tokio_rustls::TlsAcceptor;
 
 use super::certificates::Certificates;
+use super::cork;
 use super::routes::Methods;
 use super::shutdown::Shutdown;
 use crate::config::Listen;
@@ -77,23 +78,23 @@ where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     let heard = Arc::new(AtomicU8::new(0));
-    let io = TokioIo::new(Heard { stream, bytes: heard.clone() });
+    let (stream, cork) = cork::cork(Heard { stream, bytes: heard.clone() });
     let methods = terms.methods;
     let service = service_fn(move |request| {
         let methods = methods.clone();
         async move { Ok::<_, std::convert::Infallible>(methods.call(request, peer).await) }
     });
-    let mut connection = pin!(builder(&terms.listen).serve_connection(io, service));
+    let mut connection = pin!(builder(&terms.listen).serve_connection(TokioIo::new(stream), service));
 
     tokio::select! {
-        ended = &mut connection => return Ok(ended?),
+        ended = cork.turn(connection.as_mut()) => return Ok(ended?),
         () = silence(&heard) => return Err(ConnectionError::Silent),
         () = tokio::time::sleep(age(terms.listen.max_connection_age())) => {}
         () = terms.shutdown.closing() => {}
     }
     connection.as_mut().graceful_shutdown();
     tokio::select! {
-        ended = &mut connection => Ok(ended?),
+        ended = cork.turn(connection.as_mut()) => Ok(ended?),
         () = tokio::time::sleep(terms.listen.max_connection_age_grace.as_duration()) => Ok(()),
         () = terms.shutdown.ended() => Ok(()),
     }
