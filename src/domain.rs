@@ -4,6 +4,7 @@ pub mod api;
 pub mod charge;
 pub mod decision;
 pub mod entity;
+pub mod fields;
 pub mod glob;
 pub mod hold;
 pub mod identity;
@@ -20,11 +21,12 @@ pub mod usage;
 
 pub use api::{Api, PromptSize};
 pub use charge::{Amount, Charge, CounterKey, Kind, Limit, Window};
-pub use decision::{Allow, Decision, Denial, ErrorType};
+pub use decision::{Allow, Decision, Denial, ErrorType, Standing};
 pub use entity::{
     AccessGroup, Budget, BudgetWindow, EndUser, Key, KeyType, Limits, Member, ModelBudget, Organization, Project, Tag,
     Team, User,
 };
+pub use fields::Fields;
 pub use hold::{Amounts, Binding, Hold, Progress};
 pub use identity::{AuthMethod, Caller, Identity};
 pub use ids::{HoldId, KeyHash};

@@ -9,7 +9,6 @@ mod settings;
 mod upstream;
 mod worst;
 
-use std::borrow::Cow;
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -22,7 +21,9 @@ pub use settings::Settings;
 use crate::authz::{self, ModelAsk, RouteAsk};
 use crate::config::Config;
 use crate::directory::{Directory, DirectoryError};
-use crate::domain::{Allow, AuthMethod, Caller, Decision, Denial, EndUser, ErrorType, Role, Team, Timestamp};
+use crate::domain::{
+    Allow, AuthMethod, Caller, Decision, Denial, EndUser, ErrorType, Fields, Role, Standing, Team, Timestamp,
+};
 use crate::quota::Quota;
 use crate::request::{CredentialRead, HttpRequest, RequestView};
 use explain::Trace;
@@ -333,11 +334,12 @@ impl<T: std::fmt::Display> std::fmt::Display for Shown<T> {
 fn allow_public(http: &HttpRequest<'_>, caller: Caller) -> Allow {
     Allow {
         caller,
-        upstream_headers: Vec::new(),
-        remove_headers: upstream::client_copies(http, &[]),
+        standing: Arc::<Standing>::default(),
+        remove_headers: upstream::client_copies(http, |_| false),
+        upstream_headers: Fields::default(),
         remove_query: Vec::new(),
-        response_headers: Vec::new(),
-        metadata: vec![(Cow::Borrowed("decision"), "allow".to_owned())],
+        response_headers: Fields::default(),
+        metadata: [("decision", "allow")].into_iter().collect(),
         hold: None,
     }
 }

@@ -2,9 +2,13 @@
 //! told.
 
 use std::borrow::Cow;
+use std::sync::Arc;
 use std::time::Duration;
 
+use super::fields::Fields;
 use super::identity::Caller;
+use super::ids::HoldId;
+use super::memo::Memo;
 
 /// The gate's answer.
 #[derive(Clone, Debug)]
@@ -20,18 +24,43 @@ pub type Header = (Cow<'static, str>, String);
 #[derive(Clone, Debug)]
 pub struct Allow {
     pub caller: Caller,
+    /// What all requests like this one get. Besides it:
+    pub standing: Arc<Standing>,
     /// Set on the request to the upstream, replacing the client's copies.
-    pub upstream_headers: Vec<Header>,
+    pub upstream_headers: Fields,
     /// Removed from the request to the upstream: the credential, and client copies of our headers.
     pub remove_headers: Vec<Cow<'static, str>>,
     /// Removed from the query string (`key` of Google's API, where it was the credential).
     pub remove_query: Vec<Cow<'static, str>>,
     /// Set on the response to the client, replacing the upstream's.
-    pub response_headers: Vec<Header>,
+    pub response_headers: Fields,
     /// The signed hold token and what access logs want, for Envoy's dynamic metadata.
-    pub metadata: Vec<(Cow<'static, str>, String)>,
+    pub metadata: Fields,
     /// The hold to release if the Check is cancelled before it was answered.
-    pub hold: Option<super::ids::HoldId>,
+    pub hold: Option<HoldId>,
+}
+
+/// What requests of one caller for one model get alike, whichever of them it is: who calls, told to the upstream and to
+/// access logs.
+#[derive(Clone, Debug, Default)]
+pub struct Standing {
+    pub upstream_headers: Fields,
+    pub metadata: Fields,
+    /// What the edge writes of it.
+    pub(crate) written: Memo,
+}
+
+impl Allow {
+    /// Everything set on the request to the upstream.
+    pub fn all_upstream_headers(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.standing.upstream_headers.iter().chain(self.upstream_headers.iter())
+    }
+
+    /// Whether a header of this name is set on the request to the upstream.
+    #[must_use]
+    pub fn sets(&self, name: &str) -> bool {
+        self.upstream_headers.has(name) || self.standing.upstream_headers.has(name)
+    }
 }
 
 /// A refused request.

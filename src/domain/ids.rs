@@ -36,6 +36,13 @@ impl KeyHash {
 pub struct HoldId([u8; 16]);
 
 impl HoldId {
+    /// Its text: 32 lowercase hex digits.
+    #[must_use]
+    pub fn hex(&self) -> String {
+        let mut text = [0; 32];
+        write_hex(&self.0, &mut text).to_owned()
+    }
+
     #[must_use]
     pub const fn new(bytes: [u8; 16]) -> Self {
         HoldId(bytes)

@@ -1,7 +1,7 @@
 //! From a vetted request to an allowed one: the hold for what it may cost at most, and everything the upstream and
 //! the client receive.
 
-use std::borrow::Cow;
+use std::cell::RefCell;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,7 +12,8 @@ use super::worst::{Worst, is_charged, per_request};
 use super::{Gate, Settings, Vetted, allow_public};
 use crate::config::{Reserve, TokenRateLimitType, Unmeterable, UpstreamIdentity};
 use crate::domain::{
-    Allow, Amount, Api, Binding, Charge, Denial, ErrorType, Hold, HoldId, Kind, Limit, Money, ScopeKind, Timestamp,
+    Allow, Amount, Api, AuthMethod, Binding, Charge, Denial, ErrorType, Fields, Hold, HoldId, Kind, Limit, Money, Role,
+    ScopeKind, Standing, Timestamp,
 };
 use crate::quota::counters::Terms;
 use crate::quota::{Admitted, Ask, AskModel, Bound, Plan, Refused, TokenHold, headers, refusal};
@@ -125,43 +126,39 @@ impl Gate {
         id: HoldId,
         admitted: Option<&Admitted>,
     ) -> Allow {
-        let config = &settings.config.request;
         let caller = &vetted.caller;
         let model = vetted.models.first().map(|model| &*model.name);
-        let end_user = vetted.end_user.as_ref().map(|end_user| &*end_user.user_id);
         let provider = model.and_then(|model| settings.provider_keys.header(model, http));
-        let which = if provider.is_some() { UpstreamIdentity::None } else { config.upstream_identity };
-        let request_id = id.to_string();
-        let facts = Facts { request_id: request_id.clone(), caller, model, end_user, tags: &vetted.tags };
-        let mut upstream_headers = upstream::identity_headers(&facts, which);
-        let mut remove_headers = upstream::client_copies(http, &upstream_headers);
+        let which = match provider {
+            Some(_) => UpstreamIdentity::None,
+            None => settings.config.request.upstream_identity,
+        };
+        let standing = standing(vetted, which, admitted.map(|admitted| &*admitted.hold.binding));
+        let is_set = |name: &str| name == upstream::REQUEST_ID || standing.upstream_headers.has(name);
+        let mut remove_headers = upstream::client_copies(http, is_set);
         let (header, query) = upstream::credential_place(&vetted.view.credential);
+        let request_id = id.hex();
+        let mut upstream_headers = Fields::with_capacity(2, 128);
+        upstream_headers.push(upstream::REQUEST_ID, &request_id);
         match provider {
-            Some(provider) => {
-                remove_headers.extend(upstream::other_credentials(http, &provider.0));
-                remove_headers.extend(header.filter(|name| *name != provider.0));
-                upstream_headers.push(provider);
+            Some((name, value)) => {
+                remove_headers.extend(upstream::other_credentials(http, &name));
+                remove_headers.extend(header.filter(|header| *header != name));
+                upstream_headers.push(name, &value);
             }
             None => remove_headers.extend(header),
         }
-        let mut metadata: Vec<(Cow<'static, str>, String)> =
-            vec![(Cow::Borrowed("decision"), "allow".to_owned()), (Cow::Borrowed("request_id"), request_id.clone())];
-        let mut note = |name: &'static str, value: Option<&str>| {
-            if let Some(value) = value {
-                metadata.push((Cow::Borrowed(name), value.to_owned()));
-            }
-        };
-        note("user_id", caller.user_id().map(|id| &**id));
-        note("team_id", caller.team_id().map(|id| &**id));
-        note("key_alias", caller.identity.key.as_ref().and_then(|key| key.key_alias.as_deref()));
-        note("model", model);
-        let mut response_headers = vec![(Cow::Borrowed("x-tollward-request-id"), request_id)];
-        if let Some(admitted) = admitted {
-            metadata.push((Cow::Borrowed("tollward_hold"), self.quota.token(&admitted.hold)));
-            response_headers.extend(headers::of_admission(admitted.hold.binding.limits(), &admitted.remaining));
+        let mut metadata = Fields::with_capacity(2, 1_536);
+        metadata.push("request_id", &request_id);
+        let mut response_headers = Fields::with_capacity(9, 256);
+        response_headers.push(upstream::REQUEST_ID, &request_id);
+        if let Some(Admitted { hold, remaining }) = admitted {
+            metadata.push_with("tollward_hold", |out| self.quota.sign(hold, out));
+            headers::of_admission(hold.binding.limits(), remaining, &mut response_headers);
         }
         Allow {
             caller: caller.clone(),
+            standing,
             upstream_headers,
             remove_headers,
             remove_query: query.into_iter().collect(),
@@ -170,6 +167,32 @@ impl Gate {
             hold: admitted.map(|admitted| admitted.hold.id),
         }
     }
+}
+
+/// What the binding keeps of the answers to its requests.
+struct Kept {
+    role: Role,
+    method: AuthMethod,
+    which: UpstreamIdentity,
+    model: Option<Arc<str>>,
+    standing: Arc<Standing>,
+}
+
+/// What requests like this one get alike: worked out once for a binding, which has one caller, end user and set of tags.
+fn standing(vetted: &Vetted<'_>, which: UpstreamIdentity, binding: Option<&Binding>) -> Arc<Standing> {
+    let Vetted { caller, models, end_user, tags, .. } = vetted;
+    let model = models.first().map(|model| &model.name);
+    let work_out = || {
+        let end_user = end_user.as_ref().map(|end_user| &*end_user.user_id);
+        let facts = Facts { caller, model: model.map(|model| &**model), end_user, tags };
+        Arc::new(upstream::standing(&facts, which))
+    };
+    let (role, method) = (caller.role, caller.method);
+    let keep = || Kept { role, method, which, model: model.cloned(), standing: work_out() };
+    let kept = binding
+        .and_then(|binding| binding.standing.get_or_init(keep))
+        .filter(|kept| (kept.role, kept.method, kept.which) == (role, method, which) && kept.model.as_ref() == model);
+    kept.map_or_else(work_out, |kept| Arc::clone(&kept.standing))
 }
 
 impl Gate {
@@ -184,10 +207,8 @@ impl Gate {
             return Vec::new();
         }
         let allow = self.allow(settings, http, vetted, HoldId::new([0; 16]), None);
-        let ours = allow.upstream_headers.into_iter().filter(|(name, _)| name.starts_with("x-tollward-"));
-        ours.filter(|(name, _)| name != "x-tollward-request-id")
-            .map(|(name, value)| (name.into_owned(), value))
-            .collect()
+        let ours = allow.standing.upstream_headers.iter();
+        ours.map(|(name, value)| (name.to_owned(), value.to_owned())).collect()
     }
 }
 
@@ -251,9 +272,19 @@ fn throttle(settings: &Settings, vetted: &Vetted<'_>, hold: &Hold, refuses: usiz
     Some(Bound { binding: Arc::new(binding), amounts: kept().map(|charge| charge.amount).collect() })
 }
 
+/// A random name. Randomness is drawn for many names at once: what is left of it is no secret, since names are told.
 fn random_id() -> Result<HoldId, Denial> {
-    let mut bytes = [0; 16];
-    aws_lc_rs::rand::fill(&mut bytes)
-        .map_err(|_| Denial::new(ErrorType::Internal, "internal.random", "no randomness is available"))?;
-    Ok(HoldId::new(bytes))
+    const DRAWN: usize = 64;
+    thread_local! {
+        static NAMES: RefCell<([[u8; 16]; DRAWN], usize)> = const { RefCell::new(([[0; 16]; DRAWN], 0)) };
+    }
+    NAMES.with_borrow_mut(|(names, left)| {
+        if *left == 0 {
+            aws_lc_rs::rand::fill(names.as_flattened_mut())
+                .map_err(|_| Denial::new(ErrorType::Internal, "internal.random", "no randomness is available"))?;
+            *left = DRAWN;
+        }
+        *left -= 1;
+        Ok(HoldId::new(names[*left]))
+    })
 }

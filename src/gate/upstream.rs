@@ -2,40 +2,56 @@
 //! made up.
 
 use std::borrow::Cow;
+use std::sync::Arc;
 
 use ahash::AHashMap;
 
 use crate::config::{ModelEntry, UpstreamIdentity};
 use crate::domain::decision::Header;
-use crate::domain::{Caller, Secret, glob};
+use crate::domain::{Caller, Fields, Secret, Standing, glob};
 use crate::request::credential::CREDENTIAL_HEADERS;
 use crate::request::{CredentialRead, CredentialSource, HttpRequest};
 
 /// The prefix of our own headers; client copies of them are always removed.
 const OURS: &str = "x-tollward-";
+/// The one of them that every upstream and every client gets.
+pub const REQUEST_ID: &str = "x-tollward-request-id";
 
-/// The facts identity headers are made of.
+/// The facts identity headers and metadata are made of, but for the request's own id.
 pub struct Facts<'a> {
-    pub request_id: String,
     pub caller: &'a Caller,
     pub model: Option<&'a str>,
     pub end_user: Option<&'a str>,
-    pub tags: &'a [std::sync::Arc<str>],
+    pub tags: &'a [Arc<str>],
+}
+
+/// What all requests with these facts get: the identity headers, and metadata for access logs.
+#[must_use]
+pub fn standing(facts: &Facts<'_>, which: UpstreamIdentity) -> Standing {
+    let mut metadata = Fields::with_capacity(5, 128);
+    metadata.push("decision", "allow");
+    let identity = &*facts.caller.identity;
+    let alias = identity.key.as_ref().and_then(|key| key.key_alias.as_deref());
+    let (user_id, team_id) = (facts.caller.user_id().map(|id| &**id), facts.caller.team_id().map(|id| &**id));
+    for (name, value) in [("user_id", user_id), ("team_id", team_id), ("key_alias", alias), ("model", facts.model)] {
+        if let Some(value) = value {
+            metadata.push(name, value);
+        }
+    }
+    Standing { upstream_headers: identity_headers(facts, which), metadata, ..Standing::default() }
 }
 
 /// The identity headers of an allowed request.
-#[must_use]
-pub fn identity_headers(facts: &Facts<'_>, which: UpstreamIdentity) -> Vec<Header> {
-    let mut headers: Vec<Header> = Vec::with_capacity(14);
-    headers.push((Cow::Borrowed("x-tollward-request-id"), facts.request_id.clone()));
+fn identity_headers(facts: &Facts<'_>, which: UpstreamIdentity) -> Fields {
     if which == UpstreamIdentity::None {
-        return headers;
+        return Fields::default();
     }
     let names = which == UpstreamIdentity::All;
     let identity = &*facts.caller.identity;
+    let mut headers = Fields::with_capacity(12, 512);
     let mut add = |name: &'static str, value: Option<&str>| {
         if let Some(value) = value.filter(|value| !value.is_empty()) {
-            headers.push((Cow::Borrowed(name), header_safe(value)));
+            headers.push_with(name, |out| push_header_safe(value, out));
         }
     };
     if let Some(key) = &identity.key {
@@ -62,28 +78,25 @@ pub fn identity_headers(facts: &Facts<'_>, which: UpstreamIdentity) -> Vec<Heade
 }
 
 /// Header values hold visible ASCII, spaces and tabs (RFC 9110, section 5.5); all else is percent-encoded.
-fn header_safe(value: &str) -> String {
+fn push_header_safe(value: &str, out: &mut String) {
     if value.bytes().all(|b| (0x20..0x7f).contains(&b)) {
-        return value.to_owned();
+        return out.push_str(value);
     }
-    let mut safe = String::with_capacity(value.len() + 8);
     for byte in value.bytes() {
         if (0x20..0x7f).contains(&byte) && byte != b'%' {
-            safe.push(char::from(byte));
+            out.push(char::from(byte));
         } else {
-            safe.push_str(&format!("%{byte:02X}"));
+            out.push_str(&format!("%{byte:02X}"));
         }
     }
-    safe
 }
 
-/// Client copies of our headers that nothing of ours overwrites.
+/// Client copies of our headers, but for those that are set anyway.
 #[must_use]
-pub fn client_copies(http: &HttpRequest<'_>, set: &[Header]) -> Vec<Cow<'static, str>> {
+pub fn client_copies(http: &HttpRequest<'_>, is_set: impl Fn(&str) -> bool) -> Vec<Cow<'static, str>> {
     let mut copies: Vec<Cow<'static, str>> = Vec::new();
     for (name, _) in &http.headers.0 {
-        let ours = name.starts_with(OURS) && !set.iter().any(|(header, _)| header == name);
-        if ours && !copies.iter().any(|copy| copy == name) {
+        if name.starts_with(OURS) && !is_set(name) && !copies.iter().any(|copy| copy == name) {
             copies.push(Cow::Owned((*name).to_owned()));
         }
     }
@@ -137,6 +150,9 @@ impl ProviderKeys {
     /// (`context_extensions.tollward_provider`), and the credential headers it stands in for.
     #[must_use]
     pub fn header(&self, model: &str, http: &HttpRequest<'_>) -> Option<Header> {
+        if self.exact.is_empty() && self.patterns.is_empty() {
+            return None;
+        }
         let leads_to =
             http.extensions.iter().find(|(name, _)| *name == "tollward_provider").map(|(_, value)| *value)?;
         let key = self

@@ -183,10 +183,9 @@ impl Quota {
         }
     }
 
-    /// The signed token of a hold, for Envoy's dynamic metadata.
-    #[must_use]
-    pub fn token(&self, hold: &Hold) -> String {
-        self.signer.sign(hold)
+    /// Appends the signed token of a hold, for Envoy's dynamic metadata.
+    pub fn sign(&self, hold: &Hold, out: &mut String) {
+        self.signer.sign_into(hold, out);
     }
 
     #[must_use]

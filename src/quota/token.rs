@@ -62,6 +62,13 @@ impl Signer {
 
     #[must_use]
     pub fn sign(&self, hold: &Hold) -> String {
+        let mut token = String::new();
+        self.sign_into(hold, &mut token);
+        token
+    }
+
+    /// Appends the token of a hold.
+    pub fn sign_into(&self, hold: &Hold, token: &mut String) {
         let begun;
         let kept = hold.binding.token.get_or_init(|| self.begin(&hold.binding));
         let common = match kept.filter(|common| common.signer == self.number) {
@@ -76,10 +83,9 @@ impl Signer {
         let mut signature = common.hashed.clone();
         signature.update(&own);
         own.extend_from_slice(signature.sign().as_ref());
-        let mut token = String::with_capacity(common.text.len() + own.len().div_ceil(3) * 4);
+        token.reserve(common.text.len() + own.len().div_ceil(3) * 4);
         token.push_str(&common.text);
-        URL_SAFE_NO_PAD.encode_string(&own, &mut token);
-        token
+        URL_SAFE_NO_PAD.encode_string(&own, token);
     }
 
     /// The part of a token that all holds of a binding share. Its length in bytes is a multiple of three.

@@ -247,7 +247,20 @@ impl<'a> Value<'a> {
 struct Fields<'a>(&'a [u8]);
 
 impl<'a> Fields<'a> {
+    /// A number. Tags and lengths are one byte nearly always.
+    #[inline]
     fn varint(&mut self) -> Result<u64> {
+        match self.0 {
+            [byte, rest @ ..] if *byte < 0x80 => {
+                self.0 = rest;
+                Ok(u64::from(*byte))
+            }
+            _ => self.long_varint(),
+        }
+    }
+
+    #[cold]
+    fn long_varint(&mut self) -> Result<u64> {
         let mut number = 0u64;
         for (index, &byte) in self.0.iter().take(10).enumerate() {
             let bits = u64::from(byte & 0x7f);
@@ -263,6 +276,7 @@ impl<'a> Fields<'a> {
         Err(if self.0.len() < 10 { Malformed::Truncated } else { Malformed::Varint })
     }
 
+    #[inline]
     fn take(&mut self, length: u64) -> Result<&'a [u8]> {
         let length = usize::try_from(length).map_err(|_| Malformed::Truncated)?;
         let (taken, rest) = self.0.split_at_checked(length).ok_or(Malformed::Truncated)?;
@@ -270,6 +284,7 @@ impl<'a> Fields<'a> {
         Ok(taken)
     }
 
+    #[inline]
     fn field(&mut self) -> Result<(u32, Value<'a>)> {
         let tag = u32::try_from(self.varint()?).map_err(|_| Malformed::Tag)?;
         let number = tag >> 3;

@@ -6,9 +6,9 @@ use std::time::Duration;
 
 use bytes::BytesMut;
 
-use super::wire::{bytes_len, put_bytes, put_number, put_tag, put_text, put_varint, varint_len};
+use super::wire::{bytes_len, put_bytes, put_number, put_text, varint_len};
 use crate::config::OnError;
-use crate::domain::{Allow, Decision, Denial, ErrorType};
+use crate::domain::{Allow, Decision, Denial, ErrorType, Fields, Standing};
 
 /// Codes of `google.rpc.Status`.
 const PERMISSION_DENIED: u64 = 7;
@@ -54,32 +54,60 @@ const OK_RESPONSE: u32 = 3;
 const DYNAMIC_METADATA: u32 = 4;
 const ERROR_RESPONSE: u32 = 5;
 
-fn write_allow(allow: &Allow, out: &mut BytesMut) {
-    // Envoy removes after it has set: a name that is set must not stand among those to remove.
-    let removed = || {
-        allow
-            .remove_headers
-            .iter()
-            .filter(|name| !allow.upstream_headers.iter().any(|(set, _)| set.eq_ignore_ascii_case(name)))
-    };
-    let headers = || allow.upstream_headers.iter().map(|(name, value)| (name.as_ref(), header_value(value)));
-    let response = || allow.response_headers.iter().map(|(name, value)| (name.as_ref(), header_value(value)));
+/// The part of an answer that is the same for all requests with one standing.
+struct Written {
+    /// Options of `OkHttpResponse.headers`, and entries of `dynamic_metadata`.
+    headers: Box<[u8]>,
+    metadata: Box<[u8]>,
+}
 
-    let ok = header_options_len(headers())
+impl Written {
+    fn of(standing: &Standing) -> Self {
+        let (mut headers, mut metadata) = (BytesMut::new(), BytesMut::new());
+        put_header_options(2, safe(&standing.upstream_headers), &mut headers);
+        put_entries(standing.metadata.iter(), &mut metadata);
+        Written { headers: headers[..].into(), metadata: metadata[..].into() }
+    }
+}
+
+fn safe(fields: &Fields) -> impl Iterator<Item = (&str, Cow<'_, str>)> {
+    fields.iter().map(|(name, value)| (name, header_value(value)))
+}
+
+fn write_allow(allow: &Allow, out: &mut BytesMut) {
+    let fresh;
+    let standing = match allow.standing.written.get_or_init(|| Written::of(&allow.standing)) {
+        Some(written) => written,
+        None => {
+            fresh = Written::of(&allow.standing);
+            &fresh
+        }
+    };
+    // Envoy removes after it has set: a name that is set must not stand among those to remove.
+    let removed = || allow.remove_headers.iter().filter(|name| !allow.sets(name));
+    let headers = || safe(&allow.upstream_headers);
+    let response = || safe(&allow.response_headers);
+    let ok = standing.headers.len()
+        + header_options_len(headers())
         + removed().map(|name| bytes_len(5, name.len())).sum::<usize>()
         + header_options_len(response())
         + allow.remove_query.iter().map(|name| bytes_len(8, name.len())).sum::<usize>();
-    let metadata = || allow.metadata.iter().map(|(name, value)| (name.as_ref(), value.as_str()));
-    out.reserve(ok + struct_len(metadata()) + 32);
+    let metadata = standing.metadata.len() + struct_len(allow.metadata.iter());
+    out.reserve(ok + metadata + 32);
 
     // Present and empty: code OK.
     put_bytes(STATUS, 0, out);
     put_bytes(OK_RESPONSE, ok, out);
+    out.extend_from_slice(&standing.headers);
     put_header_options(2, headers(), out);
     removed().for_each(|name| put_text(5, name, out));
     put_header_options(6, response(), out);
     allow.remove_query.iter().for_each(|name| put_text(8, name, out));
-    put_metadata(metadata(), out);
+    if metadata > 0 {
+        put_bytes(DYNAMIC_METADATA, metadata, out);
+        out.extend_from_slice(&standing.metadata);
+        put_entries(allow.metadata.iter(), out);
+    }
 }
 
 fn write_denial(denial: &Denial, response_field: u32, out: &mut BytesMut) {
@@ -210,11 +238,14 @@ fn struct_len<'a>(fields: impl Iterator<Item = (&'a str, &'a str)>) -> usize {
 
 fn put_metadata<'a>(fields: impl Iterator<Item = (&'a str, &'a str)> + Clone, out: &mut BytesMut) {
     let length = struct_len(fields.clone());
-    if length == 0 {
-        return;
+    if length > 0 {
+        put_bytes(DYNAMIC_METADATA, length, out);
+        put_entries(fields, out);
     }
-    put_tag(DYNAMIC_METADATA, out);
-    put_varint(length as u64, out);
+}
+
+/// Entries of a `google.protobuf.Struct`.
+fn put_entries<'a>(fields: impl Iterator<Item = (&'a str, &'a str)>, out: &mut BytesMut) {
     for (name, value) in fields {
         put_bytes(1, struct_entry_len(name, value), out);
         put_text(1, name, out);

@@ -22,7 +22,9 @@ use super::super::certificates::Certificates;
 use super::super::ops::Readiness;
 use super::super::{Listeners, Parts, Shutdown};
 use crate::config::{Config, OnError, ServerTls};
-use crate::domain::{Allow, AuthMethod, BudgetDuration, Caller, Decision, Denial, ErrorType, HoldId, Identity, Role};
+use crate::domain::{
+    Allow, AuthMethod, BudgetDuration, Caller, Decision, Denial, ErrorType, Fields, HoldId, Identity, Role,
+};
 use crate::grpc::{Decide, EdgeSettings, MeterSession};
 use crate::request::HttpRequest;
 use crate::telemetry::Metrics;
@@ -74,11 +76,12 @@ impl Decide for Gate {
                 role: Role::InternalUser,
                 identity: Arc::new(Identity::default()),
             },
-            upstream_headers: vec![("x-seen".into(), format!("{header} {body} {}", request.gateway))],
+            standing: Arc::default(),
+            upstream_headers: [("x-seen", format!("{header} {body} {}", request.gateway))].into_iter().collect(),
             remove_headers: Vec::new(),
             remove_query: Vec::new(),
-            response_headers: Vec::new(),
-            metadata: Vec::new(),
+            response_headers: Fields::default(),
+            metadata: Fields::default(),
             hold: Some(HoldId::new([1; 16])),
         }))
     }

@@ -22,14 +22,20 @@ fn caller() -> Caller {
 }
 
 fn allow() -> Allow {
-    let header = |name: &'static str, value: &str| (Cow::Borrowed(name), value.to_owned());
+    let fields = |name: &'static str, value: &str| -> Fields { [(name, value)].into_iter().collect() };
+    let standing = Standing {
+        upstream_headers: fields("x-tollward-key-alias", "a\r\nb"),
+        metadata: fields("decision", "allow"),
+        ..Standing::default()
+    };
     Allow {
         caller: caller(),
-        upstream_headers: vec![header("authorization", "Bearer provider"), header("x-tollward-key-alias", "a\r\nb")],
+        standing: Arc::new(standing),
+        upstream_headers: fields("authorization", "Bearer provider"),
         remove_headers: vec!["authorization".into(), "x-api-key".into()],
         remove_query: vec!["key".into()],
-        response_headers: vec![header("x-ratelimit-limit-requests", "60")],
-        metadata: vec![("tollward_hold".into(), "t".repeat(300))],
+        response_headers: fields("x-ratelimit-limit-requests", "60"),
+        metadata: fields("tollward_hold", &"t".repeat(300)),
         hold: None,
     }
 }
@@ -75,10 +81,10 @@ fn owned(fields: &[(&str, &str)]) -> Vec<(String, String)> {
 fn an_allowed_request_gets_its_headers_and_keeps_what_is_set_though_it_was_to_be_removed() {
     let response = written(&Decision::Allow(Box::new(allow())), OnError::ErrorResponse);
     assert_eq!(response.status.clone().unwrap().code, 0);
-    assert_eq!(metadata(&response), [("tollward_hold".to_owned(), "t".repeat(300))]);
+    assert_eq!(metadata(&response), owned(&[("decision", "allow"), ("tollward_hold", &"t".repeat(300))]));
     let Some(HttpResponse::OkResponse(ok)) = response.http_response else { panic!("an OK response") };
     // A control character cannot start a header of its own.
-    assert_eq!(pairs(&ok.headers), owned(&[("authorization", "Bearer provider"), ("x-tollward-key-alias", "a  b")]));
+    assert_eq!(pairs(&ok.headers), owned(&[("x-tollward-key-alias", "a  b"), ("authorization", "Bearer provider")]));
     // Envoy removes after it has set, so the injected credential must not be listed.
     assert_eq!(ok.headers_to_remove, ["x-api-key"]);
     assert_eq!(pairs(&ok.response_headers_to_add), owned(&[("x-ratelimit-limit-requests", "60")]));
@@ -166,16 +172,24 @@ proptest! {
         headers in proptest::collection::vec(("[a-z-]{1,40}", "[ -~é€]{0,300}"), 0..12),
         metadata in proptest::collection::btree_map("[a-z_]{1,30}", ".{0,300}", 0..6),
         removed in proptest::collection::vec("[A-Z]{1,200}", 0..6),
+        standing: prop::sample::Index,
     ) {
-        let named = |(name, value): &(String, String)| (Cow::Owned(name.clone()), value.clone());
+        let fields = |list: &[(String, String)]| -> Fields { list.iter().cloned().collect() };
         let mut allow = allow();
-        allow.upstream_headers = headers.iter().map(named).collect();
-        allow.response_headers = headers.iter().map(named).collect();
+        let (standing, own) = headers.split_at(standing.index(headers.len() + 1));
+        let metadata: Vec<_> = metadata.into_iter().collect();
+        let (shared, single) = metadata.split_at(metadata.len() / 2);
+        let standing = Standing {
+            upstream_headers: fields(standing), metadata: fields(shared), ..Standing::default()
+        };
+        allow.standing = Arc::new(standing);
+        allow.upstream_headers = fields(own);
+        allow.response_headers = fields(&headers);
+        allow.metadata = fields(single);
         allow.remove_headers = removed.iter().cloned().map(Cow::Owned).collect();
         allow.remove_query = removed.iter().cloned().map(Cow::Owned).collect();
-        allow.metadata = metadata.iter().map(|(name, value)| (Cow::Owned(name.clone()), value.clone())).collect();
         let response = written(&Decision::Allow(Box::new(allow)), OnError::ErrorResponse);
-        prop_assert_eq!(super::tests::metadata(&response), metadata.into_iter().collect::<Vec<_>>());
+        prop_assert_eq!(super::tests::metadata(&response), metadata);
         let Some(HttpResponse::OkResponse(ok)) = response.http_response else { panic!("an OK response") };
         prop_assert_eq!(pairs(&ok.headers), headers.clone());
         prop_assert_eq!(pairs(&ok.response_headers_to_add), headers.clone());
