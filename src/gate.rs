@@ -20,7 +20,7 @@ pub use settings::Settings;
 
 use crate::authz::{self, ModelAsk, RouteAsk};
 use crate::config::Config;
-use crate::directory::{Directory, DirectoryError};
+use crate::directory::{Directory, DirectoryError, Registry};
 use crate::domain::{
     Allow, AuthMethod, Caller, Decision, Denial, EndUser, ErrorType, Fields, Role, Standing, Team, Timestamp,
 };
@@ -42,6 +42,8 @@ pub(crate) struct Vetted<'a> {
     pub models: SmallVec<[ModelUse; 1]>,
     pub end_user: Option<Arc<EndUser>>,
     pub tags: Vec<Arc<str>>,
+    /// Tags and access groups, as they were when the models were judged.
+    pub registry: Option<Arc<Registry>>,
     /// Nobody in particular: a public route or a preflight, passed on without identity.
     pub is_public: bool,
 }
@@ -125,8 +127,8 @@ impl Gate {
         let caller = self.authenticate(settings, &view, now, trace).await?;
         let checked = self.check_caller(settings, &view, &caller, client, now, trace).await;
         match checked {
-            Ok(Purpose { models, end_user, tags }) => {
-                Ok(Vetted { view, caller, models, end_user, tags, is_public: false })
+            Ok(Purpose { models, end_user, tags, registry }) => {
+                Ok(Vetted { view, caller, models, end_user, tags, registry, is_public: false })
             }
             Err(mut denial) => {
                 denial.caller = Some(caller);
@@ -210,7 +212,7 @@ impl Gate {
         if let Some(asked) = asked {
             trace.step("models", format_args!("{asked} may be used"));
         }
-        Ok(Purpose { models, end_user, tags: tags(view, caller) })
+        Ok(Purpose { models, end_user, tags: tags(view, caller), registry: Some(registry) })
     }
 
     /// The teams of a personal key's owner, where `personal_key_model_access_from_teams` lets them grant models.
@@ -268,7 +270,15 @@ impl Gate {
 impl<'a> Vetted<'a> {
     fn public(view: RequestView<'a>) -> Self {
         let caller = Caller { method: AuthMethod::Public, role: Role::InternalUserViewer, identity: Arc::default() };
-        Vetted { view, caller, models: SmallVec::new(), end_user: None, tags: Vec::new(), is_public: true }
+        Vetted {
+            view,
+            caller,
+            models: SmallVec::new(),
+            end_user: None,
+            tags: Vec::new(),
+            registry: None,
+            is_public: true,
+        }
     }
 }
 
@@ -296,6 +306,7 @@ struct Purpose {
     models: SmallVec<[ModelUse; 1]>,
     end_user: Option<Arc<EndUser>>,
     tags: Vec<Arc<str>>,
+    registry: Option<Arc<Registry>>,
 }
 
 /// The tags of a request: its own, then those of the key, the team and the project; the first of equal ones stays.

@@ -36,6 +36,12 @@ impl Fields {
         })
     }
 
+    /// All values, one after another.
+    #[must_use]
+    pub fn values(&self) -> &str {
+        &self.values
+    }
+
     /// Whether there is a field of this name, in whatever letter case.
     #[must_use]
     pub fn has(&self, name: &str) -> bool {

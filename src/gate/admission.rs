@@ -74,7 +74,10 @@ impl Gate {
         worst: &Worst<'_>,
         now: Timestamp,
     ) -> Result<Bound, Denial> {
-        let registry = self.directory.registry().await.map_err(|error| super::unavailable(&error))?;
+        let registry = match &vetted.registry {
+            Some(registry) => Arc::clone(registry),
+            None => self.directory.registry().await.map_err(|error| super::unavailable(&error))?,
+        };
         let models: SmallVec<[AskModel<'_>; 1]> = vetted
             .models
             .iter()

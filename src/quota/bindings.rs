@@ -117,3 +117,65 @@ impl Bindings {
         binding
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Config;
+    use crate::domain::{AuthMethod, BudgetDuration, Calendar, Caller, Identity, Key, KeyHash, Limits, Money, Role};
+    use crate::quota::{AskModel, Periods, Plan, TokenHold};
+
+    const NOON: Timestamp = Timestamp::millis(1_764_072_000_000);
+
+    #[test]
+    fn who_asks_the_same_is_bound_by_the_same_until_anything_differs() {
+        let mut key = Key::new(KeyHash::of("sk-1"), NOON);
+        let day: BudgetDuration = "1d".parse().unwrap();
+        key.limits = Limits { max_budget: Some(Money::nanos(9)), budget_duration: Some(day), ..Limits::default() };
+        let identity = Arc::new(Identity { key: Some(key), ..Identity::default() });
+        let caller = Caller { method: AuthMethod::VirtualKey, role: Role::InternalUser, identity };
+        let periods = Periods::new(Calendar::new("UTC", "00:00").unwrap());
+        let plan = Plan::of(&caller, &Config::default(), NOON);
+        let (registry, model, other): (_, Arc<str>, Arc<str>) = (Arc::default(), "gpt-4o".into(), "o3".into());
+        let names = |asked, target| [AskModel { names: [asked, target], groups: &[], default_limits: None }];
+        let plain = names("gpt-4o", "gpt-4o");
+        let aliased = names("gpt-4o", "gpt-4o-mini");
+        let user = |id: &str| Arc::new(EndUser { user_id: id.into(), ..EndUser::default() });
+        let (ann, ann_again, bob) = (user("ann"), user("ann"), user("bob"));
+        let (tags, fresh) = ([Arc::from("t")], Arc::default());
+        let ask = || Ask {
+            models: &plain,
+            model: &model,
+            end_user: None,
+            tags: &[],
+            registry: &registry,
+            tokens: TokenHold::default(),
+            cost: Some(Money::nanos(1)),
+        };
+        let bind = |ask: &Ask<'_>, now| plan.bind(&caller, ask, &periods, now).binding;
+        let first = bind(&ask(), NOON);
+        let dearer =
+            Ask { cost: Some(Money::nanos(2)), tokens: TokenHold { input: 7, ..TokenHold::default() }, ..ask() };
+        for same in [ask(), dearer] {
+            assert!(Arc::ptr_eq(&first, &bind(&same, NOON)));
+        }
+        let ann = bind(&Ask { end_user: Some(&ann), ..ask() }, NOON);
+        assert!(Arc::ptr_eq(&ann, &bind(&Ask { end_user: Some(&ann_again), ..ask() }, NOON)));
+        let others = [
+            ann,
+            bind(&Ask { end_user: Some(&bob), ..ask() }, NOON),
+            bind(&Ask { tags: &tags, ..ask() }, NOON),
+            bind(&Ask { models: &aliased, ..ask() }, NOON),
+            bind(&Ask { model: &other, ..ask() }, NOON),
+            bind(&Ask { cost: None, ..ask() }, NOON),
+            bind(&Ask { registry: &fresh, ..ask() }, NOON),
+            bind(&ask(), NOON.plus_millis(86_400_000)),
+        ];
+        for (at, other) in others.iter().enumerate() {
+            assert!(!Arc::ptr_eq(&first, other), "case {at}");
+        }
+        assert_ne!(first.limits()[0].counter, others[7].limits()[0].counter, "a new day has a counter of its own");
+        // More than are kept: the first was forgotten, and is made again alike.
+        assert_eq!(*bind(&ask(), NOON), *first);
+    }
+}

@@ -87,7 +87,9 @@ fn header<'a>(http: &HttpRequest<'a>, name: &'a str, form: Form) -> Option<Crede
 
 fn result<'a>(secret: Option<Cow<'a, str>>, source: CredentialSource<'a>) -> CredentialRead<'a> {
     // No key holds a space. What does is two values that a proxy has joined, or another scheme.
-    match secret.filter(|secret| !secret.is_empty() && !secret.chars().any(|c| c.is_whitespace() || c.is_control())) {
+    let is_plain = |secret: &str| secret.bytes().all(|byte| byte.is_ascii_graphic());
+    let is_one = |secret: &str| is_plain(secret) || !secret.chars().any(|c| c.is_whitespace() || c.is_control());
+    match secret.filter(|secret| !secret.is_empty() && is_one(secret)) {
         Some(secret) => CredentialRead::Found(Credential { secret, source }),
         None => CredentialRead::Malformed { source },
     }

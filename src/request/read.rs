@@ -109,13 +109,7 @@ fn read_body<'a>(
     if bytes.is_empty() && !is_cut {
         return Ok(BodyView::default());
     }
-    let encodings: Vec<&str> = http
-        .headers
-        .all("content-encoding")
-        .map(std::str::from_utf8)
-        .collect::<Result<_, _>>()
-        .map_err(|_| unreadable("The content encoding cannot be read."))?;
-    let encodings = encodings.join(",");
+    let encodings = content_encodings(http)?;
     let is_encoded = encodings.split(',').any(|name| !matches!(name.trim(), "" | "identity"));
     if route.api == Api::NotModel {
         // Not ours to understand.
@@ -129,6 +123,21 @@ fn read_body<'a>(
         return read_as(http, route.api, &decoded, extent, settings.max_json_depth).map(BodyView::into_owned);
     }
     read_as(http, route.api, bytes, extent, settings.max_json_depth)
+}
+
+/// The codings of a body, joined by commas; empty where there is none.
+fn content_encodings<'a>(http: &HttpRequest<'a>) -> Result<Cow<'a, str>, Denial> {
+    let unread = |_| unreadable("The content encoding cannot be read.");
+    let mut fields = http.headers.all("content-encoding");
+    let mut encodings = match fields.next() {
+        Some(first) => Cow::Borrowed(std::str::from_utf8(first).map_err(unread)?),
+        None => return Ok(Cow::Borrowed("")),
+    };
+    for field in fields {
+        let field = std::str::from_utf8(field).map_err(unread)?;
+        encodings = Cow::Owned(format!("{encodings},{field}"));
+    }
+    Ok(encodings)
 }
 
 fn read_as<'b>(

@@ -174,6 +174,9 @@ fn known<'p>(method: &str, path: &'p str) -> Found<'p> {
 
 /// What follows a prefix of whole segments; empty for the prefix itself.
 fn below<'p>(path: &'p str, prefix: &str) -> Option<&'p str> {
+    if path.as_bytes().first() != prefix.as_bytes().first() {
+        return None;
+    }
     let rest = path.strip_prefix(prefix)?;
     if rest.is_empty() { Some(rest) } else { rest.strip_prefix('/') }
 }

@@ -73,17 +73,18 @@ impl Freshness {
         self.watched.store(false, Ordering::Release);
     }
 
-    pub(super) fn is_fresh(&self, age: u64, present: bool) -> bool {
+    /// Whether an entry read at `at` may be used at `now`.
+    pub(super) fn is_fresh(&self, at: u64, now: u64, present: bool) -> bool {
         let ttl = if present { self.ttl } else { self.negative_ttl };
-        age < if self.watch_is_dead() { ttl.min(UNWATCHED_TTL_MILLIS) } else { ttl }
+        now.saturating_sub(at) < if self.watch_is_dead(now) { ttl.min(UNWATCHED_TTL_MILLIS) } else { ttl }
     }
 
     pub(super) fn is_usable_on_error(&self, age: u64) -> bool {
         age < self.ttl.saturating_add(self.stale_if_error)
     }
 
-    fn watch_is_dead(&self) -> bool {
+    fn watch_is_dead(&self, now: u64) -> bool {
         self.watched.load(Ordering::Acquire)
-            && self.now().saturating_sub(self.seen_at.load(Ordering::Relaxed)) >= UNWATCHED_TTL_MILLIS
+            && now.saturating_sub(self.seen_at.load(Ordering::Relaxed)) >= UNWATCHED_TTL_MILLIS
     }
 }

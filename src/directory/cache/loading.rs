@@ -120,7 +120,7 @@ where
         let known = inner.known(key, generation, wall);
         if let Some(entry) = &known {
             let age = now.saturating_sub(entry.at);
-            let fresh = inner.freshness.is_fresh(age, entry.found.value.is_some());
+            let fresh = inner.freshness.is_fresh(entry.at, now, entry.found.value.is_some());
             if fresh || inner.failed_lately(now) && inner.usable_stale(entry, age) {
                 return Ok(entry.found.value.clone());
             }

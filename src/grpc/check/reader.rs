@@ -1,6 +1,8 @@
 //! Reads a `CheckRequest` in place: one walk over its bytes yields an [`HttpRequest`] that borrows from them, without maps
 //! and without copies. What is not protobuf of this shape is refused; no length is trusted, nothing is unbounded.
 
+mod names;
+
 use std::net::{IpAddr, Ipv4Addr};
 
 use crate::request::{Headers, HttpRequest};
@@ -90,7 +92,7 @@ impl<'a> Found<'a> {
                 (1, value) => self.source(value.message(1)?)?,
                 (4, value) => self.request(value.message(4)?)?,
                 (10, value) => {
-                    let (key, entry) = entry(value.message(10)?)?;
+                    let (key, entry) = entry(value.message(10)?, |key| text(1, key))?;
                     if self.extensions.len() >= MAX_EXTENSIONS {
                         return Err(Malformed::TooManyExtensions);
                     }
@@ -148,7 +150,7 @@ impl<'a> Found<'a> {
             match field? {
                 (2, value) => self.method = value.text(2)?,
                 (3, value) => {
-                    let (name, value) = entry(value.message(3)?)?;
+                    let (name, value) = entry(value.message(3)?, header_name)?;
                     push_header(&mut self.headers, name, value)?;
                 }
                 (4, value) => self.path = value.text(4)?,
@@ -170,7 +172,7 @@ impl<'a> Found<'a> {
                 let (mut name, mut plain, mut raw) = ("", &[][..], &[][..]);
                 for field in Fields(value.message(1)?) {
                     match field? {
-                        (1, value) => name = value.text(1)?,
+                        (1, value) => name = header_name(value.message(1)?)?,
                         (2, value) => plain = value.message(2)?,
                         (3, value) => raw = value.message(3)?,
                         _ => {}
@@ -187,9 +189,6 @@ fn push_header<'a>(headers: &mut HeaderFields<'a>, name: &'a str, value: &'a [u8
     if headers.len() >= MAX_HEADERS {
         return Err(Malformed::TooManyHeaders);
     }
-    if name.bytes().any(|byte| byte.is_ascii_uppercase()) {
-        return Err(Malformed::HeaderName);
-    }
     if headers.is_empty() {
         headers.reserve(24);
     }
@@ -197,12 +196,20 @@ fn push_header<'a>(headers: &mut HeaderFields<'a>, name: &'a str, value: &'a [u8
     Ok(())
 }
 
+fn header_name(bytes: &[u8]) -> Result<&str> {
+    if let Some(known) = names::known(bytes) {
+        return Ok(known);
+    }
+    let name = text(1, bytes)?;
+    if name.bytes().any(|byte| byte.is_ascii_uppercase()) { Err(Malformed::HeaderName) } else { Ok(name) }
+}
+
 /// An entry of a `map<string, string>`; the value is not checked for UTF-8.
-fn entry(message: &[u8]) -> Result<(&str, &[u8])> {
+fn entry<'a>(message: &'a [u8], read_key: impl Fn(&'a [u8]) -> Result<&'a str>) -> Result<(&'a str, &'a [u8])> {
     let (mut key, mut value) = ("", &[][..]);
     for field in Fields(message) {
         match field? {
-            (1, found) => key = found.text(1)?,
+            (1, found) => key = read_key(found.message(1)?)?,
             (2, found) => value = found.message(2)?,
             _ => {}
         }

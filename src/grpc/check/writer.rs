@@ -64,14 +64,19 @@ struct Written {
 impl Written {
     fn of(standing: &Standing) -> Self {
         let (mut headers, mut metadata) = (BytesMut::new(), BytesMut::new());
-        put_header_options(2, safe(&standing.upstream_headers), &mut headers);
+        put_header_options(2, safe(&standing.upstream_headers).iter(), &mut headers);
         put_entries(standing.metadata.iter(), &mut metadata);
         Written { headers: headers[..].into(), metadata: metadata[..].into() }
     }
 }
 
-fn safe(fields: &Fields) -> impl Iterator<Item = (&str, Cow<'_, str>)> {
-    fields.iter().map(|(name, value)| (name, header_value(value)))
+/// Fields whose values cannot end their line.
+fn safe(fields: &Fields) -> Cow<'_, Fields> {
+    if has_control(fields.values()) {
+        Cow::Owned(fields.iter().map(|(name, value)| (name.to_owned(), header_value(value))).collect())
+    } else {
+        Cow::Borrowed(fields)
+    }
 }
 
 fn write_allow(allow: &Allow, out: &mut BytesMut) {
@@ -85,12 +90,11 @@ fn write_allow(allow: &Allow, out: &mut BytesMut) {
     };
     // Envoy removes after it has set: a name that is set must not stand among those to remove.
     let removed = || allow.remove_headers.iter().filter(|name| !allow.sets(name));
-    let headers = || safe(&allow.upstream_headers);
-    let response = || safe(&allow.response_headers);
+    let (headers, response) = (safe(&allow.upstream_headers), safe(&allow.response_headers));
     let ok = standing.headers.len()
-        + header_options_len(headers())
+        + header_options_len(headers.iter())
         + removed().map(|name| bytes_len(5, name.len())).sum::<usize>()
-        + header_options_len(response())
+        + header_options_len(response.iter())
         + allow.remove_query.iter().map(|name| bytes_len(8, name.len())).sum::<usize>();
     let metadata = standing.metadata.len() + struct_len(allow.metadata.iter());
     out.reserve(ok + metadata + 32);
@@ -99,9 +103,9 @@ fn write_allow(allow: &Allow, out: &mut BytesMut) {
     put_bytes(STATUS, 0, out);
     put_bytes(OK_RESPONSE, ok, out);
     out.extend_from_slice(&standing.headers);
-    put_header_options(2, headers(), out);
+    put_header_options(2, headers.iter(), out);
     removed().for_each(|name| put_text(5, name, out));
-    put_header_options(6, response(), out);
+    put_header_options(6, response.iter(), out);
     allow.remove_query.iter().for_each(|name| put_text(8, name, out));
     if metadata > 0 {
         put_bytes(DYNAMIC_METADATA, metadata, out);
@@ -113,7 +117,7 @@ fn write_allow(allow: &Allow, out: &mut BytesMut) {
 fn write_denial(denial: &Denial, response_field: u32, out: &mut BytesMut) {
     let body = denial.body();
     let headers = denial_headers(denial);
-    let fields = || headers.iter().map(|(name, value)| (*name, Cow::Borrowed(value.as_ref())));
+    let fields = || headers.iter().map(|(name, value)| (*name, value.as_ref()));
     let metadata = denial_metadata(denial);
     let metadata = || metadata.iter().map(|(name, value)| (*name, value.as_ref()));
 
@@ -191,10 +195,12 @@ fn ceil_seconds(duration: Duration) -> u64 {
 /// own.
 fn header_value(value: &str) -> Cow<'_, str> {
     let is_control = |c: char| c.is_ascii_control() && c != '\t';
-    // Byte by byte and without a branch in the loop: this is asked of everything that is written.
-    let has_control =
-        value.bytes().fold(false, |found, byte| found | ((byte < 0x20) & (byte != b'\t')) | (byte == 0x7f));
-    if has_control { Cow::Owned(value.replace(is_control, " ")) } else { Cow::Borrowed(value) }
+    if has_control(value) { Cow::Owned(value.replace(is_control, " ")) } else { Cow::Borrowed(value) }
+}
+
+/// Byte by byte and without a branch in the loop: this is asked of everything that is written.
+fn has_control(text: &str) -> bool {
+    text.bytes().fold(false, |found, byte| found | ((byte < 0x20) & (byte != b'\t')) | (byte == 0x7f))
 }
 
 /// `append: false`, present and empty, which releases before 1.37 read; then `append_action:
@@ -209,16 +215,16 @@ fn header_option_len(name: &str, value: &str) -> usize {
     bytes_len(1, header_len(name, value)) + OVERWRITE.len()
 }
 
-fn header_options_len<'a>(headers: impl Iterator<Item = (&'a str, Cow<'a, str>)>) -> usize {
-    headers.map(|(name, value)| bytes_len(2, header_option_len(name, &value))).sum()
+fn header_options_len<'a>(headers: impl Iterator<Item = (&'a str, &'a str)>) -> usize {
+    headers.map(|(name, value)| bytes_len(2, header_option_len(name, value))).sum()
 }
 
-fn put_header_options<'a>(field: u32, headers: impl Iterator<Item = (&'a str, Cow<'a, str>)>, out: &mut BytesMut) {
+fn put_header_options<'a>(field: u32, headers: impl Iterator<Item = (&'a str, &'a str)>, out: &mut BytesMut) {
     for (name, value) in headers {
-        put_bytes(field, header_option_len(name, &value), out);
-        put_bytes(1, header_len(name, &value), out);
+        put_bytes(field, header_option_len(name, value), out);
+        put_bytes(1, header_len(name, value), out);
         put_text(1, name, out);
-        put_text(2, &value, out);
+        put_text(2, value, out);
         out.extend_from_slice(&OVERWRITE);
     }
 }

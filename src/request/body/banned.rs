@@ -84,6 +84,11 @@ const PROSE: &[&str] =
 
 /// Whether a parameter of this name is refused.
 pub fn is_banned(name: &str) -> bool {
+    // All of them are words joined by underscores; most parameters are one word.
+    name.contains('_') && is_listed(name)
+}
+
+fn is_listed(name: &str) -> bool {
     NAMES.contains(&name)
         || FAMILIES.iter().any(|family| name.starts_with(family))
         || PRICES.iter().any(|part| name.contains(part))
@@ -92,4 +97,19 @@ pub fn is_banned(name: &str) -> bool {
 /// Whether this value of this field would be resolved to a secret of the gateway.
 pub fn is_reference(name: &str, value: &str) -> bool {
     REFERENCES.iter().any(|reference| value.starts_with(reference)) && !PROSE.contains(&name)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_name_family_and_price_holds_an_underscore_and_is_banned() {
+        for name in NAMES.iter().chain(FAMILIES).chain(PRICES) {
+            assert!(name.contains('_') && is_banned(name), "{name}");
+        }
+        for name in ["model", "messages", "max_tokens", "awsome", "cost"] {
+            assert!(!is_banned(name), "{name}");
+        }
+    }
 }

@@ -289,6 +289,11 @@ impl<'a> Tokens<'a> {
     fn string(&mut self) -> Result<Text<'a>, Fault> {
         let bytes = self.text.as_bytes();
         let from = self.at + 1;
+        if let Some(length) = short_plain(bytes.get(from..).unwrap_or_default()) {
+            self.at = from + length + 1;
+            let raw = self.text.get(from..from + length).unwrap_or_default();
+            return Ok(Text { raw, escaped: false, len: length });
+        }
         let mut at = from;
         let mut saved = 0;
         let mut escaped = false;
@@ -334,4 +339,27 @@ impl<'a> Tokens<'a> {
         self.at = at + 1;
         Ok(Text { raw, escaped, len: raw.len().saturating_sub(saved) })
     }
+}
+
+/// The length of a string that ends within the first 32 bytes and holds neither escapes nor control characters, as keys
+/// and names are: eight bytes are looked at at once.
+fn short_plain(bytes: &[u8]) -> Option<usize> {
+    const ONES: u64 = u64::MAX / 255;
+    const HIGH: u64 = ONES << 7;
+    for (at, chunk) in bytes.as_chunks::<8>().0.iter().take(4).enumerate() {
+        let word = u64::from_le_bytes(*chunk);
+        // The highest bit of the first byte that is the wanted one; bytes above it may be marked wrongly.
+        let equal = |byte: u8| {
+            let differs = word ^ (ONES * u64::from(byte));
+            differs.wrapping_sub(ONES) & !differs & HIGH
+        };
+        let control = word.wrapping_sub(ONES * 0x20) & !word & HIGH;
+        let quote = equal(b'"');
+        let stop = quote | equal(b'\\') | control;
+        if stop != 0 {
+            let first = stop.trailing_zeros();
+            return (quote >> first & 1 == 1).then_some(at * 8 + first as usize / 8);
+        }
+    }
+    None
 }

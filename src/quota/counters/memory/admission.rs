@@ -9,7 +9,7 @@ use super::super::{CountersError, HoldState, Refusal, Remaining, Terms, Unseeded
 use super::holds::{Open, UNTIL_START};
 use super::state::State;
 use super::table::{Body, Counter};
-use crate::domain::{Amount, Charge, Hold, Kind, Limit, Money, Period};
+use crate::domain::{Amount, Charge, Hold, Kind, Limit, Money, Period, Timestamp};
 
 /// What a caller is told to wait where only requests in flight are in the way, and nobody knows when they end.
 const WHILE_IN_FLIGHT: Duration = Duration::from_secs(1);
@@ -43,31 +43,43 @@ impl State {
             return Ok(Verdict::MeterDead { retry_after });
         }
 
-        let mut seats: SmallVec<[u32; 12]> = SmallVec::new();
+        let mut looked: SmallVec<[(u32, Amount); 12]> = SmallVec::new();
         let mut unseeded = Vec::new();
-        for (at, limit) in binding.limits().iter().enumerate() {
+        let mut refusals = Refusals { longest: None, may_be_released: true };
+        for (at, charge) in hold.charges().enumerate() {
             let seat = self.seat(binding, at);
-            if let Some(Counter { body: Body::Unseeded { generation, .. }, .. }) = self.table.get(seat)
-                && !binding.is_repeated(at)
-            {
-                unseeded.push(Unseeded { counter: limit.counter.clone(), generation: *generation });
+            let mut used = 0;
+            if let Some(counter) = self.table.get(seat) {
+                if let Body::Unseeded { generation, .. } = counter.body {
+                    if !binding.is_repeated(at) {
+                        unseeded.push(Unseeded { counter: charge.counter.clone(), generation });
+                    }
+                } else {
+                    match admits(counter, at, charge, now) {
+                        Ok(standing) => used = standing,
+                        Err(refusal) => refusals.push(refusal),
+                    }
+                }
             }
-            seats.push(seat);
+            looked.push((seat, used));
         }
         if !unseeded.is_empty() {
             return Ok(Verdict::Unseeded(unseeded));
         }
-        if let Some(refusal) = self.refusal(hold, &seats) {
+        if let Some(refusal) = refusals.finish() {
             return Ok(Verdict::Refused(refusal));
         }
 
-        for (at, (charge, seat)) in hold.charges().zip(&seats).enumerate() {
+        let mut remaining = Vec::with_capacity(looked.len());
+        for (at, (charge, (seat, used))) in hold.charges().zip(looked).enumerate() {
             // A counter that two limits name is charged once.
-            if !binding.is_repeated(at) {
-                self.charge(charge, *seat);
-            }
+            let left = if binding.is_repeated(at) {
+                self.remaining(charge, Some(seat))
+            } else {
+                self.charge(charge, seat, used)
+            };
+            remaining.push(left);
         }
-        let remaining = hold.charges().zip(&seats).map(|(charge, seat)| self.remaining(charge, Some(*seat))).collect();
         let deadline = now.plus(UNTIL_START);
         let hold = hold.clone();
         self.holds.insert(Open { hold, gateway: terms.gateway, charged_at: now, deadline, progress: None });
@@ -77,64 +89,34 @@ impl State {
         Ok(Verdict::Admitted { remaining })
     }
 
-    fn charge(&mut self, charge: Charge<'_>, seat: u32) {
+    /// Charges one counter, of which so much was used before. What is left of its limit.
+    fn charge(&mut self, charge: Charge<'_>, seat: u32, used: Amount) -> Remaining {
         let now = self.now;
-        let Some(counter) = self.table.get(seat) else { return };
-        counter.pins += 1;
         let amount = amount_of(charge);
+        let remaining = charge.limit.saturating_sub(used.saturating_add(amount)).max(0);
+        let mut left = Remaining { remaining, reset: Duration::ZERO, soft_limit_passed: false };
+        let Some(counter) = self.table.get(seat) else { return left };
+        counter.pins += 1;
         match &mut counter.body {
-            Body::Requests(window) => window.charge(now, amount, false),
-            Body::Tokens(window) => window.charge(now, amount, true),
+            Body::Requests(window) => {
+                window.charge(now, amount, false);
+                left.reset = window.reset(now);
+            }
+            Body::Tokens(window) => {
+                window.charge(now, amount, true);
+                left.reset = window.reset(now);
+            }
             Body::InFlight(held) => *held = held.saturating_add(amount),
             Body::Budget(budget) => {
                 budget.held += Money::nanos(amount);
                 budget.soft_limit = charge.soft_limit;
                 budget.touched = now;
+                left.soft_limit_passed = budget.passes_soft_limit();
+                left.reset = Counter::period(charge.counter).map(|period| period.end.since(now)).unwrap_or_default();
             }
             Body::Unseeded { .. } => {}
         }
-    }
-
-    /// The limit that refuses longest, if any refuses; the first of those that refuse equally long.
-    fn refusal(&mut self, hold: &Hold, seats: &[u32]) -> Option<Refusal> {
-        let mut longest: Option<Refusal> = None;
-        let mut may_be_released = true;
-        for (at, (charge, seat)) in hold.charges().zip(seats).enumerate() {
-            let Some(refusal) = self.objection(at, charge, *seat) else { continue };
-            may_be_released &= refusal.may_be_released;
-            let rank = |refusal: &Refusal| (refusal.never, refusal.retry_after);
-            if longest.as_ref().is_none_or(|known| rank(&refusal) > rank(known)) {
-                longest = Some(refusal);
-            }
-        }
-        longest.map(|refusal| Refusal { may_be_released, ..refusal })
-    }
-
-    /// What one limit has against its charge: `spent + held + amount <= limit` does not hold.
-    fn objection(&mut self, at: usize, charge: Charge<'_>, seat: u32) -> Option<Refusal> {
-        let now = self.now;
-        let counter = self.table.get(seat)?;
-        let (spent, held) = counter.standing(now)?;
-        let amount = amount_of(charge);
-        if spent.saturating_add(held).saturating_add(amount) <= charge.limit {
-            return None;
-        }
-        let too_large = amount > charge.limit;
-        let only_held = !too_large && spent.saturating_add(amount) <= charge.limit;
-        let endless = Counter::period(&counter.key).is_none_or(Period::is_total);
-        let (retry_after, never) = match &counter.body {
-            Body::Requests(window) | Body::Tokens(window) => {
-                (window.wait(now, amount, charge.limit).unwrap_or_default(), too_large)
-            }
-            Body::Budget(_) if !only_held => {
-                let end = Counter::period(&counter.key).filter(|_| !endless).map(|period| period.end.since(now));
-                (end.unwrap_or_default(), too_large || endless)
-            }
-            _ => (WHILE_IN_FLIGHT, too_large),
-        };
-        let retry_after = if never { Duration::ZERO } else { retry_after };
-        let epoch = counter.epoch;
-        Some(Refusal { charge: at, spent, held, retry_after, never, may_be_released: only_held, epoch })
+        left
     }
 
     fn remaining(&mut self, charge: Charge<'_>, seat: Option<u32>) -> Remaining {
@@ -169,4 +151,50 @@ impl State {
         }
         remaining
     }
+}
+
+/// The refusal that lasts longest of those there are; the first of those that last equally long.
+struct Refusals {
+    longest: Option<Refusal>,
+    may_be_released: bool,
+}
+
+impl Refusals {
+    fn push(&mut self, refusal: Refusal) {
+        self.may_be_released &= refusal.may_be_released;
+        let rank = |refusal: &Refusal| (refusal.never, refusal.retry_after);
+        if self.longest.as_ref().is_none_or(|known| rank(&refusal) > rank(known)) {
+            self.longest = Some(refusal);
+        }
+    }
+
+    fn finish(self) -> Option<Refusal> {
+        let may_be_released = self.may_be_released;
+        self.longest.map(|refusal| Refusal { may_be_released, ..refusal })
+    }
+}
+
+/// What is used of a limit, spent and held, where `spent + held + amount <= limit`; else what it has against the charge.
+fn admits(counter: &mut Counter, at: usize, charge: Charge<'_>, now: Timestamp) -> Result<Amount, Refusal> {
+    let Some((spent, held)) = counter.standing(now) else { return Ok(0) };
+    let (amount, used) = (amount_of(charge), spent.saturating_add(held));
+    if used.saturating_add(amount) <= charge.limit {
+        return Ok(used);
+    }
+    let too_large = amount > charge.limit;
+    let only_held = !too_large && spent.saturating_add(amount) <= charge.limit;
+    let endless = Counter::period(&counter.key).is_none_or(Period::is_total);
+    let (retry_after, never) = match &counter.body {
+        Body::Requests(window) | Body::Tokens(window) => {
+            (window.wait(now, amount, charge.limit).unwrap_or_default(), too_large)
+        }
+        Body::Budget(_) if !only_held => {
+            let end = Counter::period(&counter.key).filter(|_| !endless).map(|period| period.end.since(now));
+            (end.unwrap_or_default(), too_large || endless)
+        }
+        _ => (WHILE_IN_FLIGHT, too_large),
+    };
+    let retry_after = if never { Duration::ZERO } else { retry_after };
+    let epoch = counter.epoch;
+    Err(Refusal { charge: at, spent, held, retry_after, never, may_be_released: only_held, epoch })
 }
