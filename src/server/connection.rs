@@ -5,12 +5,13 @@ use std::net::IpAddr;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
+use hyper::rt::Executor;
 use hyper::server::conn::http2;
 use hyper::service::service_fn;
-use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsAcceptor;
@@ -80,9 +81,10 @@ where
     let heard = Arc::new(AtomicU8::new(0));
     let (stream, cork) = cork::cork(Heard { stream, bytes: heard.clone() });
     let methods = terms.methods;
+    // Boxed: HTTP/2 moves the future of an answer from hand to hand half a dozen times before it is first run.
     let service = service_fn(move |request| {
         let methods = methods.clone();
-        async move { Ok::<_, std::convert::Infallible>(methods.call(request, peer).await) }
+        Box::pin(async move { Ok::<_, std::convert::Infallible>(methods.call(request, peer).await) })
     });
     let mut connection = pin!(builder(&terms.listen).serve_connection(TokioIo::new(stream), service));
 
@@ -100,8 +102,8 @@ where
     }
 }
 
-fn builder(listen: &Listen) -> http2::Builder<TokioExecutor> {
-    let mut builder = http2::Builder::new(TokioExecutor::new());
+fn builder(listen: &Listen) -> http2::Builder<AtOnce> {
+    let mut builder = http2::Builder::new(AtOnce);
     builder
         .timer(TokioTimer::new())
         .max_concurrent_streams(listen.max_concurrent_streams)
@@ -112,6 +114,21 @@ fn builder(listen: &Listen) -> http2::Builder<TokioExecutor> {
         .keep_alive_interval(Some(listen.keepalive_interval.as_duration()))
         .keep_alive_timeout(listen.keepalive_timeout.as_duration());
     builder
+}
+
+/// Runs the answer to a request as soon as the request is there. Nearly every decision is made without waiting, while
+/// what it reads and writes is still in the core's cache; one that has to wait goes on as a task of its own.
+#[derive(Clone, Copy, Debug)]
+struct AtOnce;
+
+impl<F: Future<Output = ()> + Send + 'static> Executor<F> for AtOnce {
+    fn execute(&self, answer: F) {
+        let mut answer = Box::pin(answer);
+        // A task polls what it is given at once, and then with a waker of its own.
+        if answer.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending() {
+            tokio::spawn(answer);
+        }
+    }
 }
 
 /// The age with up to a tenth more or less, so that connections opened together do not all end together.
