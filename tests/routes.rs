@@ -5,7 +5,7 @@
 mod support;
 
 use support::call::chat_body;
-use support::{Key, MASTER, Options, Stack, Value, json, shared};
+use support::{Key, MASTER, Options, Stack, Value, cost, json, shared};
 
 /// A call to a path of a model, allowed or not.
 async fn status_of(stack: &Stack, key: &Key, path: &str) -> (u16, String) {
@@ -239,4 +239,34 @@ async fn groups_name_paths_beyond_the_models() {
     assert!(answer.received().is_some(), "{} {}", answer.status, answer.text());
     let answer = stack.chat(&tools).send().await;
     assert_eq!((answer.status, answer.kind().as_str()), (403, "route_access_denied"));
+}
+
+#[tokio::test]
+async fn below_a_root_path_a_route_is_what_stands_behind_it() {
+    let stack = Stack::start(Options::config(json!({"request": {"root_path": "/genai"}})));
+    // Row 19. Envoy rewrites the path behind its filters, so the gate sees the prefix and the upstream does not.
+    let key = stack.key(json!({"allowed_routes": ["/v1/chat/completions"], "models": ["gpt-4o-mini"]})).await;
+    let call = |path: &str, model: &str| stack.call("POST", path).key(&key).json(&chat_body(model));
+    let answer = call("/genai/v1/chat/completions", "gpt-4o-mini").usage(100, 50).send().await;
+    assert_eq!(answer.allowed().path, "/v1/chat/completions");
+    stack.wait_spend(&key, cost(100, 50)).await;
+    call("/genai/v1/chat/completions", "gpt-4o").send().await.denied(403, "key_model_access_denied");
+    // An allowlist names the route, wherever the gateway serves it; what only looks like the prefix is another route.
+    for path in ["/genai/v1/embeddings", "/genai/genai/v1/chat/completions", "/genaix/v1/chat/completions"] {
+        call(path, "gpt-4o-mini").send().await.denied(403, "route_access_denied");
+    }
+    stack
+        .call("POST", "/genai/v1/chat/completions")
+        .json(&chat_body("gpt-4o-mini"))
+        .send()
+        .await
+        .denied(401, "auth_error");
+}
+
+#[tokio::test]
+async fn a_prefix_nobody_told_the_gate_of_opens_nothing() {
+    let stack = shared();
+    let key = stack.plain_key().await;
+    let call = stack.call("POST", "/genai/v1/chat/completions").key(&key).json(&chat_body("gpt-4o-mini"));
+    call.send().await.denied(403, "route_access_denied");
 }

@@ -195,6 +195,14 @@ impl Stack {
         // The tests run an unoptimised build on a machine that compiles meanwhile: half a second is not about the gate.
         assert!(text.contains("timeout: 0.5s"), "the shipped Envoy file bounds its side calls");
         text = text.replace("timeout: 0.5s", "timeout: 10s");
+        if let Some(root) = self.options.config["request"]["root_path"].as_str() {
+            // The upstream's own paths stand at the root: Envoy takes the prefix away behind its filters.
+            let below = format!(
+                "- match: {{prefix: \"{root}/\"}}\n                route: {{cluster: upstream, timeout: 0s, prefix_rewrite: \"/\"}}"
+            );
+            let rest = "- match: {prefix: \"/\"}";
+            replace_once(&mut text, rest, &format!("{below}\n              {rest}"));
+        }
         if self.options.filters == Filters::NoMeter {
             let start = text.find("          - name: tollward.ask").expect("the first ext_proc filter");
             let end = text.find("          - name: envoy.filters.http.router").expect("the router");
