@@ -270,3 +270,25 @@ async fn a_prefix_nobody_told_the_gate_of_opens_nothing() {
     let call = stack.call("POST", "/genai/v1/chat/completions").key(&key).json(&chat_body("gpt-4o-mini"));
     call.send().await.denied(403, "route_access_denied");
 }
+
+#[tokio::test]
+async fn a_vector_store_is_open_to_the_keys_that_name_it() {
+    let stack = shared();
+    // Row 37, by routes: a store is named by its path.
+    let any = stack.plain_key().await;
+    let one = stack.key(json!({"allowed_routes": ["/v1/vector_stores/vs_mine"]})).await;
+    for (name, key, path, passes) in [
+        ("no list", &any, "/v1/vector_stores/vs_mine", true),
+        ("the store itself", &one, "/v1/vector_stores/vs_mine", true),
+        ("what lies in it", &one, "/v1/vector_stores/vs_mine/files", true),
+        ("another store", &one, "/v1/vector_stores/vs_other", false),
+        ("a name that begins like it", &one, "/v1/vector_stores/vs_mine_too", false),
+        ("all stores", &one, "/v1/vector_stores", false),
+    ] {
+        let answer = stack.call("GET", path).key(key).send().await;
+        assert_eq!(answer.received().is_some(), passes, "{name}: {} {}", answer.status, answer.text());
+        if !passes {
+            answer.denied(403, "route_access_denied");
+        }
+    }
+}
