@@ -5,6 +5,7 @@
 mod support;
 
 use std::process::Output;
+use std::time::{Duration, Instant};
 
 use support::call::chat_body;
 use support::cli::{run, text};
@@ -55,6 +56,27 @@ fn a_bad_file_is_refused_with_its_path_and_line() {
     let (output, _folder) = refused(&open);
     let said = text(&output);
     assert!(said.contains("insecure") || said.contains("grpc_clients"), "an open port must be asked for: {said}");
+}
+
+#[test]
+fn what_would_open_a_door_and_is_not_built_is_refused_and_never_ignored() {
+    let general = |setting: &str| format!("general_settings: {{master_key: sk-operator-0123456789, {setting}}}\n");
+    #[rustfmt::skip]
+    let rows: [(&str, String, &str); 9] = [
+        ("row 20: strangers pass while the directory is down", general("allow_requests_on_db_unavailable: true"), "directory.stale_if_error"),
+        ("row 37: vector stores", general("vector_store_deny_by_default: true"), "allowed_routes"),
+        ("row 38: custom code", general("custom_auth: my.auth"), "custom_auth"),
+        ("row 38: and the checks behind it", general("custom_auth_run_common_checks: true"), "custom_auth_run_common_checks"),
+        ("row 50: JWT", general("enable_jwt_auth: true"), "virtual keys"),
+        ("row 62: OAuth2", general("enable_oauth2_auth: true"), "virtual keys"),
+        ("row 66: identity headers of a proxy", general("enable_oauth2_proxy_auth: true"), "virtual keys"),
+        ("row 84: counters elsewhere", format!("counters: {{url: redis://127.0.0.1:6379}}\n{}", general("")), "counters.url"),
+        ("row 89: and limits of one process when they fail", format!("quota: {{on_counter_failure: local}}\n{}", general("")), "on_counter_failure"),
+    ];
+    for (name, yaml, named) in rows {
+        let (output, _folder) = refused(&format!("directory: {{url: \"sqlite://{{folder}}/tollward.db\"}}\n{yaml}"));
+        assert!(text(&output).contains(named), "{name}: says {named}: {}", text(&output));
+    }
 }
 
 #[test]
@@ -184,6 +206,72 @@ async fn while_the_gate_is_gone_nobody_passes() {
         if answer.status == 200 { Ok(()) } else { Err(answer.status.to_string()) }
     })
     .await;
+}
+
+/// Takes the table of keys away from the running server, or gives it back: every question for a key fails meanwhile.
+fn rename_keys(stack: &Stack, from: &str, to: &str) {
+    let database = rusqlite::Connection::open(stack.folder().join("tollward.db")).unwrap();
+    database.execute_batch(&format!("ALTER TABLE {from} RENAME TO {to}")).unwrap();
+}
+
+#[tokio::test]
+async fn trouble_of_the_directory_is_never_a_bad_credential() {
+    // Rows 20 and 21. A key is read anew after a second, and usable in trouble for ten minutes or for one second.
+    for (stale_if_error, keeps_working) in [("10m", true), ("1s", false)] {
+        let directory = json!({"cache_ttl": "1s", "negative_ttl": "1s", "stale_if_error": stale_if_error});
+        let stack = Stack::start(Options::config(json!({"directory": directory})));
+        let (key, limited) = (stack.plain_key().await, stack.key(json!({"rpm_limit": 0})).await);
+        let stranger = || {
+            let call = stack.call("POST", "/v1/chat/completions").bearer("sk-nobody-has-ever-seen-this");
+            call.json(&chat_body("gpt-4o-mini"))
+        };
+        // A look at the file every 50 ms finds the keys' creation; what is kept after that look stays.
+        let begun = Instant::now();
+        while begun.elapsed() < Duration::from_secs(2) {
+            stack.chat(&key).usage(10, 10).send().await.allowed();
+            stack.chat(&limited).send().await.denied(429, "rate_limit_error");
+        }
+        stranger().send().await.denied(401, "token_not_found_in_db");
+        rename_keys(&stack, "keys", "keys_taken_away");
+        // Nobody passes whom the gate does not know, and nobody is told that the key is bad: there is no switch for it.
+        let answer = eventually("it does not know who is a stranger", || async {
+            let answer = stranger().send().await;
+            if answer.status == 401 { Err(answer.text()) } else { Ok(answer) }
+        })
+        .await;
+        answer.denied(503, "no_db_connection");
+        assert!(answer.header("retry-after").is_some(), "{:?}", answer.headers);
+        if keeps_working {
+            let begun = Instant::now();
+            while begun.elapsed() < Duration::from_secs(3) {
+                stack.chat(&key).usage(10, 10).send().await.allowed();
+                // Nor is anybody's limit forgotten.
+                stack.chat(&limited).send().await.denied(429, "rate_limit_error");
+            }
+        } else {
+            eventually("what was kept is too old", || async {
+                let answer = stack.chat(&key).send().await;
+                if answer.status == 200 { Err("it still passes".to_owned()) } else { Ok(answer) }
+            })
+            .await
+            .denied(503, "no_db_connection");
+        }
+        let call = stack.call("POST", "/v1/chat/completions").bearer(support::MASTER);
+        call.json(&chat_body("gpt-4o-mini")).send().await.allowed();
+        rename_keys(&stack, "keys_taken_away", "keys");
+        eventually("strangers are strangers again", || async {
+            let answer = stranger().send().await;
+            if answer.status == 401 { Ok(()) } else { Err(answer.text()) }
+        })
+        .await;
+        stack.chat(&key).send().await.allowed();
+        // What was spent meanwhile is booked.
+        eventually("all is written", || async {
+            let proof = stack.manage("GET", "/ledger/verify", Value::Null).await;
+            if proof["differences"] == json!([]) { Ok(()) } else { Err(proof.to_string()) }
+        })
+        .await;
+    }
 }
 
 #[tokio::test]

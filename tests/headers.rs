@@ -5,7 +5,7 @@
 mod support;
 
 use support::call::chat_body;
-use support::{Options, Stack, Value, json, shared};
+use support::{Options, Stack, Value, cost, json, shared};
 
 const IDENTITY: [&str; 13] = [
     "x-tollward-request-id",
@@ -49,6 +49,42 @@ async fn the_upstream_learns_who_calls() {
     let tags = received.header("x-tollward-tags").unwrap_or_default();
     assert!(tags.contains("blue") && tags.contains("green"), "{tags}");
     assert!(!format!("{:?}", received.headers).contains(&key.secret));
+}
+
+#[tokio::test]
+async fn requests_of_one_key_share_nothing_but_the_key() {
+    let stack = shared();
+    // Row 80: the key is kept in memory; what a request asks and holds is its own.
+    let key = stack.key(json!({"max_budget": 1.0})).await;
+    let mut calls = tokio::task::JoinSet::new();
+    for turn in 0..20_u64 {
+        let model = if turn % 2 == 0 { "gpt-4o-mini" } else { "claude-3-5-sonnet" };
+        let (customer, tag) = (format!("customer-{turn}"), format!("tag-{turn}"));
+        let mut body = chat_body(model);
+        (body["user"], body["metadata"]) = (json!(customer), json!({"tags": [tag]}));
+        let call = stack.call("POST", "/v1/chat/completions").key(&key).json(&body).usage(100 + turn, 10);
+        calls.spawn(async move { (model, customer, tag, call.send().await) });
+    }
+    let mut request_ids = std::collections::HashSet::new();
+    for (model, customer, tag, answer) in calls.join_all().await {
+        let received = answer.allowed();
+        for (name, value) in [
+            ("x-tollward-model", model),
+            ("x-tollward-end-user-id", customer.as_str()),
+            ("x-tollward-tags", tag.as_str()),
+            ("x-tollward-key-alias", key.alias.as_str()),
+        ] {
+            assert_eq!(received.header(name), Some(value), "{name} of {customer}");
+        }
+        let request_id = received.header("x-tollward-request-id").map(str::to_owned);
+        assert_eq!(answer.header("x-tollward-request-id"), request_id, "{customer}");
+        request_ids.insert(request_id);
+    }
+    assert_eq!(request_ids.len(), 20, "each has an id and a hold of its own");
+    // Each was settled at what it used, at the price of its own model.
+    let mini: f64 = (0..20).step_by(2).map(|turn| cost(100 + turn, 10)).sum();
+    let sonnet: f64 = (1..20).step_by(2).map(|turn| (100 + turn) as f64 * 3e-6 + 10.0 * 1.5e-5).sum();
+    stack.wait_spend(&key, mini + sonnet).await;
 }
 
 #[tokio::test]

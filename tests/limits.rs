@@ -139,11 +139,30 @@ async fn a_request_larger_than_its_limit_is_never_admissible() {
     let answer = stack.call("POST", "/v1/chat/completions").key(&key).json(&body).send().await;
     answer.denied(429, "rate_limit_error");
     assert_eq!(answer.header("x-should-retry").as_deref(), Some("false"));
+}
+
+#[tokio::test]
+async fn a_limit_of_zero_admits_nobody_at_any_scope() {
+    let stack = shared();
     // Row 90.
-    let none = stack.key(json!({"rpm_limit": 0})).await;
-    let answer = stack.chat(&none).send().await;
-    answer.denied(429, "rate_limit_error");
-    assert_eq!(answer.header("x-should-retry").as_deref(), Some("false"));
+    for limit in ["rpm_limit", "tpm_limit", "max_parallel_requests"] {
+        let zero = json!({limit: 0});
+        let team = stack.team(zero.clone()).await;
+        let user = stack.user(zero.clone()).await;
+        let rows = [("key", zero.clone()), ("team", json!({"team_id": team})), ("user", json!({"user_id": user}))];
+        for (name, attributes) in rows {
+            let key = stack.key(attributes).await;
+            for turn in 1..=2 {
+                let answer = stack.chat(&key).send().await;
+                answer.denied(429, "rate_limit_error");
+                let again = answer.header("x-should-retry");
+                assert_eq!(again.as_deref(), Some("false"), "{limit} of a {name}, request {turn}");
+            }
+        }
+    }
+    let of_model = stack.key(json!({"model_rpm_limit": {"gpt-4o-mini": 0}})).await;
+    stack.chat(&of_model).send().await.denied(429, "rate_limit_error");
+    stack.chat_with(&of_model, "gpt-4o").send().await.allowed();
 }
 
 #[tokio::test]

@@ -143,6 +143,16 @@ async fn unusable_attributes_are_refused_and_leave_nothing() {
 }
 
 #[tokio::test]
+async fn an_attribute_nobody_knows_is_told_of() {
+    let stack = shared();
+    // Row 93, as far as it can be: whoever asks for a limit that is not there learns that it does not bind.
+    let hours = json!({"timezone": "Europe/Berlin", "days": ["mon"], "start": "09:00", "end": "17:00"});
+    let key = stack.key(json!({"access_schedule": hours})).await;
+    assert!(key.attributes["warnings"].to_string().contains("access_schedule"), "{}", key.attributes);
+    assert!(stack.key_info(&key).await.get("access_schedule").is_none());
+}
+
+#[tokio::test]
 async fn what_does_not_exist_is_not_found() {
     let stack = shared();
     for (method, path, body) in [

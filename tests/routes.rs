@@ -5,7 +5,7 @@
 mod support;
 
 use support::call::chat_body;
-use support::{Key, MASTER, Options, Stack, Value, json, shared};
+use support::{Key, MASTER, Options, Stack, Value, cost, json, shared};
 
 /// A call to a path of a model, allowed or not.
 async fn status_of(stack: &Stack, key: &Key, path: &str) -> (u16, String) {
@@ -239,4 +239,56 @@ async fn groups_name_paths_beyond_the_models() {
     assert!(answer.received().is_some(), "{} {}", answer.status, answer.text());
     let answer = stack.chat(&tools).send().await;
     assert_eq!((answer.status, answer.kind().as_str()), (403, "route_access_denied"));
+}
+
+#[tokio::test]
+async fn below_a_root_path_a_route_is_what_stands_behind_it() {
+    let stack = Stack::start(Options::config(json!({"request": {"root_path": "/genai"}})));
+    // Row 19. Envoy rewrites the path behind its filters, so the gate sees the prefix and the upstream does not.
+    let key = stack.key(json!({"allowed_routes": ["/v1/chat/completions"], "models": ["gpt-4o-mini"]})).await;
+    let call = |path: &str, model: &str| stack.call("POST", path).key(&key).json(&chat_body(model));
+    let answer = call("/genai/v1/chat/completions", "gpt-4o-mini").usage(100, 50).send().await;
+    assert_eq!(answer.allowed().path, "/v1/chat/completions");
+    stack.wait_spend(&key, cost(100, 50)).await;
+    call("/genai/v1/chat/completions", "gpt-4o").send().await.denied(403, "key_model_access_denied");
+    // An allowlist names the route, wherever the gateway serves it; what only looks like the prefix is another route.
+    for path in ["/genai/v1/embeddings", "/genai/genai/v1/chat/completions", "/genaix/v1/chat/completions"] {
+        call(path, "gpt-4o-mini").send().await.denied(403, "route_access_denied");
+    }
+    stack
+        .call("POST", "/genai/v1/chat/completions")
+        .json(&chat_body("gpt-4o-mini"))
+        .send()
+        .await
+        .denied(401, "auth_error");
+}
+
+#[tokio::test]
+async fn a_prefix_nobody_told_the_gate_of_opens_nothing() {
+    let stack = shared();
+    let key = stack.plain_key().await;
+    let call = stack.call("POST", "/genai/v1/chat/completions").key(&key).json(&chat_body("gpt-4o-mini"));
+    call.send().await.denied(403, "route_access_denied");
+}
+
+#[tokio::test]
+async fn a_vector_store_is_open_to_the_keys_that_name_it() {
+    let stack = shared();
+    // Row 37, by routes: a store is named by its path.
+    let any = stack.plain_key().await;
+    let one = stack.key(json!({"allowed_routes": ["/v1/vector_stores/vs_mine"]})).await;
+    for (name, key, path, passes) in [
+        ("no list", &any, "/v1/vector_stores/vs_mine", true),
+        ("the store itself", &one, "/v1/vector_stores/vs_mine", true),
+        ("what lies in it", &one, "/v1/vector_stores/vs_mine/files", true),
+        ("another store", &one, "/v1/vector_stores/vs_other", false),
+        ("a name that begins like it", &one, "/v1/vector_stores/vs_mine_too", false),
+        ("all stores", &one, "/v1/vector_stores", false),
+    ] {
+        let answer = stack.call("GET", path).key(key).send().await;
+        assert_eq!(answer.received().is_some(), passes, "{name}: {} {}", answer.status, answer.text());
+        if !passes {
+            answer.denied(403, "route_access_denied");
+        }
+    }
 }

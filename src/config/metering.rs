@@ -14,7 +14,8 @@ pub struct Metering {
     pub ask_for_usage: bool,
     /// Price map in LiteLLM's JSON format; its entries stand before the built-in table. Read again when it changes.
     pub price_map: Option<PathBuf>,
-    /// What a model without a price gets: `deny`, `zero`, or a price `{input_cost_per_token, output_cost_per_token}`.
+    /// What a model without a price gets: `deny`, `zero` (it costs nothing, and a spent budget still refuses it), or a
+    /// price `{input_cost_per_token, output_cost_per_token}`.
     pub unknown_model: UnknownModel,
     /// What a request gets whose usage cannot be read (WebSockets, unknown paths): `deny` (callers under a money or
     /// token limit only), `allow`, or a price in dollars a request.

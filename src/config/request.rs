@@ -8,6 +8,8 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Request {
+    /// Where Envoy serves the APIs, as in `/genai`: a path below it is read without it, here and in all lists of routes.
+    pub root_path: String,
     /// What a body gets that Envoy cut off (`x-envoy-auth-partial-body: true`).
     pub partial_body: PartialBody,
     /// Lets CORS preflights (`OPTIONS` with `Origin` and `Access-Control-Request-Method`) pass without a credential.
@@ -35,6 +37,7 @@ pub struct Request {
 impl Default for Request {
     fn default() -> Self {
         Request {
+            root_path: String::new(),
             partial_body: PartialBody::Deny,
             allow_preflight: true,
             cors_allow_origins: vec!["*".to_owned()],

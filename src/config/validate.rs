@@ -172,6 +172,16 @@ fn quota_and_metering(config: &Config, check: &mut Check<'_>) {
 
 fn request(config: &Config, check: &mut Check<'_>) {
     let request = &config.request;
+    let is_plain = |segment: &str| {
+        let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.~".contains(&byte);
+        !segment.is_empty() && !segment.starts_with('.') && segment.bytes().all(plain)
+    };
+    let root = request.root_path.strip_prefix('/');
+    check.require(
+        request.root_path.is_empty() || root.is_some_and(|root| root.split('/').all(is_plain)),
+        "request.root_path",
+        "must be a path without encoded characters that starts with / and does not end with it, as /genai",
+    );
     check.require((1..=512).contains(&request.max_json_depth), "request.max_json_depth", "must be from 1 to 512");
     check.positive(request.max_decoded_body as u64, "request.max_decoded_body");
     check.require(request.trusted_hops <= 32, "request.trusted_hops", "must be at most 32");

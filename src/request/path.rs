@@ -52,6 +52,15 @@ pub fn normalise(path_and_query: &str) -> Result<(Cow<'_, str>, &str), &'static 
     Ok((Cow::Owned(format!("/{}", segments.join("/"))), query))
 }
 
+/// A normalised path without the root it stands below; one that stands elsewhere stays as it is.
+pub fn without<'p>(root: &str, path: &'p str) -> &'p str {
+    match path.strip_prefix(root) {
+        Some("") => "/",
+        Some(rest) if rest.starts_with('/') => rest,
+        _ => path,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
@@ -91,6 +100,24 @@ mod tests {
         for (path, expected) in cases {
             let found = normalise(path).map(|(path, _)| path.into_owned()).map_err(|_| ());
             assert_eq!(found, expected.map(str::to_owned), "{path}");
+        }
+    }
+
+    #[test]
+    fn a_path_below_the_root_is_read_without_it() {
+        let cases = [
+            ("", "/v1/models", "/v1/models"),
+            ("", "*", "*"),
+            ("/genai", "/genai/v1/models", "/v1/models"),
+            ("/genai", "/genai", "/"),
+            ("/genai", "/genai/genai/v1", "/genai/v1"),
+            ("/genai", "/genaix/v1", "/genaix/v1"),
+            ("/genai", "/v1/models", "/v1/models"),
+            ("/a/b", "/a/b/v1", "/v1"),
+            ("/a/b", "/a/v1", "/a/v1"),
+        ];
+        for (root, path, expected) in cases {
+            assert_eq!(without(root, path), expected, "{path} below {root}");
         }
     }
 

@@ -18,6 +18,8 @@ const METHOD_OVERRIDES: [&str; 3] = ["x-http-method-override", "x-http-method", 
 /// How requests are read.
 #[derive(Clone, Debug)]
 pub struct ReadSettings {
+    /// What the paths of the APIs stand below; empty is the root.
+    pub root_path: String,
     pub credential: CredentialSettings,
     pub end_user: EndUserSettings,
     pub partial_body: PartialBody,
@@ -46,6 +48,7 @@ impl ReadSettings {
         #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
         let max_body = general.max_request_size_mb.map(|megabytes| (megabytes * 1024.0 * 1024.0) as u64);
         ReadSettings {
+            root_path: config.request.root_path.clone(),
             credential: CredentialSettings {
                 key_header_name: general.litellm_key_header_name.as_ref().map(|name| name.to_ascii_lowercase()),
             },
@@ -73,7 +76,7 @@ impl<'a> RequestView<'a> {
     /// # Errors
     /// 400 where the path has more than one reading.
     pub fn read(http: &'a HttpRequest<'a>, settings: &ReadSettings) -> Result<Self, Denial> {
-        let mut route = Route::read(http.method, http.path)?;
+        let mut route = Route::read_below(&settings.root_path, http.method, http.path)?;
         route.is_websocket = is_websocket(http);
         let overridden = METHOD_OVERRIDES.iter().any(|name| http.headers.get(name).is_some());
         // Frames are not seen here, and a method that another replaces says nothing.

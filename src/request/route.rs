@@ -127,10 +127,25 @@ impl<'a> Route<'a> {
     /// # Errors
     /// 400 where the path has more than one reading.
     pub fn read(method: &str, path_and_query: &'a str) -> Result<Self, Denial> {
+        Route::read_below("", method, path_and_query)
+    }
+
+    /// The same at a gateway that serves its APIs below `root`, as in `/genai`: a path below it is read without it.
+    ///
+    /// # Errors
+    /// 400 where the path has more than one reading.
+    pub fn read_below(root: &str, method: &str, path_and_query: &'a str) -> Result<Self, Denial> {
         let (path, query) = path::normalise(path_and_query).map_err(|what| {
             Denial::new(ErrorType::BadRequest, "request.path", format!("The path cannot be read: {what}."))
                 .param("path")
         })?;
+        let path = match path {
+            Cow::Borrowed(path) => Cow::Borrowed(path::without(root, path)),
+            Cow::Owned(path) => match path::without(root, &path) {
+                rest if rest.len() < path.len() => Cow::Owned(rest.to_owned()),
+                _ => Cow::Owned(path),
+            },
+        };
         let (api, model) = match &path {
             Cow::Borrowed(path) => {
                 let (api, model) = classify(method, path);

@@ -27,6 +27,8 @@ pub enum Filters {
     All,
     /// `deploy/envoy/envoy-observe-only.yaml`.
     ObserveOnly,
+    /// Authorization and one filter that answers requests and responses; how it is sent the bodies of responses.
+    Answering(&'static str),
     /// Authorization alone: nothing meters.
     NoMeter,
     /// No Envoy at all.
@@ -195,10 +197,37 @@ impl Stack {
         // The tests run an unoptimised build on a machine that compiles meanwhile: half a second is not about the gate.
         assert!(text.contains("timeout: 0.5s"), "the shipped Envoy file bounds its side calls");
         text = text.replace("timeout: 0.5s", "timeout: 10s");
-        if self.options.filters == Filters::NoMeter {
-            let start = text.find("          - name: tollward.ask").expect("the first ext_proc filter");
-            let end = text.find("          - name: envoy.filters.http.router").expect("the router");
-            text.replace_range(start..end, "");
+        if let Some(root) = self.options.config["request"]["root_path"].as_str() {
+            // The upstream's own paths stand at the root: Envoy takes the prefix away behind its filters.
+            let below = format!(
+                "- match: {{prefix: \"{root}/\"}}\n                route: {{cluster: upstream, timeout: 0s, prefix_rewrite: \"/\"}}"
+            );
+            let rest = "- match: {prefix: \"/\"}";
+            replace_once(&mut text, rest, &format!("{below}\n              {rest}"));
+        }
+        let find = |text: &str, filter: &str| text.find(&format!("          - name: {filter}\n")).expect("the filter");
+        match self.options.filters {
+            Filters::NoMeter => {
+                let from = find(&text, "tollward.ask");
+                text.replace_range(from..find(&text, "envoy.filters.http.router"), "");
+            }
+            Filters::Answering(response_body_mode) => {
+                let from = find(&text, "tollward.meter");
+                text.replace_range(from..find(&text, "envoy.filters.http.router"), "");
+                replace_once(&mut text, "response_header_mode: SKIP", "response_header_mode: SEND");
+                replace_once(
+                    &mut text,
+                    "response_body_mode: NONE",
+                    &format!("response_body_mode: {response_body_mode}"),
+                );
+                // What a response that is sent on piece by piece ends with belongs to it.
+                replace_once(&mut text, "response_trailer_mode: SKIP", "response_trailer_mode: SEND");
+                // A filter that takes a body away to give it back cannot be skipped when it fails.
+                let start = find(&text, "tollward.ask");
+                let filter = text.split_off(start).replace("failure_mode_allow: true", "failure_mode_allow: false");
+                text.push_str(&filter);
+            }
+            Filters::All | Filters::ObserveOnly | Filters::NoEnvoy => {}
         }
         text
     }

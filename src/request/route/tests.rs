@@ -192,6 +192,16 @@ fn every_path_leads_where_the_table_says() {
 }
 
 #[test]
+fn a_path_is_normalised_before_its_root_is_taken_away() {
+    for path in ["/genai/v1/chat/completions", "//genai/x/../v1/chat/completions", "/%67enai/v1/chat/completions/"] {
+        let route = Route::read_below("/genai", "POST", path).unwrap();
+        assert_eq!((route.api, &*route.path), (Api::OpenAiChat, "/v1/chat/completions"), "{path}");
+    }
+    assert_eq!(Route::read_below("/genai", "POST", "/genai/../v1/chat/completions").unwrap().api, Api::OpenAiChat);
+    assert_eq!(Route::read_below("/genai", "POST", "/other/v1/chat/completions").unwrap().api, Api::NotModel);
+}
+
+#[test]
 fn a_path_with_two_readings_is_refused_with_400() {
     for path in ["/v1%2fchat/completions", "/v1/%5c", "/v1\\chat", "/a//../b", "/%00", "/%c3", "v1"] {
         let denial = Route::read("POST", path).unwrap_err();

@@ -82,11 +82,11 @@ impl ModelPrice {
         self.unknown
     }
 
-    /// Priced 0 on purpose: every rate given is 0, and at least one is given.
+    /// Priced 0 on purpose: every rate given is 0, and at least one is given. A model that no list names is not.
     #[must_use]
     pub fn is_free(&self) -> bool {
         let free = |rates: &Rates| !rates.is_empty() && rates.iter().all(|rate| rate.price.is_zero());
-        free(&self.rates) && self.others.iter().all(free)
+        !self.unknown && free(&self.rates) && self.others.iter().all(free)
     }
 
     /// Dollars per plain input token and per plain output token, for lists that people read.

@@ -169,7 +169,8 @@ fn of_several_deployments_the_dearest_is_held_and_the_last_is_booked() {
 #[test]
 fn an_unknown_model_gets_what_the_configuration_says() {
     let zero = book(&json!({}), json!([]), UnknownModel::Zero).find("x").unwrap();
-    assert!(zero.is_unknown() && zero.is_free());
+    assert!(zero.is_unknown() && !zero.is_free(), "a spent budget still refuses it");
+    assert_eq!(zero.cost(&tokens(1, 1)), Money::ZERO);
     let policy = UnknownModel::Price { input_cost_per_token: 1e-6, output_cost_per_token: 2e-6 };
     let priced = book(&json!({}), json!([]), policy).find("x").unwrap();
     assert!(priced.is_unknown() && !priced.is_free());
