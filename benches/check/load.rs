@@ -9,6 +9,8 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use envoy_types::pb::envoy::service::auth::v3::CheckResponse;
 use envoy_types::pb::envoy::service::auth::v3::check_response::HttpResponse;
+use futures_util::stream::FuturesUnordered;
+use futures_util::{FutureExt, StreamExt};
 use h2::client::SendRequest;
 use http::Request;
 use prost::Message;
@@ -98,34 +100,30 @@ impl Load {
     /// Asks so many times a second. The core is ours alone: the loop never sleeps, so that each request leaves when it
     /// is due and not at the next tick of a timer.
     pub async fn at_rate(&mut self, per_second: f64, duration: Duration) -> Times {
-        let times = Rc::new(RefCell::new(Vec::new()));
+        let mut micros = Vec::with_capacity((per_second * duration.as_secs_f64() * 1.1) as usize);
         let interval = Duration::from_secs_f64(1.0 / per_second.max(1.0));
         let start = Instant::now();
-        let local = LocalSet::new();
-        local
-            .run_until(async {
-                let mut due = start;
-                let mut ordinal = 0_u64;
-                let mut running = Vec::new();
-                while due < start + duration {
-                    while due <= Instant::now() && due < start + duration {
-                        let sender = self.senders[ordinal as usize % CONNECTIONS].clone();
-                        let (head, message, times) = (self.head.clone(), self.message.clone(), times.clone());
-                        running.push(tokio::task::spawn_local(async move {
-                            ask(sender, head, message, ordinal).await;
-                            times.borrow_mut().push(due.elapsed().as_secs_f64() * 1e6);
-                        }));
-                        ordinal += 1;
-                        due += interval;
-                    }
-                    tokio::task::yield_now().await;
-                }
-                for request in running {
-                    request.await.expect("an answer");
-                }
-            })
-            .await;
-        Times { micros: times.take(), elapsed: start.elapsed() }
+        let (mut due, mut ordinal) = (start, 0_u64);
+        let mut running = FuturesUnordered::new();
+        loop {
+            while due <= Instant::now() && due < start + duration {
+                let sender = self.senders[ordinal as usize % CONNECTIONS].clone();
+                let (head, message, asked) = (self.head.clone(), self.message.clone(), due);
+                running.push(async move {
+                    ask(sender, head, message, ordinal).await;
+                    asked.elapsed().as_secs_f64() * 1e6
+                });
+                ordinal += 1;
+                due += interval;
+            }
+            while let Some(Some(ended)) = running.next().now_or_never() {
+                micros.push(ended);
+            }
+            if running.is_empty() && due >= start + duration {
+                return Times { micros, elapsed: start.elapsed() };
+            }
+            tokio::task::yield_now().await;
+        }
     }
 }
 

@@ -5,6 +5,7 @@ mod admission;
 mod holds;
 mod meters;
 mod seats;
+mod spread;
 mod state;
 mod table;
 

@@ -1,12 +1,12 @@
 //! The holds that are open, when each of them ends by itself, and short memories of those that ended, so that late and
 //! repeated messages find out what became of them.
 
-use std::collections::{HashMap, VecDeque};
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use super::super::HoldState;
+use super::spread::{HoldMap, Queue};
 use crate::domain::{Amount, Hold, HoldId, Progress, Timestamp};
 
 /// From admission until the request must have reached its upstream.
@@ -44,43 +44,42 @@ pub(super) struct Ended {
 
 #[derive(Debug)]
 pub(super) struct Holds {
-    /// Boxed, so that a table that grows moves little while the lock is held.
-    open: HashMap<HoldId, Box<Open>, ahash::RandomState>,
+    open: HoldMap<Box<Open>>,
     started: usize,
-    ended: HashMap<HoldId, Ended, ahash::RandomState>,
+    ended: HoldMap<Ended>,
     /// Until when each ended hold is remembered, oldest first.
-    memories: VecDeque<(Timestamp, HoldId)>,
+    memories: Queue<(Timestamp, HoldId)>,
     max_ended: usize,
     /// Deadlines of holds not started and of started ones. Each is appended with the same delay to a clock that never
     /// goes back, so each is in order; a line whose deadline is no longer its hold's is void.
-    unstarted_until: VecDeque<(Timestamp, HoldId)>,
-    running_until: VecDeque<(Timestamp, HoldId)>,
+    unstarted_until: Queue<(Timestamp, HoldId)>,
+    running_until: Queue<(Timestamp, HoldId)>,
 }
 
 impl Holds {
     pub(super) fn new(max_ended: usize) -> Self {
         Holds {
-            open: HashMap::default(),
+            open: HoldMap::default(),
             started: 0,
-            ended: HashMap::default(),
-            memories: VecDeque::new(),
+            ended: HoldMap::default(),
+            memories: Queue::default(),
             max_ended,
-            unstarted_until: VecDeque::new(),
-            running_until: VecDeque::new(),
+            unstarted_until: Queue::default(),
+            running_until: Queue::default(),
         }
     }
 
     pub(super) fn open(&self, id: HoldId) -> Option<&Open> {
-        self.open.get(&id).map(Box::as_ref)
+        self.open.get(id).map(Box::as_ref)
     }
 
     pub(super) fn ended(&self, id: HoldId) -> Option<Ended> {
-        self.ended.get(&id).copied()
+        self.ended.get(id).copied()
     }
 
     pub(super) fn state(&self, id: HoldId) -> HoldState {
-        let ended = || self.ended.get(&id).map_or(HoldState::Absent, |ended| ended.state);
-        self.open.get(&id).map_or_else(ended, |open| open.state())
+        let ended = || self.ended.get(id).map_or(HoldState::Absent, |ended| ended.state);
+        self.open.get(id).map_or_else(ended, |open| open.state())
     }
 
     /// Open holds: not started, started.
@@ -95,7 +94,7 @@ impl Holds {
 
     /// A start, a renewal, or news of a running hold: it lives on. Returns the hold where this is its start.
     pub(super) fn run(&mut self, id: HoldId, progress: Progress, now: Timestamp) -> Option<Arc<Hold>> {
-        let open = self.open.get_mut(&id)?;
+        let open = self.open.get_mut(id)?;
         let deadline = now.plus(UNTIL_RENEWAL);
         if open.progress.is_none() || open.deadline != deadline {
             open.deadline = deadline;
@@ -114,7 +113,7 @@ impl Holds {
     }
 
     pub(super) fn remove(&mut self, id: HoldId) -> Option<Open> {
-        let open = self.open.remove(&id)?;
+        let open = self.open.remove(id)?;
         self.started -= usize::from(open.progress.is_some());
         Some(*open)
     }
@@ -126,7 +125,7 @@ impl Holds {
         }
         while self.ended.len() > self.max_ended {
             let Some((_, oldest)) = self.memories.pop_front() else { break };
-            self.ended.remove(&oldest);
+            self.ended.remove(oldest);
         }
     }
 
@@ -136,7 +135,7 @@ impl Holds {
             match self.memories.front() {
                 Some(&(until, id)) if until <= now => {
                     self.memories.pop_front();
-                    self.ended.remove(&id);
+                    self.ended.remove(id);
                 }
                 _ => return false,
             }
@@ -147,14 +146,14 @@ impl Holds {
     /// The next hold whose time is over, in the order of deadlines.
     pub(super) fn next_overdue(&mut self, now: Timestamp) -> Option<Open> {
         loop {
-            let due = |queue: &VecDeque<(Timestamp, HoldId)>| queue.front().copied().filter(|(at, _)| *at <= now);
+            let due = |queue: &Queue<(Timestamp, HoldId)>| queue.front().copied().filter(|(at, _)| *at <= now);
             let (deadline, id) = match (due(&self.unstarted_until), due(&self.running_until)) {
                 (None, None) => return None,
                 (Some(one), Some(other)) if other.0 < one.0 => self.running_until.pop_front().unwrap_or(other),
                 (Some(one), _) => self.unstarted_until.pop_front().unwrap_or(one),
                 (None, Some(other)) => self.running_until.pop_front().unwrap_or(other),
             };
-            if self.open.get(&id).is_some_and(|open| open.deadline == deadline) {
+            if self.open.get(id).is_some_and(|open| open.deadline == deadline) {
                 return self.remove(id);
             }
         }
@@ -162,7 +161,7 @@ impl Holds {
 
     /// This hold, if its time is over.
     pub(super) fn overdue(&mut self, id: HoldId, now: Timestamp) -> Option<Open> {
-        self.open.get(&id).filter(|open| open.deadline <= now)?;
+        self.open.get(id).filter(|open| open.deadline <= now)?;
         self.remove(id)
     }
 }
