@@ -129,7 +129,7 @@ fn is_below(parent: &str, path: &str) -> bool {
 /// denied; a list of the key replaces the team's.
 pub fn pass_through_access(caller: &Caller, path: &str) -> Result<(), Denial> {
     let key = caller.identity.key.as_ref();
-    let team = caller.identity.team.as_ref();
+    let team = caller.identity.team.as_deref();
     let holds = |list: Option<&Vec<Value>>| {
         list.is_some_and(|list| list.iter().filter_map(Value::as_str).any(|entry| names_path(entry, path)))
     };
@@ -299,7 +299,7 @@ mod tests {
             role: Role::InternalUser,
             identity: Arc::new(Identity {
                 key: Some(key(|key| key.metadata = key_metadata.as_object().unwrap().clone())),
-                team: Some(Team { metadata: team_metadata.as_object().unwrap().clone(), ..Team::default() }),
+                team: Some(Box::new(Team { metadata: team_metadata.as_object().unwrap().clone(), ..Team::default() })),
                 ..Identity::default()
             }),
         };

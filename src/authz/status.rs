@@ -56,16 +56,16 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::domain::{AuthMethod, Identity, Key, KeyHash, Project, Role, Team, User};
+    use crate::domain::{AuthMethod, Identity, Key, KeyHash, Role};
 
     const NOW: Timestamp = Timestamp::millis(1_000_000);
 
     fn standing(role: Role, change: impl FnOnce(&mut Identity)) -> Result<(), Denial> {
         let mut identity = Identity {
             key: Some(Key::new(KeyHash::of("sk-1"), Timestamp::millis(0))),
-            user: Some(User::default()),
-            team: Some(Team::default()),
-            project: Some(Project::default()),
+            user: Some(Box::default()),
+            team: Some(Box::default()),
+            project: Some(Box::default()),
             ..Identity::default()
         };
         change(&mut identity);

@@ -6,18 +6,19 @@ use super::entity::{Key, Member, Organization, Project, Team, User};
 use super::role::Role;
 
 /// Everything the directory knows of one credential, read by one query. Limits already include those of linked budget
-/// rows; status (blocked, expired) is evaluated by the gate on every request.
+/// rows; status (blocked, expired) is evaluated by the gate on every request. Boxed, since most keys have few of the
+/// others, and a hundred thousand are kept.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Identity {
     pub key: Option<Key>,
     /// The key's owner.
-    pub user: Option<User>,
-    pub team: Option<Team>,
+    pub user: Option<Box<User>>,
+    pub team: Option<Box<Team>>,
     /// The owner's membership in the team.
-    pub member: Option<Member>,
+    pub member: Option<Box<Member>>,
     /// The key's own organization, else its team's.
-    pub organization: Option<Organization>,
-    pub project: Option<Project>,
+    pub organization: Option<Box<Organization>>,
+    pub project: Option<Box<Project>>,
     /// A key, user, team or project that the key names and the directory does not have: the gate refuses it rather
     /// than let its limits fall away.
     pub dangling: Option<String>,

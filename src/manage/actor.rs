@@ -67,7 +67,7 @@ impl Actor {
     }
 
     pub(super) fn user(&self) -> Option<&User> {
-        self.caller.identity.user.as_ref()
+        self.caller.identity.user.as_deref()
     }
 
     /// The virtual key the request came with.

@@ -24,7 +24,7 @@ fn key_of(models: &[&str]) -> Identity {
 
 fn team_of(key_models: &[&str], team_models: &[&str]) -> Identity {
     let team = Team { team_id: "t".into(), models: names(team_models), ..Team::default() };
-    Identity { team: Some(team), ..key_of(key_models) }
+    Identity { team: Some(Box::new(team)), ..key_of(key_models) }
 }
 
 fn catalog() -> Catalog {
@@ -135,7 +135,7 @@ fn a_refusal_names_the_kind_of_list_and_nothing_it_holds() {
 #[test]
 fn every_list_above_the_request_binds() {
     let setting = Setting::default();
-    let user = |models: &[&str]| Some(User { models: names(models), ..User::default() });
+    let user = |models: &[&str]| Some(Box::new(User { models: names(models), ..User::default() }));
     let (team, org) = ("model.team", "model.organization");
     let cases = [
         ("key leaves it to the team, which has it", team_of(&["all-team-models"], &["x"]), "x", None),
@@ -152,7 +152,7 @@ fn every_list_above_the_request_binds() {
         ("a team without a list", team_of(&[], &[]), "y", None),
         (
             "a member's own list",
-            Identity { member: Some(member(&["x"])), ..team_of(&[], &["x", "y"]) },
+            Identity { member: Some(Box::new(member(&["x"]))), ..team_of(&[], &["x", "y"]) },
             "y",
             Some("model.team_member"),
         ),
@@ -168,7 +168,7 @@ fn every_list_above_the_request_binds() {
         (
             "an organization's list",
             Identity {
-                organization: Some(Organization { models: names(&["x"]), ..Organization::default() }),
+                organization: Some(Box::new(Organization { models: names(&["x"]), ..Organization::default() })),
                 ..key_of(&["y"])
             },
             "y",
@@ -176,7 +176,10 @@ fn every_list_above_the_request_binds() {
         ),
         (
             "a project's list",
-            Identity { project: Some(Project { models: names(&["x"]), ..Project::default() }), ..key_of(&["y"]) },
+            Identity {
+                project: Some(Box::new(Project { models: names(&["x"]), ..Project::default() })),
+                ..key_of(&["y"])
+            },
             "y",
             Some("model.project"),
         ),
@@ -285,7 +288,7 @@ fn the_access_groups_of_a_model_are_told_for_their_budgets() {
 fn a_personal_key_may_use_the_models_of_its_owners_teams_where_that_is_on() {
     let identity = || {
         let user = User { models: names(&["no-default-models"]), ..User::default() };
-        Identity { user: Some(user), ..key_of(&[]) }
+        Identity { user: Some(Box::new(user)), ..key_of(&[]) }
     };
     let team = |blocked| Team { models: names(&["x"]), blocked, ..Team::default() };
     let setting = |teams| Setting { owner_teams: teams, ..Setting::default() };
@@ -340,7 +343,7 @@ proptest! {
         let key = child.key.as_mut().unwrap();
         key.models = key_models;
         key.aliases = aliases;
-        child.member = Some(Member { allowed_models: member_models, ..member(&[]) });
+        child.member = Some(Box::new(Member { allowed_models: member_models, ..member(&[]) }));
         if let Ok(found) = setting.ask(child, Some(model)) {
             // Whatever the key called it, what it leads to is the team's, under its own name or the one asked for.
             let target = found[0].0.as_str();

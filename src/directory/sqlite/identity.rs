@@ -22,11 +22,11 @@ pub(super) fn of_key(
     rows::one(connection, &statements.identity, values, |columns| {
         let mut identity = Identity {
             key: Some(Key::read(columns)?),
-            user: User::read_joined(columns)?,
-            team: Team::read_joined(columns)?,
-            member: Member::read_joined(columns)?,
-            organization: Organization::read_joined(columns)?,
-            project: Project::read_joined(columns)?,
+            user: User::read_joined(columns)?.map(Box::new),
+            team: Team::read_joined(columns)?.map(Box::new),
+            member: Member::read_joined(columns)?.map(Box::new),
+            organization: Organization::read_joined(columns)?.map(Box::new),
+            project: Project::read_joined(columns)?.map(Box::new),
             dangling: None,
         };
         let mut budgets = [None, None, None, None];
@@ -52,7 +52,7 @@ pub(super) fn of_key(
 pub(super) fn of_user(connection: &Connection, statements: &Statements, user_id: &str) -> Result<Option<Identity>> {
     rows::one(connection, &statements.user_identity, rows::texts(&[user_id]), |columns| {
         let user = User::read(columns)?;
-        let mut organization = Organization::read_joined(columns)?;
+        let mut organization = Organization::read_joined(columns)?.map(Box::new);
         let budget = Budget::read_joined(columns)?;
         let missing = user.organization_id.as_ref().filter(|_| organization.is_none());
         let dangling = missing.map(|id| format!("organization {id:?}")).or_else(|| {
@@ -60,7 +60,7 @@ pub(super) fn of_user(connection: &Connection, statements: &Statements, user_id:
             named.filter(|_| budget.is_none()).map(|id| format!("budget {id:?}"))
         });
         link(organization.as_mut().map(|row| &mut row.limits), budget.as_ref());
-        Ok(Identity { user: Some(user), organization, dangling, ..Identity::default() })
+        Ok(Identity { user: Some(Box::new(user)), organization, dangling, ..Identity::default() })
     })
 }
 
