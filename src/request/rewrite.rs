@@ -36,8 +36,8 @@ struct Found {
     /// The first object of sampling parameters that the API reads, like `stream_options`.
     config: Option<Result<Object, Range<usize>>>,
     is_capped: bool,
-    /// A cap field of the API that is `null`, with its name.
-    null_cap: Option<(String, Range<usize>)>,
+    /// Cap fields of the API that are `null`, with their names.
+    null_caps: Vec<(String, Range<usize>)>,
 }
 
 /// The body with what is asked; `None` where nothing changes or the body is no JSON object.
@@ -61,10 +61,10 @@ pub fn rewrite(body: &[u8], api: Api, ask: RewriteAsk) -> Option<Vec<u8>> {
         && let Some((config, field)) = cap_field(api)
     {
         let member = format!("\"{field}\":{cap}");
-        match (config, &found.config, &found.null_cap) {
-            (_, _, Some((name, span))) if *name == field || config.is_some() => {
-                edits.push((span.clone(), cap.to_string()));
-            }
+        // A second field of the same name would leave it to each reader which of the two is meant.
+        let null = found.null_caps.iter().find(|(name, _)| name == field || config.is_some());
+        match (config, &found.config, null) {
+            (_, _, Some((_, span))) => edits.push((span.clone(), cap.to_string())),
             (Some(_), Some(Ok(object)), _) => edits.push(object.insert(&member)),
             (Some(_), Some(Err(span)), _) => edits.push((span.clone(), format!("{{{member}}}"))),
             (Some(config), None, _) => members.push(format!("\"{config}\":{{{member}}}")),
@@ -183,7 +183,7 @@ impl Found {
             return;
         }
         if value.is_null {
-            self.null_cap = Some((name.to_owned(), value.span));
+            self.null_caps.push((name.to_owned(), value.span));
         } else {
             self.is_capped = true;
         }

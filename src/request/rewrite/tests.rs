@@ -58,6 +58,12 @@ fn only_what_is_asked_and_missing_is_added() {
         (
             Api::OpenAiChat,
             CAP,
+            r#"{"max_completion_tokens":null,"max_tokens":null}"#,
+            Some(r#"{"max_completion_tokens":100,"max_tokens":null}"#),
+        ),
+        (
+            Api::OpenAiChat,
+            CAP,
             r#"{"a":{"max_tokens":5}}"#,
             Some(r#"{"max_completion_tokens":100,"a":{"max_tokens":5}}"#),
         ),
