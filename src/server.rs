@@ -1,6 +1,7 @@
 //! The ports: who may connect, how long, how much; and how all of it ends. [`Listeners`] serves; `start` wires
 //! configuration to stores, gate and listeners.
 
+mod answers;
 pub mod books;
 pub mod certificates;
 pub mod connection;

@@ -5,10 +5,9 @@ use std::net::IpAddr;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
-use std::task::{Context, Poll, Waker};
+use std::task::{Context, Poll};
 use std::time::Duration;
 
-use hyper::rt::Executor;
 use hyper::server::conn::http2;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -16,6 +15,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsAcceptor;
 
+use super::answers::Answers;
 use super::certificates::Certificates;
 use super::cork;
 use super::routes::Methods;
@@ -81,29 +81,30 @@ where
     let heard = Arc::new(AtomicU8::new(0));
     let (stream, cork) = cork::cork(Heard { stream, bytes: heard.clone() });
     let methods = terms.methods;
-    // Boxed: HTTP/2 moves the future of an answer from hand to hand half a dozen times before it is first run.
+    // Boxed when it is first run: HTTP/2 moves an answer from hand to hand half a dozen times before.
     let service = service_fn(move |request| {
         let methods = methods.clone();
-        Box::pin(async move { Ok::<_, std::convert::Infallible>(methods.call(request, peer).await) })
+        async move { Ok::<_, std::convert::Infallible>(Box::pin(methods.call(request, peer)).await) }
     });
-    let mut connection = pin!(builder(&terms.listen).serve_connection(TokioIo::new(stream), service));
+    let answers = Answers::default();
+    let mut connection = pin!(builder(&terms.listen, answers.clone()).serve_connection(TokioIo::new(stream), service));
 
     tokio::select! {
-        ended = cork.turn(connection.as_mut()) => return Ok(ended?),
+        ended = cork.turn(connection.as_mut(), &answers) => return Ok(ended?),
         () = silence(&heard) => return Err(ConnectionError::Silent),
         () = tokio::time::sleep(age(terms.listen.max_connection_age())) => {}
         () = terms.shutdown.closing() => {}
     }
     connection.as_mut().graceful_shutdown();
     tokio::select! {
-        ended = cork.turn(connection.as_mut()) => Ok(ended?),
+        ended = cork.turn(connection.as_mut(), &answers) => Ok(ended?),
         () = tokio::time::sleep(terms.listen.max_connection_age_grace.as_duration()) => Ok(()),
         () = terms.shutdown.ended() => Ok(()),
     }
 }
 
-fn builder(listen: &Listen) -> http2::Builder<AtOnce> {
-    let mut builder = http2::Builder::new(AtOnce);
+fn builder(listen: &Listen, answers: Answers) -> http2::Builder<Answers> {
+    let mut builder = http2::Builder::new(answers);
     builder
         .timer(TokioTimer::new())
         .max_concurrent_streams(listen.max_concurrent_streams)
@@ -114,21 +115,6 @@ fn builder(listen: &Listen) -> http2::Builder<AtOnce> {
         .keep_alive_interval(Some(listen.keepalive_interval.as_duration()))
         .keep_alive_timeout(listen.keepalive_timeout.as_duration());
     builder
-}
-
-/// Runs the answer to a request as soon as the request is there. Nearly every decision is made without waiting, while
-/// what it reads and writes is still in the core's cache; one that has to wait goes on as a task of its own.
-#[derive(Clone, Copy, Debug)]
-struct AtOnce;
-
-impl<F: Future<Output = ()> + Send + 'static> Executor<F> for AtOnce {
-    fn execute(&self, answer: F) {
-        let mut answer = Box::pin(answer);
-        // A task polls what it is given at once, and then with a waker of its own.
-        if answer.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending() {
-            tokio::spawn(answer);
-        }
-    }
 }
 
 /// The age with up to a tenth more or less, so that connections opened together do not all end together.

@@ -9,6 +9,8 @@ use std::task::{Context, Poll, ready};
 use parking_lot::Mutex;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
+use super::answers::Answers;
+
 /// Bytes gathered before they are sent in the middle of a turn.
 const FULL: usize = 64 * 1024;
 /// Memory a connection keeps whatever it had to say.
@@ -38,10 +40,17 @@ pub fn cork<S>(stream: S) -> (Corked<S>, Cork<S>) {
 }
 
 impl<S: AsyncWrite + Unpin> Cork<S> {
-    /// Runs the connection on the other end, and sends what each of its turns has written.
-    pub async fn turn<F: Future>(&self, mut connection: Pin<&mut F>) -> F::Output {
+    /// Runs the connection on the other end: reads, answers what came, and sends what was written, in one piece.
+    pub async fn turn<F: Future>(&self, mut connection: Pin<&mut F>, answers: &Answers) -> F::Output {
         std::future::poll_fn(|context| {
-            let turned = connection.as_mut().poll(context);
+            let mut turned = connection.as_mut().poll(context);
+            if answers.run() && turned.is_pending() {
+                // What was answered is ready to be written.
+                turned = connection.as_mut().poll(context);
+                if answers.run() {
+                    context.waker().wake_by_ref();
+                }
+            }
             let mut pipe = self.0.lock();
             if let Poll::Ready(Err(error)) = pipe.poll_send(context) {
                 pipe.failed = Some(error);
@@ -129,5 +138,76 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Corked<S> {
         let mut pipe = self.0.lock();
         ready!(pipe.poll_send(context))?;
         Pin::new(&mut pipe.stream).poll_shutdown(context)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::pin::pin;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
+
+    use super::*;
+
+    /// Counts how often it is written to.
+    struct Counted(DuplexStream, Arc<AtomicUsize>);
+
+    impl AsyncWrite for Counted {
+        fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+            self.1.fetch_add(1, Ordering::Relaxed);
+            Pin::new(&mut self.0).poll_write(cx, bytes)
+        }
+        fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+            Pin::new(&mut self.0).poll_flush(cx)
+        }
+        fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+            Pin::new(&mut self.0).poll_shutdown(cx)
+        }
+    }
+
+    /// Writes pieces to the end of a pipe that holds so many bytes; answers what came out and in how many writes.
+    async fn passed(pieces: Vec<Vec<u8>>, room: usize) -> (Vec<u8>, usize) {
+        let (near, mut far) = tokio::io::duplex(room);
+        let writes = Arc::new(AtomicUsize::new(0));
+        let (mut corked, cork) = cork(Counted(near, writes.clone()));
+        let mut writing = pin!(async move {
+            for piece in pieces {
+                corked.write_all(&piece).await.unwrap();
+                corked.flush().await.unwrap();
+            }
+            corked.shutdown().await.unwrap();
+        });
+        let mut read = Vec::new();
+        let answers = Answers::default();
+        let (_, ended) = tokio::join!(cork.turn(writing.as_mut(), &answers), far.read_to_end(&mut read));
+        ended.unwrap();
+        (read, writes.load(Ordering::Relaxed))
+    }
+
+    #[tokio::test]
+    async fn what_one_turn_writes_leaves_in_one_piece() {
+        let pieces: Vec<Vec<u8>> = (0..50).map(|byte| vec![byte; 1_000]).collect();
+        assert_eq!(passed(pieces.clone(), 1 << 20).await, (pieces.concat(), 1));
+    }
+
+    #[tokio::test]
+    async fn a_peer_that_reads_slowly_gets_every_byte_in_order() {
+        let pieces: Vec<Vec<u8>> = (0..200).map(|byte| vec![byte; 3_000]).collect();
+        let (read, _) = passed(pieces.clone(), 777).await;
+        assert!(read == pieces.concat(), "{} bytes", read.len());
+    }
+
+    #[tokio::test]
+    async fn a_peer_that_is_gone_is_an_error_of_the_next_write() {
+        let (near, far) = tokio::io::duplex(16);
+        let (mut corked, cork) = cork(near);
+        drop(far);
+        let writing = async move {
+            corked.write_all(b"into the void").await?;
+            tokio::task::yield_now().await;
+            corked.write_all(b"once more").await
+        };
+        assert!(cork.turn(pin!(writing), &Answers::default()).await.is_err());
     }
 }
