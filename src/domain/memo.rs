@@ -48,6 +48,8 @@ mod tests {
         assert_eq!(memo.get_or_init(|| 7_u32), Some(&7));
         assert_eq!(memo.get_or_init(|| 8_u32), Some(&7));
         assert_eq!(memo.get_or_init(|| "text"), None);
-        assert_eq!(memo.clone().get_or_init(|| "text"), Some(&"text"));
+        let copy = memo.clone();
+        assert_eq!(copy.get_or_init(|| "text"), Some(&"text"));
+        assert_eq!(memo, copy);
     }
 }
