@@ -2,16 +2,16 @@
 //! worked out about a binding (the seats of its counters, the beginning of its token, the headers of its answer) is
 //! kept with it.
 
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 
 use parking_lot::RwLock;
 
-use super::scopes::Ask;
+use super::scopes::{Ask, AskModel};
 use crate::directory::Registry;
 use crate::domain::{Binding, EndUser, Period, Timestamp};
 
 /// Bindings kept for one plan; the oldest makes room.
-const KEPT: usize = 8;
+const KEPT: usize = 4;
 
 /// See the module.
 #[derive(Debug, Default)]
@@ -51,40 +51,58 @@ impl Span {
 /// A binding, and all of a request that it depends on.
 #[derive(Debug)]
 struct Kept {
-    names: Vec<[Box<str>; 2]>,
+    models: Vec<KeptModel>,
     end_user: Option<Arc<EndUser>>,
-    registry: Arc<Registry>,
+    /// Weak: a caller who comes no more must not keep the tags and groups of its last minute. What is pointed at is not
+    /// freed while this is there, so that its address stays its own.
+    registry: Weak<Registry>,
     spends: bool,
     span: Span,
     binding: Arc<Binding>,
 }
 
+/// A model asked for, with what its access groups were: prices tell providers, and providers groups.
+#[derive(Debug)]
+struct KeptModel {
+    names: [Box<str>; 2],
+    groups: Box<[Arc<str>]>,
+}
+
+impl KeptModel {
+    fn of(model: &AskModel<'_>) -> Self {
+        KeptModel { names: model.names.map(Box::from), groups: model.groups.into() }
+    }
+
+    fn is(&self, model: &AskModel<'_>) -> bool {
+        *self.names[0] == *model.names[0] && *self.names[1] == *model.names[1] && *self.groups == *model.groups
+    }
+}
+
 impl Kept {
     fn of(ask: &Ask<'_>, binding: Arc<Binding>, span: Span) -> Self {
         Kept {
-            names: ask.models.iter().map(|model| model.names.map(Box::from)).collect(),
+            models: ask.models.iter().map(KeptModel::of).collect(),
             end_user: ask.end_user.cloned(),
-            registry: Arc::clone(ask.registry),
+            registry: Arc::downgrade(ask.registry),
             spends: ask.cost.is_some(),
             span,
             binding,
         }
     }
 
-    /// Whether it binds this request too. Groups and defaults of a model are given by its names and the registry.
+    /// Whether it binds this request too. Defaults of a model are given by its names.
     fn binds(&self, ask: &Ask<'_>, now: Timestamp) -> bool {
         let same_user = match (&self.end_user, ask.end_user) {
             (None, None) => true,
             (Some(kept), Some(asked)) => Arc::ptr_eq(kept, asked) || kept == asked,
             _ => false,
         };
-        let is_same = |(kept, asked): (&[Box<str>; 2], &[&str; 2])| *kept[0] == *asked[0] && *kept[1] == *asked[1];
         self.span.contains(now)
-            && Arc::ptr_eq(&self.registry, ask.registry)
+            && std::ptr::eq(self.registry.as_ptr(), Arc::as_ptr(ask.registry))
             && self.spends == ask.cost.is_some()
             && self.binding.model == *ask.model
-            && self.names.len() == ask.models.len()
-            && self.names.iter().zip(ask.models.iter().map(|model| &model.names)).all(is_same)
+            && self.models.len() == ask.models.len()
+            && self.models.iter().zip(ask.models).all(|(kept, asked)| kept.is(asked))
             && same_user
             && self.binding.parties.tags == ask.tags
     }
@@ -123,7 +141,7 @@ mod tests {
     use super::*;
     use crate::config::Config;
     use crate::domain::{AuthMethod, BudgetDuration, Calendar, Caller, Identity, Key, KeyHash, Limits, Money, Role};
-    use crate::quota::{AskModel, Periods, Plan, TokenHold};
+    use crate::quota::{Periods, Plan, TokenHold};
 
     const NOON: Timestamp = Timestamp::millis(1_764_072_000_000);
 
@@ -140,6 +158,8 @@ mod tests {
         let names = |asked, target| [AskModel { names: [asked, target], groups: &[], default_limits: None }];
         let plain = names("gpt-4o", "gpt-4o");
         let aliased = names("gpt-4o", "gpt-4o-mini");
+        let groups = [Arc::from("cheap")];
+        let grouped = [AskModel { groups: &groups, ..plain[0] }];
         let user = |id: &str| Arc::new(EndUser { user_id: id.into(), ..EndUser::default() });
         let (ann, ann_again, bob) = (user("ann"), user("ann"), user("bob"));
         let (tags, fresh) = ([Arc::from("t")], Arc::default());
@@ -166,6 +186,7 @@ mod tests {
             bind(&Ask { end_user: Some(&bob), ..ask() }, NOON),
             bind(&Ask { tags: &tags, ..ask() }, NOON),
             bind(&Ask { models: &aliased, ..ask() }, NOON),
+            bind(&Ask { models: &grouped, ..ask() }, NOON),
             bind(&Ask { model: &other, ..ask() }, NOON),
             bind(&Ask { cost: None, ..ask() }, NOON),
             bind(&Ask { registry: &fresh, ..ask() }, NOON),
@@ -174,7 +195,7 @@ mod tests {
         for (at, other) in others.iter().enumerate() {
             assert!(!Arc::ptr_eq(&first, other), "case {at}");
         }
-        assert_ne!(first.limits()[0].counter, others[7].limits()[0].counter, "a new day has a counter of its own");
+        assert_ne!(first.limits()[0].counter, others[8].limits()[0].counter, "a new day has a counter of its own");
         // More than are kept: the first was forgotten, and is made again alike.
         assert_eq!(*bind(&ask(), NOON), *first);
     }
