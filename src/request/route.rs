@@ -148,11 +148,11 @@ impl<'a> Route<'a> {
         };
         let (api, model) = match &path {
             Cow::Borrowed(path) => {
-                let (api, model) = classify(method, path);
+                let (api, model) = classify(root, method, path);
                 (api, model.map(Cow::Borrowed))
             }
             Cow::Owned(path) => {
-                let (api, model) = classify(method, path);
+                let (api, model) = classify(root, method, path);
                 (api, model.map(|model| Cow::Owned(model.to_owned())))
             }
         };
@@ -164,7 +164,7 @@ type Found<'p> = (Api, Option<&'p str>);
 
 const NOT_MODEL: Found<'static> = (Api::NotModel, None);
 
-fn classify<'p>(method: &str, path: &'p str) -> Found<'p> {
+fn classify<'p>(root: &str, method: &str, path: &'p str) -> Found<'p> {
     let path = path.trim_matches('/');
     let found = known(method, path);
     if found.0 != Api::NotModel {
@@ -176,7 +176,11 @@ fn classify<'p>(method: &str, path: &'p str) -> Found<'p> {
         .map(|segment| segment.split(';').next().unwrap_or_default().to_ascii_lowercase())
         .filter(|segment| !segment.is_empty())
         .collect();
-    if known("POST", &folded.join("/")).0.is_model_route() { (Api::Unmeterable, None) } else { NOT_MODEL }
+    let folded = folded.join("/");
+    let root = root.trim_matches('/').to_ascii_lowercase();
+    let beneath = if root.is_empty() { None } else { below(&folded, &root) };
+    let is_model = |path: &str| known("POST", path).0.is_model_route();
+    if is_model(&folded) || beneath.is_some_and(is_model) { (Api::Unmeterable, None) } else { NOT_MODEL }
 }
 
 fn known<'p>(method: &str, path: &'p str) -> Found<'p> {

@@ -199,6 +199,10 @@ fn a_path_is_normalised_before_its_root_is_taken_away() {
     }
     assert_eq!(Route::read_below("/genai", "POST", "/genai/../v1/chat/completions").unwrap().api, Api::OpenAiChat);
     assert_eq!(Route::read_below("/genai", "POST", "/other/v1/chat/completions").unwrap().api, Api::NotModel);
+    // What a lax server takes for a path below the root is not free.
+    for path in ["/genai;x/v1/chat/completions", "/GenAI/v1/chat/completions", "/genai/v1;x/chat/completions"] {
+        assert_eq!(Route::read_below("/genai", "POST", path).unwrap().api, Api::Unmeterable, "{path}");
+    }
 }
 
 #[test]
