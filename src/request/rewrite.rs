@@ -61,13 +61,15 @@ pub fn rewrite(body: &[u8], api: Api, ask: RewriteAsk) -> Option<Vec<u8>> {
         && let Some((config, field)) = cap_field(api)
     {
         let member = format!("\"{field}\":{cap}");
-        // A second field of the same name would leave it to each reader which of the two is meant.
-        let null = found.null_caps.iter().find(|(name, _)| name == field || config.is_some());
-        match (config, &found.config, null) {
-            (_, _, Some((_, span))) => edits.push((span.clone(), cap.to_string())),
-            (Some(_), Some(Ok(object)), _) => edits.push(object.insert(&member)),
-            (Some(_), Some(Err(span)), _) => edits.push((span.clone(), format!("{{{member}}}"))),
-            (Some(config), None, _) => members.push(format!("\"{config}\":{{{member}}}")),
+        // An empty field of that name is filled: a second one would leave it to each reader which of the two is meant.
+        let is_own = |(name, _): &&(String, Range<usize>)| name == field || config.is_some();
+        let empty: Vec<_> = found.null_caps.iter().filter(is_own).collect();
+        edits.extend(empty.iter().map(|(_, span)| (span.clone(), cap.to_string())));
+        match (config, &found.config) {
+            _ if !empty.is_empty() => {}
+            (Some(_), Some(Ok(object))) => edits.push(object.insert(&member)),
+            (Some(_), Some(Err(span))) => edits.push((span.clone(), format!("{{{member}}}"))),
+            (Some(config), None) => members.push(format!("\"{config}\":{{{member}}}")),
             (None, ..) => members.push(member),
         }
     }

@@ -95,6 +95,12 @@ fn only_what_is_asked_and_missing_is_added() {
             r#"{"generationConfig":null}"#,
             Some(r#"{"generationConfig":{"maxOutputTokens":100}}"#),
         ),
+        (
+            Api::GeminiGenerate,
+            CAP,
+            r#"{"generationConfig":{"maxOutputTokens":null,"max_output_tokens":null}}"#,
+            Some(r#"{"generationConfig":{"maxOutputTokens":100,"max_output_tokens":100}}"#),
+        ),
         (Api::BedrockConverse, CAP, r#"{"inferenceConfig":{}}"#, Some(r#"{"inferenceConfig":{"maxTokens":100}}"#)),
         (Api::BedrockConverse, CAP, r#"{}"#, Some(r#"{"inferenceConfig":{"maxTokens":100}}"#)),
         (Api::OpenAiEmbeddings, BOTH, r#"{"stream":true}"#, None),
