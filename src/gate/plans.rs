@@ -8,15 +8,20 @@ use crate::config::Config;
 use crate::domain::{Caller, Identity, KeyHash, Timestamp};
 use crate::quota::Plan;
 
+/// Plans kept at most. One that is used takes about 7 KB with what was bound under it, several times what its key takes
+/// in the directory's cache; to compile one again takes microseconds.
+const MOST: usize = 8_192;
+
 /// The plans of identities seen lately, by key.
 pub struct Plans {
     kept: Cache<KeyHash, (Arc<Identity>, Arc<Plan>)>,
 }
 
 impl Plans {
+    /// `size` is how many keys the directory keeps.
     #[must_use]
     pub fn new(size: usize) -> Self {
-        Plans { kept: Cache::new(size.max(16)) }
+        Plans { kept: Cache::new(size.clamp(16, MOST)) }
     }
 
     /// The plan of this caller. A plan belongs to one snapshot: when the directory read the key anew, it is compiled
