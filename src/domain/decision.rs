@@ -51,11 +51,6 @@ pub struct Standing {
 }
 
 impl Allow {
-    /// Everything set on the request to the upstream.
-    pub fn all_upstream_headers(&self) -> impl Iterator<Item = (&str, &str)> {
-        self.standing.upstream_headers.iter().chain(self.upstream_headers.iter())
-    }
-
     /// Whether a header of this name is set on the request to the upstream.
     #[must_use]
     pub fn sets(&self, name: &str) -> bool {

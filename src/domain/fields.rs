@@ -2,8 +2,8 @@
 
 use std::borrow::Cow;
 
-/// See the module.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+/// See the module. Debugging shows the names alone: a value may be a provider's key.
+#[derive(Clone, Default, PartialEq, Eq)]
 pub struct Fields {
     /// Each name, and where its value ends; it begins where the one before ends.
     names: Vec<(Cow<'static, str>, usize)>,
@@ -54,6 +54,12 @@ impl Fields {
     }
 }
 
+impl std::fmt::Debug for Fields {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_list().entries(self.names.iter().map(|(name, _)| name)).finish()
+    }
+}
+
 impl<N: Into<Cow<'static, str>>, V: AsRef<str>> FromIterator<(N, V)> for Fields {
     fn from_iter<I: IntoIterator<Item = (N, V)>>(list: I) -> Self {
         let mut fields = Fields::default();
@@ -75,5 +81,7 @@ mod tests {
         assert!(fields.iter().eq(list));
         assert!(fields.has("B") && !fields.has("c"));
         assert!(Fields::default().is_empty());
+        let secret: Fields = [("authorization", "Bearer sk-provider")].into_iter().collect();
+        assert_eq!(format!("{secret:?}"), r#"["authorization"]"#);
     }
 }
