@@ -34,3 +34,8 @@ pub mod telemetry;
 pub mod config;
 
 pub mod domain;
+
+/// Real servers for tests.
+#[cfg(test)]
+#[path = "../tests/support/real.rs"]
+mod real;

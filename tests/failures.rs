@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use support::call::chat_body;
 use support::cli::{run, text};
-use support::stack::free_port;
+use support::port;
 use support::{Options, Stack, Value, cost, eventually, json, unique};
 
 /// Runs `serve` on this file, which must refuse to start.
@@ -20,9 +20,9 @@ fn refused(yaml: &str) -> (Output, tempfile::TempDir) {
         "{ports}",
         &format!(
             "listen: {{grpc: 127.0.0.1:{}, http: 127.0.0.1:{}, ops: 127.0.0.1:{}}}",
-            free_port(),
-            free_port(),
-            free_port()
+            port::free(),
+            port::free(),
+            port::free()
         ),
     );
     std::fs::write(&path, yaml).unwrap();
@@ -52,7 +52,7 @@ fn a_bad_file_is_refused_with_its_path_and_line() {
             assert!(text(&output).contains(word), "{name}: says {word}: {}", text(&output));
         }
     }
-    let open = format!("{good}listen: {{grpc: 0.0.0.0:{}}}\n", free_port());
+    let open = format!("{good}listen: {{grpc: 0.0.0.0:{}}}\n", port::free());
     let (output, _folder) = refused(&open);
     let said = text(&output);
     assert!(said.contains("insecure") || said.contains("grpc_clients"), "an open port must be asked for: {said}");
@@ -123,7 +123,7 @@ async fn a_second_process_on_the_same_counters_refuses_to_start() {
     let stack = Stack::start(Options::default());
     let mut config = stack.config();
     for port in ["grpc", "http", "ops"] {
-        config["listen"][port] = json!(format!("127.0.0.1:{}", free_port()));
+        config["listen"][port] = json!(format!("127.0.0.1:{}", port::free()));
     }
     let path = stack.folder().join("second.yaml");
     std::fs::write(&path, config.to_string()).unwrap();

@@ -7,7 +7,10 @@ pub mod call;
 pub mod child;
 pub mod cli;
 pub mod manage;
+pub mod port;
+pub mod postgres;
 pub mod raw;
+pub mod redis;
 pub mod stack;
 #[path = "../../examples/upstream/server.rs"]
 pub mod upstream;

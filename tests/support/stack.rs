@@ -1,14 +1,14 @@
 //! Tollward, Envoy and an upstream on ports of their own, configured by the files that are shipped.
 
-use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
-use std::sync::atomic::{AtomicU16, Ordering};
 
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use super::child::Child;
+use super::port;
 use super::upstream::{Recorder, Upstream};
 
 /// The operator's key of every stack.
@@ -84,11 +84,11 @@ impl Stack {
         let folder = TempDir::with_prefix("tollward-test-").expect("a folder");
         let (upstream_port, upstream) = start_upstream();
         let ports = Ports {
-            gate: free_port(),
-            admin: free_port(),
-            grpc: free_port(),
-            http: free_port(),
-            ops: free_port(),
+            gate: port::free(),
+            admin: port::free(),
+            grpc: port::free(),
+            http: port::free(),
+            ops: port::free(),
             upstream: upstream_port,
         };
         let mut stack = Stack { envoy: None, tollward: None, ports, upstream, options, folder };
@@ -294,20 +294,6 @@ fn start_upstream() -> (u16, Recorder) {
         });
     });
     receiver.recv().expect("the upstream starts")
-}
-
-/// A port nothing listens on, below those that the system gives to outgoing connections.
-pub fn free_port() -> u16 {
-    static NEXT: AtomicU16 = AtomicU16::new(0);
-    // Test processes that run at once begin at different places.
-    let start = (std::process::id() % 600) as u16 * 20;
-    for _ in 0..12_000 {
-        let port = 20_000 + (start + NEXT.fetch_add(1, Ordering::Relaxed)) % 12_000;
-        if TcpListener::bind((Ipv4Addr::LOCALHOST, port)).is_ok() {
-            return port;
-        }
-    }
-    panic!("no free port between 20000 and 32000");
 }
 
 /// A third-party tool: as `make setup` provides it, else from PATH. A test that cannot find its tool fails.
