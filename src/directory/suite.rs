@@ -63,11 +63,11 @@ async fn one_query_finds_all_that_belongs_to_a_key(store: &dyn Store) {
     store.create_key(&Key { organization_id: None, ..key("sk-a") }, audit()).await.unwrap();
     let found = store.identity(&KeyHash::of("sk-a"), now()).await.unwrap().unwrap();
     assert_eq!(found.dangling, None);
-    assert_eq!(found.user.unwrap().user_id, "u".into());
-    assert_eq!(found.team.unwrap().team_id, "t".into());
+    assert_eq!(&*found.user.unwrap().user_id, "u");
+    assert_eq!(&*found.team.unwrap().team_id, "t");
     assert_eq!(found.member.unwrap().role, TeamRole::Admin);
-    assert_eq!(found.organization.unwrap().organization_id, "o".into(), "the team's, where the key has none");
-    assert_eq!(found.project.unwrap().project_id, "p".into());
+    assert_eq!(&*found.organization.unwrap().organization_id, "o", "the team's, where the key has none");
+    assert_eq!(&*found.project.unwrap().project_id, "p");
     assert_eq!(store.identity(&KeyHash::of("sk-unknown"), now()).await.unwrap(), None);
     let of_user = store.user_identity("u").await.unwrap().unwrap();
     assert_eq!((of_user.key, of_user.user.unwrap().user_id), (None, "u".into()));

@@ -3,6 +3,7 @@
 
 pub mod clock;
 pub mod memory;
+pub mod redis;
 #[cfg(test)]
 mod suite;
 mod window;
@@ -176,7 +177,7 @@ pub trait Counters: Send + Sync {
     fn soft_events(&self) -> Vec<SoftLimitPassed>;
 
     /// Whether this gateway's meter is known dead (a hold of it expired unstarted and none started since).
-    fn meter_is_dead(&self, gateway: std::net::IpAddr, now: Timestamp) -> bool;
+    async fn meter_is_dead(&self, gateway: std::net::IpAddr, now: Timestamp) -> Result<bool, CountersError>;
 }
 
 /// Where counters book what they settle: the ledger. Called inside the counters' atomic step, so it only enqueues.

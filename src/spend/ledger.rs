@@ -213,6 +213,17 @@ impl Ledger {
     }
 }
 
+/// A record as bytes that [`record_from_bytes`] reads, for others than the spool that keep it until it is written.
+pub fn record_to_bytes(record: &Record) -> std::io::Result<Vec<u8>> {
+    codec::record_to_bytes(record)
+}
+
+/// `None` where the bytes are no record.
+#[must_use]
+pub fn record_from_bytes(bytes: &[u8]) -> Option<Record> {
+    codec::record_from_bytes(bytes)
+}
+
 impl Drop for Ledger {
     fn drop(&mut self) {
         // A ledger that was not shut down leaves its records in the spool, where the next start finds them.

@@ -222,10 +222,10 @@ impl Counters for MemoryCounters {
         std::mem::take(&mut self.state().soft_events).into()
     }
 
-    fn meter_is_dead(&self, gateway: IpAddr, now: Timestamp) -> bool {
+    async fn meter_is_dead(&self, gateway: IpAddr, now: Timestamp) -> Result<bool, CountersError> {
         let mut state = self.state.lock();
         state.advance(now);
-        state.meters.is_dead(gateway)
+        Ok(state.meters.is_dead(gateway))
     }
 }
 
