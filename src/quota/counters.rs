@@ -97,6 +97,8 @@ pub enum Settled {
     Corrected,
     /// Settled before: nothing changed.
     Duplicate,
+    /// The counters cannot be reached: they take it as soon as they can.
+    Queued,
     /// The counters have forgotten the hold: nothing changed. The caller asks the ledger whether it knows the hold, and
     /// settles again with `forgotten: true` if it does not.
     Forgotten,
@@ -171,6 +173,9 @@ pub trait Counters: Send + Sync {
 
     /// Holds by state (held, started), for metrics.
     async fn holds(&self) -> Result<(u64, u64), CountersError>;
+
+    /// Ends what is overdue though nobody asks. Called about once a second.
+    async fn sweep(&self);
 
     /// Soft limits passed by settlements and adjustments since the last call. Those passed by an admission are in its
     /// [`Remaining`] instead.

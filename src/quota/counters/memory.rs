@@ -218,6 +218,10 @@ impl Counters for MemoryCounters {
         Ok((held as u64, started as u64))
     }
 
+    async fn sweep(&self) {
+        MemoryCounters::sweep(self, self.clock.now());
+    }
+
     fn soft_events(&self) -> Vec<SoftLimitPassed> {
         std::mem::take(&mut self.state().soft_events).into()
     }

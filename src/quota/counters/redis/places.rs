@@ -179,7 +179,7 @@ impl Part {
     pub(super) fn admit(&self, places: &Places, hold: &Hold, terms: &Asked<'_>) -> Vec<u8> {
         let mut writer = Writer::list(12);
         writer.bytes("A").bytes(hold.id.as_bytes()).bytes(terms.gateway);
-        writer.bool(terms.meter_required && self.needs_meter).bool(terms.only_judge).count(terms.max_holds);
+        writer.bool(terms.meter_required && self.needs_meter).int(terms.how as i64).count(terms.max_holds);
         writer.raw(&self.lines);
         self.amounts(hold, &mut writer);
         writer.bytes(self.own(places, hold));
@@ -195,11 +195,21 @@ impl Part {
     }
 }
 
+/// What is to be done with an admission.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum How {
+    /// Judge, then charge everything or nothing.
+    Both = 0,
+    Judge = 1,
+    /// It took place: charge whatever the limits say.
+    Charge = 2,
+}
+
 /// How an admission is asked for.
 pub(super) struct Asked<'a> {
     pub(super) gateway: &'a str,
     pub(super) meter_required: bool,
-    pub(super) only_judge: bool,
+    pub(super) how: How,
     pub(super) max_holds: u64,
 }
 

@@ -15,6 +15,7 @@ fn settings(url: String) -> RedisSettings {
         prefix: format!("test{}", NEXT.fetch_add(1, Ordering::Relaxed)),
         shards: 8,
         timeout: UNHURRIED,
+        on_failure: OnCounterFailure::default(),
         max_holds: 300,
         max_waiting: 4,
     }

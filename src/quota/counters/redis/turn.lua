@@ -20,6 +20,7 @@
 --          p:<hold>     {deadline, in, out, cost}, once it started
 --          held, started  open holds by deadline
 --          m:<gateway>  {last start, last probe | false, dead}
+--          replicas     those alive, by when they last said so
 --          books        a stream: what was booked and is not known to be in the directory
 
 local P, call, pack, decode = ARGV[1], redis.call, cmsgpack.pack, cmsgpack.unpack
@@ -36,6 +37,7 @@ local AT_ONCE = 64
 local REQUESTS, TOKENS, FLIGHT, SPEND = byte('r'), byte('t'), byte('f'), byte('s')
 local HELD, STARTED, SETTLED, EXPIRED, RELEASED = 1, 2, 3, 4, 5
 local GIVEN_BACK, AS_HELD = -1, -2
+local JUDGE, CHARGE = 1, 2
 
 local time = call('TIME')
 local now = time[1] * 1000 + floor(time[2] / 1000)
@@ -415,12 +417,13 @@ end
 
 local open_holds
 
--- {'A', hold, gateway, needs a meter, only judge, most open holds, lines, amounts, own, in, out, cost}; a line is counter,
+-- {'A', hold, gateway, needs a meter, how (JUDGE, CHARGE or both), most open holds, lines, amounts, own, in, out, cost}; a line is counter,
 -- limit (dollars and nanos, or 0 and an amount), soft limit (dollars | false, nanos), start | false, end | false, repeated.
 -- Answers {0, (dollars, nanos, held, reset, soft passed)...}, {1, line, dollars, nanos, held, retry, never, only held,
 -- epoch}, {2, (line, generation)...}, {3}, {4, retry} or {5, open holds}.
 local function admit(m)
-  local id, gateway, needs_meter, judging, lines, amounts = m[2], m[3], m[4], m[5], m[7], m[8]
+  local id, gateway, needs_meter, lines, amounts = m[2], m[3], m[4], m[7], m[8]
+  local judging, forced = m[5] == JUDGE, m[5] == CHARGE
   local h = hold(id)
   if h and not judging then
     local again = {0}
@@ -428,12 +431,13 @@ local function admit(m)
     return again
   end
   if not open_holds then open_holds = call('ZCARD', P .. 'held') + call('ZCARD', P .. 'started') end
-  if open_holds >= m[6] then return {5, open_holds} end
+  if open_holds >= m[6] and not forced then return {5, open_holds} end
   for i = 1, #lines, 8 do
+    if forced then break end
     if lines[i + 6] and (now < lines[i + 5] or now >= lines[i + 6]) then return {3} end
   end
   local watched = needs_meter and meter(gateway)
-  if watched and watched[3] and watched[2] and now < watched[2] + PROBE then
+  if not forced and watched and watched[3] and watched[2] and now < watched[2] + PROBE then
     return {4, watched[2] + PROBE - now}
   end
 
@@ -445,7 +449,7 @@ local function admit(m)
     local kind = byte(name)
     local c = counter(name) or fresh(name, lines[i + 5], lines[i + 6])
     if kind == SPEND and c[3] == false then
-      if not lines[i + 7] then
+      if not lines[i + 7] and not forced then
         unseeded = unseeded or {2}
         unseeded[#unseeded + 1] = at - 1
         unseeded[#unseeded + 1] = c[9]
@@ -461,7 +465,7 @@ local function admit(m)
         if kind ~= FLIGHT then lo, held = c[3] - c[4], c[4] end
         room = limit - lo
       end
-      if held + amount > room then
+      if held + amount > room and not forced then
         local too_large = amount > limit
         local held_only = not too_large and amount <= room
         local retry, never = 1000, too_large
@@ -674,6 +678,13 @@ local does = {
   G = function(m)
     local known = meter(m[2])
     return known and known[3] or false
+  end,
+  -- {'H', replica}: it is alive. Answers how many are.
+  H = function(m)
+    call('ZADD', P .. 'replicas', now, m[2])
+    call('ZREMRANGEBYSCORE', P .. 'replicas', '-inf', now - ALIVE)
+    call('PEXPIRE', P .. 'replicas', KEEP_HOLD)
+    return call('ZCARD', P .. 'replicas')
   end,
   -- {'N'}: open holds, not started and started. Answered when the turn is over.
   N = function() return {} end,

@@ -19,8 +19,7 @@ use super::message::{Reader, Writer};
 use super::outage::Health;
 
 /// The script of a turn. Its hash is its name, so replicas of two versions run side by side.
-static SCRIPT: std::sync::LazyLock<String> =
-    std::sync::LazyLock::new(|| std::fs::read_to_string("/work/main/src/quota/counters/redis/turn.lua").unwrap()); // TEMP
+const SCRIPT: &str = include_str!("turn.lua");
 /// Messages in one call; a call of so many keeps Redis for less than a millisecond or two.
 const MOST: usize = 128;
 /// Calls under way for one shard and lane; more gather company.
@@ -29,6 +28,8 @@ const UNDER_WAY: usize = 2;
 const LANES: usize = 16;
 /// Messages that may wait for one shard in one lane.
 const MAX_WAITING: usize = 65_536;
+/// Calls without an answer after which a new connection is made.
+const GIVE_UP_AFTER: usize = 8;
 /// An answer that took longer tells nothing exact of the server's clock.
 const PROMPT: Duration = Duration::from_millis(5);
 
@@ -64,11 +65,23 @@ struct Lane {
     /// One connects at a time.
     connecting: tokio::sync::Mutex<()>,
     queues: Vec<Mutex<Queue>>,
+    /// Calls one after the other that had no answer in time.
+    given_up: AtomicUsize,
+}
+
+impl Lane {
+    /// A call had no answer in time. A connection on which that goes on is given up too: its other end may be gone.
+    fn gave_up(&self) {
+        if self.given_up.fetch_add(1, Ordering::Relaxed) + 1 >= GIVE_UP_AFTER {
+            self.given_up.store(0, Ordering::Relaxed);
+            self.connection.lock().take();
+        }
+    }
 }
 
 pub(super) struct Turns {
     pub(super) target: Target,
-    pub(super) health: Arc<Health>,
+    health: Vec<Health>,
     hash: String,
     prefixes: Vec<String>,
     timeout: Duration,
@@ -115,10 +128,15 @@ impl Turns {
         hear: Hear,
     ) -> Turns {
         let queues = || (0..shards).map(|_| Mutex::default()).collect();
-        let lane = |_| Lane { connection: Mutex::new(None), connecting: tokio::sync::Mutex::new(()), queues: queues() };
+        let lane = |_| Lane {
+            connection: Mutex::new(None),
+            connecting: tokio::sync::Mutex::new(()),
+            queues: queues(),
+            given_up: AtomicUsize::new(0),
+        };
         Turns {
             target,
-            health: Arc::new(Health::default()),
+            health: (0..shards).map(|_| Health::default()).collect(),
             hash: redis::Script::new(SCRIPT).get_hash().to_owned(),
             prefixes: (0..shards).map(|shard| format!("{prefix}:{{{shard}}}:")).collect(),
             timeout,
@@ -132,6 +150,36 @@ impl Turns {
 
     pub(super) fn shards(&self) -> u32 {
         self.prefixes.len() as u32
+    }
+
+    pub(super) fn is_down(&self, shard: u32) -> bool {
+        self.health[shard as usize].is_down()
+    }
+
+    pub(super) fn any_down(&self) -> bool {
+        self.health.iter().any(Health::is_down)
+    }
+
+    fn failed(&self, shard: u32) {
+        if self.health[shard as usize].failed() {
+            tracing::warn!(shard, "redis does not answer");
+        }
+    }
+
+    /// The pattern of the channels on which room is told.
+    pub(super) fn rooms(&self) -> String {
+        // The prefix is an operator's word: what a pattern means otherwise is escaped.
+        let escaped = |c: char| if "*?[]\\".contains(c) { format!("\\{c}") } else { c.to_string() };
+        let prefix = self.prefixes[0].split('{').next().unwrap_or_default();
+        format!("{}{{*}}:room", prefix.chars().map(escaped).collect::<String>())
+    }
+
+    /// The server's clock in ms, as far as it is known; ours until then.
+    pub(super) fn server_millis(&self) -> i64 {
+        match self.ahead.load(Ordering::Relaxed) {
+            UNKNOWN => crate::domain::Timestamp::now().as_millis(),
+            ahead => ahead + self.local(),
+        }
     }
 
     pub(super) fn prefix(&self, shard: u32) -> &str {
@@ -201,7 +249,7 @@ impl Turns {
     }
 
     /// One call of the script, with an end in time; after it the server does nothing any more either.
-    async fn call(&self, lane: usize, shard: u32, messages: &[u8]) -> Result<Bytes, CountersError> {
+    async fn call(self: &Arc<Self>, lane: usize, shard: u32, messages: &[u8]) -> Result<Bytes, CountersError> {
         let ahead = self.ahead.load(Ordering::Relaxed);
         let stale_after = if ahead == UNKNOWN || self.clock.is_some() {
             0
@@ -229,13 +277,17 @@ impl Turns {
         let answered = match tokio::time::timeout(self.timeout, calling).await {
             Ok(answered) => answered,
             Err(_) => {
-                self.health.failed();
+                self.failed(shard);
+                self.lanes[lane].gave_up();
                 return Err(unavailable("no answer in time"));
             }
         };
         match answered {
             Ok(Value::BulkString(answer)) => {
-                self.health.answered();
+                if self.health[shard as usize].answered() {
+                    tracing::info!(shard, "redis answers again");
+                }
+                self.lanes[lane].given_up.store(0, Ordering::Relaxed);
                 let answer = Bytes::from(answer);
                 self.learn(&answer, sent.elapsed());
                 Ok(answer)
@@ -243,7 +295,7 @@ impl Turns {
             Ok(_) => Err(unavailable("an answer that is not the script's")),
             Err(error) => {
                 if is_broken(&error) {
-                    self.health.failed();
+                    self.failed(shard);
                     self.lanes[lane].connection.lock().take();
                 }
                 Err(told(&error))
@@ -262,22 +314,27 @@ impl Turns {
         }
     }
 
-    async fn connection(&self, lane: usize) -> Result<Connection, RedisError> {
-        let lane = &self.lanes[lane];
-        if let Some(connection) = &*lane.connection.lock() {
+    /// The connection of a lane. One that is made goes on being made when nobody waits for it any more.
+    async fn connection(self: &Arc<Self>, lane: usize) -> Result<Connection, RedisError> {
+        if let Some(connection) = &*self.lanes[lane].connection.lock() {
             return Ok(connection.clone());
         }
-        let _one = lane.connecting.lock().await;
-        if let Some(connection) = &*lane.connection.lock() {
-            return Ok(connection.clone());
-        }
-        let connection = self.target.connect().await?;
-        *lane.connection.lock() = Some(connection.clone());
-        Ok(connection)
+        let turns = Arc::clone(self);
+        let connecting = tokio::spawn(async move {
+            let lane = &turns.lanes[lane];
+            let _one = lane.connecting.lock().await;
+            if let Some(connection) = &*lane.connection.lock() {
+                return Ok(connection.clone());
+            }
+            let connection = turns.target.connect().await?;
+            *lane.connection.lock() = Some(connection.clone());
+            Ok(connection)
+        });
+        connecting.await.unwrap_or_else(|_| Err(RedisError::from((ErrorKind::Io, "connecting broke off"))))
     }
 
     /// Another command than the script, on the connection of this thread.
-    pub(super) async fn command(&self, command: &redis::Cmd) -> Result<Value, CountersError> {
+    pub(super) async fn command(self: &Arc<Self>, command: &redis::Cmd) -> Result<Value, CountersError> {
         let lane = lane();
         let asking = async { self.connection(lane).await?.query(command).await };
         match tokio::time::timeout(self.timeout * 2, asking).await {
