@@ -36,7 +36,7 @@ pub use litellm::{LiteLlm, TokenRateLimitType};
 pub use metering::{Metering, UnknownModel, Unmeterable};
 pub use model::{LiteLlmParams, ModelEntry, ModelInfo};
 pub use problem::{ConfigError, Problem, Problems, Warning};
-pub use quota::{InputBound, OnCounterFailure, Quota, Reserve};
+pub use quota::{BudgetsWithout, InputBound, OnCounterFailure, Quota, RateLimitsWithout, Reserve};
 pub use request::{OnError, PartialBody, Request, UpstreamIdentity};
 pub use substitute::Environment;
 pub use telemetry::{LogFormat, Telemetry};

@@ -162,6 +162,8 @@ pub trait Store: Send + Sync {
     /// What an account has spent, as written.
     async fn spent(&self, account: &Account) -> Result<Money>;
     async fn knows_record(&self, id: HoldId) -> Result<bool>;
+    /// Which of these records (hold and sequence) are written.
+    async fn knows_records(&self, records: &[(HoldId, u32)]) -> Result<Vec<bool>>;
     /// Records newest first, with the same filters as `/spend/logs` (all optional).
     async fn records(&self, key: Option<&KeyHash>, offset: u64, limit: u64) -> Result<Page<Record>>;
     /// Proves that entity spend = checkpoints + records = period spend.

@@ -10,6 +10,10 @@ use super::tree::Node;
 use super::{AddressList, Config, Reserve, UnknownModel, Unmeterable};
 use crate::domain::{Calendar, Money, Price, Secret};
 
+/// Where counters can be.
+const COUNTERS: [&str; 7] =
+    ["memory", "redis", "rediss", "redis+sentinel", "rediss+sentinel", "redis+cluster", "rediss+cluster"];
+
 /// Master keys that stand in tutorials.
 const KNOWN_KEYS: &[&str] = &[
     "sk-1234",
@@ -138,11 +142,16 @@ fn stores(config: &Config, check: &mut Check<'_>) {
     let fits = cache_ttl.is_none_or(|seconds| seconds > 0 && seconds <= 86_400);
     check.require(fits, "general_settings.user_api_key_cache_ttl", "must be from 1 to 86400 seconds");
     let counters = &config.counters;
+    let scheme = counters.url.as_ref().and_then(|url| url.expose().split_once("://")).map(|(scheme, _)| scheme);
     check.require(
-        counters.url.expose() == "memory://",
+        counters.url.is_none() || scheme.is_some_and(|scheme| COUNTERS.contains(&scheme)),
         "counters.url",
-        "must be memory://; this build counts in its own process",
+        &format!("must be memory:// or begin with one of {}://", COUNTERS[1..].join("://, ")),
     );
+    check.require(!counters.prefix.is_empty(), "counters.prefix", "must not be empty");
+    check.require(!counters.prefix.contains(['{', '}']), "counters.prefix", "must not contain braces");
+    check.require((1..=16_384).contains(&counters.shards), "counters.shards", "must be from 1 to 16384");
+    check.require((1..=10_000).contains(&counters.timeout_ms), "counters.timeout_ms", "must be from 1 to 10000");
     check.positive(counters.max_holds as u64, "counters.max_holds");
 }
 

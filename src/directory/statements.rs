@@ -76,6 +76,8 @@ pub(super) struct Statements {
 pub(super) struct Ledger {
     pub insert: String,
     pub knows: String,
+    /// The same for one sequence of it.
+    pub knows_one: String,
     pub page: String,
     pub count: String,
     pub page_of_key: String,
@@ -279,6 +281,7 @@ impl Ledger {
                 "INSERT INTO ledger ({columns}) VALUES ({placeholders}) ON CONFLICT (day, id, sequence) DO NOTHING"
             )),
             knows: write("SELECT 1 FROM ledger WHERE id = $1 LIMIT 1"),
+            knows_one: write("SELECT 1 FROM ledger WHERE id = $1 AND sequence = $2"),
             page: page("", 1),
             count: write("SELECT COUNT(*) FROM ledger"),
             page_of_key: page(" WHERE token = $1", 2),
@@ -358,6 +361,7 @@ impl Statements {
             &self.insert_setting,
             &ledger.insert,
             &ledger.knows,
+            &ledger.knows_one,
             &ledger.page,
             &ledger.count,
             &ledger.page_of_key,

@@ -16,6 +16,7 @@ use tokio_util::task::TaskTracker;
 use super::books::{CountedBooks, WrittenBooks};
 use super::engine::Engine;
 use super::ops::Readiness;
+use super::shared::{self, Shared};
 use super::{Listeners, Parts, Shutdown, upkeep};
 use crate::config::Config;
 use crate::directory::{Directory, SharedStore};
@@ -23,8 +24,8 @@ use crate::domain::{Secret, Timestamp};
 use crate::gate::Gate;
 use crate::http::HttpState;
 use crate::quota::Quota;
-use crate::quota::counters::Books;
 use crate::quota::counters::memory::{MemoryCounters, MemorySettings};
+use crate::quota::counters::{Books, Counters};
 use crate::quota::token::Signer;
 use crate::spend::ledger::Ledger;
 use crate::spend::{PriceBook, Prices};
@@ -38,7 +39,9 @@ pub struct House {
     pub config: Arc<Config>,
     pub directory: Arc<Directory>,
     pub ledger: Arc<Ledger>,
-    pub counters: Arc<MemoryCounters>,
+    pub counters: Arc<dyn Counters>,
+    /// Where the counters are in Redis.
+    pub redis: Option<Shared>,
     pub gate: Arc<Gate>,
     pub metrics: Arc<Metrics>,
 }
@@ -50,7 +53,9 @@ pub async fn serve(config: Config, file: Option<PathBuf>) -> anyhow::Result<()> 
     // Ports first: an address in use must not cost a replay.
     let listeners = Listeners::bind(&config)?;
     let directory = Directory::open(&config).await?;
-    let lock = directory.exclusive_lock().await?;
+    // Counters in this process know nothing of another's.
+    let alone = config.counters.url().expose() == "memory://";
+    let lock = if alone { Some(directory.exclusive_lock().await?) } else { None };
     let tasks = TaskTracker::new();
     let house = House::build(Arc::clone(&config), directory).await?;
     let engine = Arc::new(Engine::new(
@@ -77,7 +82,7 @@ pub async fn serve(config: Config, file: Option<PathBuf>) -> anyhow::Result<()> 
         metrics: Arc::clone(&house.metrics),
         management,
         metrics_key: metrics_key(&config),
-        readiness: readiness(&house.ledger),
+        readiness: readiness(&house),
         shutdown: shutdown.clone(),
     };
     let serving = tokio::spawn(listeners.run(parts));
@@ -136,19 +141,25 @@ fn metrics_key(config: &Config) -> Option<Secret> {
     config.general_settings.master_key.clone().filter(|_| asked)
 }
 
-fn readiness(ledger: &Arc<Ledger>) -> Readiness {
-    let ledger = Arc::clone(ledger);
-    Readiness::new().part("ledger", move || {
-        if ledger.is_writable() { Ok(()) } else { Err("cannot be written; is the disk full?".to_owned()) }
-    })
+fn readiness(house: &House) -> Readiness {
+    let ledger = Arc::clone(&house.ledger);
+    let writable =
+        move || if ledger.is_writable() { Ok(()) } else { Err("cannot be written; is the disk full?".to_owned()) };
+    let readiness = Readiness::new().part("ledger", writable);
+    match &house.redis {
+        None => readiness,
+        Some(shared) => {
+            let counters = Arc::clone(&shared.counters);
+            readiness.degradable("counters", move || {
+                if counters.is_down() { Err("redis does not answer".to_owned()) } else { Ok(()) }
+            })
+        }
+    }
 }
 
 impl House {
     /// Opens the ledger (booking what a crash left in flight), loads prices, and builds counters and gate.
     pub async fn build(config: Arc<Config>, directory: Arc<Directory>) -> anyhow::Result<House> {
-        if config.counters.url.expose() != "memory://" {
-            return Err(anyhow!("counters.url must be memory://"));
-        }
         let metrics = Arc::new(Metrics::new());
         let store = directory.store();
         let spool = directory.spool().context("the directory is not a file")?;
@@ -158,19 +169,28 @@ impl House {
         }
         let books: Arc<dyn Books> =
             Arc::new(CountedBooks { ledger: Arc::clone(&ledger), metrics: Arc::clone(&metrics) });
-        let settings = MemorySettings {
-            max_holds: config.counters.max_holds,
-            max_waiting: config.quota.max_waiting,
-            ..MemorySettings::default()
+        let redis = match config.counters.url().expose() {
+            "memory://" => None,
+            _ => Some(shared::open(&config, &books, &ledger, store).await?),
         };
-        let counters = Arc::new(MemoryCounters::new(Arc::clone(&books), settings));
+        let (counters, books): (Arc<dyn Counters>, Arc<dyn Books>) = match &redis {
+            Some(shared) => (Arc::clone(&shared.counters) as _, Arc::clone(&shared.books) as _),
+            None => {
+                let settings = MemorySettings {
+                    max_holds: config.counters.max_holds,
+                    max_waiting: config.quota.max_waiting,
+                    ..MemorySettings::default()
+                };
+                (Arc::new(MemoryCounters::new(Arc::clone(&books), settings)), books)
+            }
+        };
         let prices = Arc::new(Prices::new(prices(&config)?));
         let signer = Signer::new(&signing_key(store).await?);
-        let (quota, releasing) = Quota::new(Arc::clone(&counters) as _, books, signer, prices);
+        let (quota, releasing) = Quota::new(Arc::clone(&counters), books, signer, prices);
         // Not waited for at the end: it ends with the quota, and so does what is held.
         tokio::spawn(releasing);
         let gate = Gate::new(Arc::clone(&config), Arc::clone(&directory), quota).map_err(|error| anyhow!(error))?;
-        Ok(House { config, directory, ledger, counters, gate: Arc::new(gate), metrics })
+        Ok(House { config, directory, ledger, counters, redis, gate: Arc::new(gate), metrics })
     }
 }
 

@@ -14,9 +14,7 @@ use super::engine::Engine;
 use super::start::{self, House};
 use crate::config::Config;
 use crate::config::watch::Watch;
-use crate::domain::Timestamp;
 use crate::gate::Gate;
-use crate::quota::counters::Counters;
 use crate::telemetry::Metrics;
 
 /// How often holds are swept and metrics filled.
@@ -37,6 +35,9 @@ pub fn spawn(
 ) {
     let directory = Arc::clone(&house.directory);
     tasks.spawn(directory.watch(stop.clone()));
+    if let Some(shared) = &house.redis {
+        shared.spawn(stop, tasks);
+    }
 
     let (counters, ledger, metrics) =
         (Arc::clone(&house.counters), Arc::clone(&house.ledger), Arc::clone(&house.metrics));
@@ -45,7 +46,7 @@ pub fn spawn(
         let (counters, quota) = (Arc::clone(&counters), Arc::clone(&quota));
         let (ledger, metrics) = (Arc::clone(&ledger), Arc::clone(&metrics));
         async move {
-            counters.sweep(Timestamp::now());
+            counters.sweep().await;
             for passed in counters.soft_events() {
                 metrics.soft_budgets.inc();
                 let (scope, spent, soft_budget) = (&passed.counter.scope, passed.spent, passed.soft_limit);

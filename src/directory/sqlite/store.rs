@@ -301,6 +301,18 @@ impl Store for SqliteStore {
         .await
     }
 
+    async fn knows_records(&self, records: &[(HoldId, u32)]) -> Result<Vec<bool>> {
+        let records = records.to_vec();
+        self.read(CALL, move |connection, statements| {
+            let known = |(id, sequence): &(HoldId, u32)| {
+                let name = vec![Value::Text(id.to_string()), Value::Integer(i64::from(*sequence))];
+                Ok(rows::number(connection, &statements.ledger.knows_one, name)?.is_some())
+            };
+            records.iter().map(known).collect()
+        })
+        .await
+    }
+
     async fn records(&self, key: Option<&KeyHash>, offset: u64, limit: u64) -> Result<Page<Record>> {
         let key = key.map(|key| Value::Text(key.to_string()));
         self.read(CALL, move |connection, statements| {

@@ -26,6 +26,7 @@ use tokio::sync::Notify;
 
 use super::clock::Clock;
 use super::{Books, Counters, CountersError, HoldState, Settled, SoftLimitPassed, Terms, Verdict};
+use crate::config::OnCounterFailure;
 use crate::domain::{Account, Amount, CounterKey, Hold, HoldId, Money, Progress, Record, Secret, Timestamp};
 use backlog::{Backlog, Told};
 use local::Local;
@@ -33,7 +34,6 @@ use remote::Remote;
 
 pub use books::{SharedBooks, Unwritten};
 pub use link::AddressError;
-pub use outage::{BudgetsWithout, OnCounterFailure, RateLimitsWithout};
 
 /// How Redis is used.
 #[derive(Clone, Debug)]

@@ -11,8 +11,8 @@ use parking_lot::Mutex;
 
 use super::super::memory::{MemoryCounters, MemorySettings};
 use super::super::{Books, Counters, CountersError, Refusal, Remaining, Terms, Verdict};
-use super::outage::{BudgetsWithout, OnCounterFailure, RateLimitsWithout};
 use super::turns::unavailable;
+use crate::config::{BudgetsWithout, OnCounterFailure, RateLimitsWithout};
 use crate::domain::{
     Account, Amount, Amounts, Binding, CounterKey, Hold, HoldId, Kind, Limit, Money, Progress, Record, RecordStatus,
     Timestamp, Usage,

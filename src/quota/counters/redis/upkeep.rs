@@ -58,6 +58,16 @@ impl RedisCounters {
         }
     }
 
+    /// What Redis does when its memory is full: `noeviction` where it keeps what it is given.
+    pub async fn eviction_policy(&self) -> Result<String, CountersError> {
+        let mut command = redis::cmd("INFO");
+        command.arg("memory");
+        let unreadable = |_| unavailable("what it says of its memory cannot be read");
+        let info = String::from_redis_value(self.remote.turns.command(&command).await?).map_err(unreadable)?;
+        let policy = info.lines().find_map(|line| line.strip_prefix("maxmemory_policy:"));
+        Ok(policy.unwrap_or("noeviction").trim().to_owned())
+    }
+
     /// Hears of room that is made by any replica.
     async fn listen(&self) {
         loop {
