@@ -105,5 +105,6 @@ delegate! {
     spent(account: &Account) -> Money;
     knows_record(id: HoldId) -> bool;
     records(key: Option<&KeyHash>, offset: u64, limit: u64) -> Page<Record>;
+    trim_ledger(day: i64) -> u64;
     verify() -> Verification;
 }
