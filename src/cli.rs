@@ -8,6 +8,7 @@ mod configuration;
 mod key;
 mod ledger;
 mod limits;
+mod migrate;
 mod model;
 mod org;
 mod output;
@@ -66,6 +67,7 @@ fn dispatch(arguments: Arguments, output: &Output) -> anyhow::Result<()> {
         Command::Config(command) => configuration::run(file, &command, output),
         Command::Model(command) => model::run(&configuration::load(file)?, &command, output),
         Command::Ledger(command) => ledger::run(&configuration::load(file)?, &command, output),
+        Command::Migrate(command) => migrate::run(&configuration::load(file)?, &command, output),
         Command::Completions { shell } => {
             let mut script = Vec::new();
             clap_complete::generate(shell, &mut Arguments::command(), "tollward", &mut script);

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{ColorChoice, Parser, Subcommand};
 
-use super::{budget, check, configuration, key, ledger, model, org, team, user};
+use super::{budget, check, configuration, key, ledger, migrate, model, org, team, user};
 
 /// The heading of what every command takes, so that it does not stand among a command's own.
 const GLOBAL: &str = "Global options";
@@ -56,6 +56,8 @@ pub(super) enum Command {
     /// Look after the ledger
     #[command(subcommand)]
     Ledger(ledger::Command),
+    /// Bring the directory's tables to this version
+    Migrate(migrate::Command),
     /// Print a completion script for a shell
     Completions {
         /// The shell

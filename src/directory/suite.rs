@@ -17,19 +17,23 @@ use crate::domain::{
     Role, Scope, ScopeKind, Tag, Team, TeamRole, User,
 };
 
+/// Runs every behaviour against every engine.
 macro_rules! suite {
-    ($engine:ident by $open:expr; $($behaviour:ident),+ $(,)?) => {
+    ($($engine:ident),+ => $behaviours:tt) => {
+        $(suite! { @one $engine $behaviours })+
+    };
+    (@one $engine:ident { $($behaviour:ident),+ $(,)? }) => {
         mod $engine {
             $(#[tokio::test]
             async fn $behaviour() {
-                let store = $open.await;
+                let store = super::TempStore::$engine().await;
                 super::$behaviour(&*store.store).await;
             })+
         }
     };
 }
 
-suite! { sqlite by super::TempStore::sqlite();
+suite! { sqlite, postgres, postgres_unprepared => {
     a_key_comes_back_with_every_attribute,
     one_query_finds_all_that_belongs_to_a_key,
     a_linked_budget_fills_only_what_is_absent,
@@ -44,7 +48,8 @@ suite! { sqlite by super::TempStore::sqlite();
     spend_reaches_every_entity_and_the_books_add_up,
     an_entity_created_late_has_what_its_scope_spent,
     an_update_leaves_the_spend_alone,
-}
+    days_that_leave_the_ledger_stay_in_the_books,
+} }
 
 async fn a_key_comes_back_with_every_attribute(store: &dyn Store) {
     let full = key("sk-a");
@@ -346,4 +351,26 @@ async fn an_update_leaves_the_spend_alone(store: &dyn Store) {
     store.write_records(&[record(1, 42, vec![total(Scope::new(ScopeKind::User, &["u"]))])]).await.unwrap();
     store.put_user(&User { spend: Money::nanos(1), ..user("u") }, false, audit()).await.unwrap();
     assert_eq!(store.user("u").await.unwrap().unwrap().spend, Money::nanos(42));
+}
+
+async fn days_that_leave_the_ledger_stay_in_the_books(store: &dyn Store) {
+    store.put_user(&user("u"), true, audit()).await.unwrap();
+    let accounts = vec![total(Scope::new(ScopeKind::User, &["u"])), total(Scope::global())];
+    let at = |days: i64, id: u8| Record {
+        admitted_at: now().plus_millis(days * 86_400_000),
+        ..record(id, 100, accounts.clone())
+    };
+    let today = now().as_millis().div_euclid(86_400_000);
+    store.write_records(&[at(-2, 1), at(-1, 2), at(-1, 3), at(0, 4)]).await.unwrap();
+    assert_eq!(store.trim_ledger(today - 2).await.unwrap(), 0);
+    assert_eq!(store.trim_ledger(today).await.unwrap(), 2);
+    let left = store.records(None, 0, 10).await.unwrap();
+    assert_eq!((left.total, left.rows), (1, vec![at(0, 4)]));
+    assert_eq!(store.user("u").await.unwrap().unwrap().spend, Money::nanos(400));
+    assert_eq!(store.verify().await.unwrap().differences, []);
+    // One that comes late is booked, and leaves with the next look.
+    store.write_records(&[at(-1, 5)]).await.unwrap();
+    assert_eq!(store.trim_ledger(today).await.unwrap(), 1);
+    assert_eq!(store.spent(&total(Scope::global())).await.unwrap(), Money::nanos(500));
+    assert_eq!(store.verify().await.unwrap().differences, []);
 }

@@ -19,7 +19,7 @@ use super::ops::Readiness;
 use super::shared::{self, Shared};
 use super::{Listeners, Parts, Shutdown, upkeep};
 use crate::config::Config;
-use crate::directory::{Directory, SharedStore};
+use crate::directory::{Directory, ExclusiveLock, SharedStore, SpoolLock};
 use crate::domain::{Secret, Timestamp};
 use crate::gate::Gate;
 use crate::http::HttpState;
@@ -44,6 +44,7 @@ pub struct House {
     pub redis: Option<Shared>,
     pub gate: Arc<Gate>,
     pub metrics: Arc<Metrics>,
+    _spool: SpoolLock,
 }
 
 /// Serves until SIGINT or SIGTERM; then finishes what is in flight and writes what is booked. `file` is watched for
@@ -88,7 +89,7 @@ pub async fn serve(config: Config, file: Option<PathBuf>) -> anyhow::Result<()> 
     let serving = tokio::spawn(listeners.run(parts));
     tracing::info!(grpc = %addresses[0], http = %addresses[1], ops = %addresses[2], "tollward serves");
 
-    let (served, serving) = until_asked(serving).await?;
+    let (served, serving) = until_asked(serving, lock.as_ref()).await?;
     let listen = &config.listen;
     let finished = async {
         if let Some(serving) = serving {
@@ -117,14 +118,22 @@ pub async fn serve(config: Config, file: Option<PathBuf>) -> anyhow::Result<()> 
 
 type Serving = tokio::task::JoinHandle<Result<(), super::listener::ListenError>>;
 
-/// Waits for a signal, or for the ports to end by themselves.
-async fn until_asked(mut serving: Serving) -> anyhow::Result<(anyhow::Result<()>, Option<Serving>)> {
+/// Waits for a signal, for the ports to end by themselves, or for another process that counts too.
+async fn until_asked(
+    mut serving: Serving,
+    lock: Option<&ExclusiveLock>,
+) -> anyhow::Result<(anyhow::Result<()>, Option<Serving>)> {
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut terminate = signal(SignalKind::terminate())?;
     let ended = tokio::select! {
         _ = interrupt.recv() => None,
         _ = terminate.recv() => None,
         ended = &mut serving => Some(ended),
+        () = lost(lock) => {
+            let why = "another tollward serves this directory now, with counters of its own";
+            tracing::error!("stopping: {why}");
+            return Ok((Err(anyhow!(why)), Some(serving)));
+        }
     };
     Ok(match ended {
         None => {
@@ -133,6 +142,14 @@ async fn until_asked(mut serving: Serving) -> anyhow::Result<(anyhow::Result<()>
         }
         Some(ended) => (ended.map_err(anyhow::Error::from).and_then(|served| served.map_err(Into::into)), None),
     })
+}
+
+/// Waits until a lock that is held is lost.
+async fn lost(lock: Option<&ExclusiveLock>) {
+    match lock {
+        Some(lock) => lock.lost().await,
+        None => std::future::pending().await,
+    }
 }
 
 /// The master key, where `/metrics` needs it.
@@ -162,7 +179,8 @@ impl House {
     pub async fn build(config: Arc<Config>, directory: Arc<Directory>) -> anyhow::Result<House> {
         let metrics = Arc::new(Metrics::new());
         let store = directory.store();
-        let spool = directory.spool().context("the directory is not a file")?;
+        let spool = directory.spool().context("ledger.spool is not set")?;
+        let spool_lock = SpoolLock::take(&spool)?;
         let (ledger, recovery) = Ledger::open(Arc::clone(store), &spool, Timestamp::now()).await?;
         if recovery.replayed > 0 || recovery.unsettled > 0 || !recovery.corrupt.is_empty() {
             tracing::info!(?recovery, "the ledger was completed from its spool");
@@ -190,7 +208,7 @@ impl House {
         // Not waited for at the end: it ends with the quota, and so does what is held.
         tokio::spawn(releasing);
         let gate = Gate::new(Arc::clone(&config), Arc::clone(&directory), quota).map_err(|error| anyhow!(error))?;
-        Ok(House { config, directory, ledger, counters, redis, gate: Arc::new(gate), metrics })
+        Ok(House { config, directory, ledger, counters, redis, gate: Arc::new(gate), metrics, _spool: spool_lock })
     }
 }
 

@@ -1,10 +1,15 @@
-//! [`Store`] on SQLite: which statement each call is.
+//! [`Store`] on any engine: which statement each call is.
+
+use std::collections::BTreeSet;
 
 use async_trait::async_trait;
 
-use super::super::rows::{Column, Row, Value, read_record};
-use super::super::{AuditEntry, KeyFilter, Page, Result, Store, Verification};
-use super::{BATCH, CALL, SqliteStore, WHOLE_LEDGER, errors, identity, keys, ledger, rows, verify};
+use super::engine::{Engine, Reading, Writing};
+use super::rows::{Column, Row, Value, day_of, read_record};
+use super::{
+    AuditEntry, DirectoryError, KeyFilter, Page, Result, Store, Verification, identity, keys, ledger, retention,
+    session, verify,
+};
 use crate::domain::{
     AccessGroup, Account, Budget, EndUser, HoldId, Identity, Key, KeyHash, Member, Money, Organization, Project,
     Record, Tag, Team, Timestamp, User,
@@ -13,9 +18,9 @@ use crate::domain::{
 /// The calls every entity has: one row, one page, put, delete.
 macro_rules! row {
     ($self:ident, $table:ident, $($key:expr),+) => {{
-        let key = rows::texts(&[$($key),+]);
-        $self.read(CALL, move |connection, statements| {
-            rows::one(connection, &statements.$table.select, key, Row::read)
+        let key = session::texts(&[$($key),+]);
+        $self.read(Reading::Row, move |session, statements| {
+            Box::pin(session::one(session, &statements.$table.select, key, Row::read))
         }).await
     }};
 }
@@ -23,9 +28,10 @@ macro_rules! row {
 macro_rules! page {
     ($self:ident, $table:ident, $offset:ident, $limit:ident) => {
         $self
-            .read(CALL, move |connection, statements| {
+            .read(Reading::List, move |session, statements| {
                 let table = &statements.$table;
-                rows::page(connection, (&table.page, &table.count), (Vec::new(), $offset, $limit), Row::read)
+                let texts = (table.page.as_str(), table.count.as_str());
+                Box::pin(session::page(session, texts, (Vec::new(), $offset, $limit), Row::read))
             })
             .await
     };
@@ -35,45 +41,71 @@ macro_rules! put {
     ($self:ident, $table:ident, $row:ident, $create:ident, $audit:ident) => {{
         let row = $row.clone();
         $self
-            .change($audit, move |transaction, statements| rows::put(transaction, &statements.$table, &row, $create))
+            .change($audit, move |session, statements| {
+                Box::pin(async move { session::put(session, &statements.$table, &row, $create).await })
+            })
             .await
     }};
 }
 
 macro_rules! by {
     ($self:ident, $table:ident, $column:literal, $value:expr) => {{
-        let value = rows::texts(&[$value]);
+        let value = session::texts(&[$value]);
         $self
-            .read(CALL, move |connection, statements| {
-                rows::one(connection, &statements.by(&statements.$table, $column), value, Row::read)
+            .read(Reading::Row, move |session, statements| {
+                let text = statements.by(&statements.$table, $column);
+                Box::pin(async move { session::one(session, &text, value, Row::read).await })
+            })
+            .await
+    }};
+}
+
+macro_rules! delete {
+    ($self:ident, $table:ident, $type:ty, $audit:ident, $($key:expr),+) => {{
+        let key = [$($key.to_string()),+];
+        $self
+            .change($audit, move |session, statements| {
+                Box::pin(async move {
+                    let key = key.each_ref().map(String::as_str);
+                    session::delete::<$type>(session, &statements.$table, &key).await
+                })
             })
             .await
     }};
 }
 
 #[async_trait]
-impl Store for SqliteStore {
+impl<E: Engine> Store for E {
     async fn identity(&self, key: &KeyHash, now: Timestamp) -> Result<Option<Identity>> {
         let key = *key;
-        self.read(CALL, move |connection, statements| identity::of_key(connection, statements, &key, now)).await
+        self.read(Reading::Row, move |session, statements| {
+            Box::pin(async move { identity::of_key(session, statements, &key, now).await })
+        })
+        .await
     }
 
     async fn revoked_at(&self, old: &KeyHash) -> Result<Option<Timestamp>> {
-        let old = rows::texts(&[&old.to_string()]);
-        self.read(CALL, move |connection, statements| {
-            rows::one(connection, &statements.revoked_at, old, Timestamp::get)
+        let old = session::texts(&[&old.to_string()]);
+        self.read(Reading::Row, move |session, statements| {
+            Box::pin(session::one(session, &statements.revoked_at, old, Timestamp::get))
         })
         .await
     }
 
     async fn user_identity(&self, user_id: &str) -> Result<Option<Identity>> {
         let user_id = user_id.to_owned();
-        self.read(CALL, move |connection, statements| identity::of_user(connection, statements, &user_id)).await
+        self.read(Reading::Row, move |session, statements| {
+            Box::pin(async move { identity::of_user(session, statements, &user_id).await })
+        })
+        .await
     }
 
     async fn end_user(&self, user_id: &str) -> Result<Option<EndUser>> {
         let user_id = user_id.to_owned();
-        self.read(CALL, move |connection, statements| identity::end_user(connection, statements, &user_id)).await
+        self.read(Reading::Row, move |session, statements| {
+            Box::pin(async move { identity::end_user(session, statements, &user_id).await })
+        })
+        .await
     }
 
     async fn budget(&self, budget_id: &str) -> Result<Option<Budget>> {
@@ -81,11 +113,11 @@ impl Store for SqliteStore {
     }
 
     async fn tags(&self) -> Result<Vec<Tag>> {
-        self.read(CALL, identity::tags).await
+        self.read(Reading::Row, |session, statements| Box::pin(identity::tags(session, statements))).await
     }
 
     async fn access_groups(&self) -> Result<Vec<AccessGroup>> {
-        self.read(CALL, identity::access_groups).await
+        self.read(Reading::Row, |session, statements| Box::pin(identity::access_groups(session, statements))).await
     }
 
     async fn create_key(&self, key: &Key, audit: AuditEntry) -> Result<()> {
@@ -107,9 +139,7 @@ impl Store for SqliteStore {
     }
 
     async fn delete_key(&self, token: &KeyHash, audit: AuditEntry) -> Result<()> {
-        let token = token.to_string();
-        self.change(audit, move |transaction, statements| rows::delete::<Key>(transaction, &statements.keys, &[&token]))
-            .await
+        delete!(self, keys, Key, audit, token)
     }
 
     async fn rotate_key(
@@ -120,15 +150,18 @@ impl Store for SqliteStore {
         audit: AuditEntry,
     ) -> Result<()> {
         let (old, new, now) = (*old, new.clone(), audit.at);
-        self.change(audit, move |transaction, statements| {
-            keys::rotate(transaction, statements, &old, &new, revoke_old_at, now)
+        self.change(audit, move |session, statements| {
+            Box::pin(async move { keys::rotate(session, statements, &old, &new, revoke_old_at, now).await })
         })
         .await
     }
 
     async fn list_keys(&self, filter: &KeyFilter) -> Result<Page<Key>> {
         let filter = filter.clone();
-        self.read(CALL, move |connection, statements| keys::list(connection, statements, &filter)).await
+        self.read(Reading::List, move |session, statements| {
+            Box::pin(async move { keys::list(session, statements, &filter).await })
+        })
+        .await
     }
 
     async fn put_team(&self, team: &Team, create: bool, audit: AuditEntry) -> Result<()> {
@@ -145,10 +178,12 @@ impl Store for SqliteStore {
 
     async fn delete_team(&self, team_id: &str, audit: AuditEntry) -> Result<()> {
         let team_id = team_id.to_owned();
-        self.change(audit, move |transaction, statements| {
-            rows::execute(transaction, &statements.members_leave_team, rows::texts(&[&team_id]))?;
-            rows::execute(transaction, &statements.keys_of_team, rows::texts(&[&team_id]))?;
-            rows::delete::<Team>(transaction, &statements.teams, &[&team_id])
+        self.change(audit, move |session, statements| {
+            Box::pin(async move {
+                session::execute(session, &statements.members_leave_team, session::texts(&[&team_id])).await?;
+                session::execute(session, &statements.keys_of_team, session::texts(&[&team_id])).await?;
+                session::delete::<Team>(session, &statements.teams, &[&team_id]).await
+            })
         })
         .await
     }
@@ -158,27 +193,23 @@ impl Store for SqliteStore {
     }
 
     async fn members_of_team(&self, team_id: &str) -> Result<Vec<Member>> {
-        let team_id = rows::texts(&[team_id]);
-        self.read(CALL, move |connection, statements| {
-            rows::all(connection, &statements.members_of_team, team_id, Row::read)
+        let team_id = session::texts(&[team_id]);
+        self.read(Reading::Row, move |session, statements| {
+            Box::pin(session::all(session, &statements.members_of_team, team_id, Row::read))
         })
         .await
     }
 
     async fn memberships_of_user(&self, user_id: &str) -> Result<Vec<Member>> {
-        let user_id = rows::texts(&[user_id]);
-        self.read(CALL, move |connection, statements| {
-            rows::all(connection, &statements.members_of_user, user_id, Row::read)
+        let user_id = session::texts(&[user_id]);
+        self.read(Reading::Row, move |session, statements| {
+            Box::pin(session::all(session, &statements.members_of_user, user_id, Row::read))
         })
         .await
     }
 
     async fn delete_member(&self, team_id: &str, user_id: &str, audit: AuditEntry) -> Result<()> {
-        let (team_id, user_id) = (team_id.to_owned(), user_id.to_owned());
-        self.change(audit, move |transaction, statements| {
-            rows::delete::<Member>(transaction, &statements.members, &[&team_id, &user_id])
-        })
-        .await
+        delete!(self, members, Member, audit, team_id, user_id)
     }
 
     async fn put_user(&self, user: &User, create: bool, audit: AuditEntry) -> Result<()> {
@@ -199,10 +230,12 @@ impl Store for SqliteStore {
 
     async fn delete_user(&self, user_id: &str, audit: AuditEntry) -> Result<()> {
         let user_id = user_id.to_owned();
-        self.change(audit, move |transaction, statements| {
-            rows::execute(transaction, &statements.user_leaves_teams, rows::texts(&[&user_id]))?;
-            rows::execute(transaction, &statements.keys_of_user, rows::texts(&[&user_id]))?;
-            rows::delete::<User>(transaction, &statements.users, &[&user_id])
+        self.change(audit, move |session, statements| {
+            Box::pin(async move {
+                session::execute(session, &statements.user_leaves_teams, session::texts(&[&user_id])).await?;
+                session::execute(session, &statements.keys_of_user, session::texts(&[&user_id])).await?;
+                session::delete::<User>(session, &statements.users, &[&user_id]).await
+            })
         })
         .await
     }
@@ -220,11 +253,7 @@ impl Store for SqliteStore {
     }
 
     async fn delete_organization(&self, organization_id: &str, audit: AuditEntry) -> Result<()> {
-        let id = organization_id.to_owned();
-        self.change(audit, move |transaction, statements| {
-            rows::delete::<Organization>(transaction, &statements.organizations, &[&id])
-        })
-        .await
+        delete!(self, organizations, Organization, audit, organization_id)
     }
 
     async fn put_project(&self, project: &Project, create: bool, audit: AuditEntry) -> Result<()> {
@@ -244,11 +273,7 @@ impl Store for SqliteStore {
     }
 
     async fn delete_budget(&self, budget_id: &str, audit: AuditEntry) -> Result<()> {
-        let id = budget_id.to_owned();
-        self.change(audit, move |transaction, statements| {
-            rows::delete::<Budget>(transaction, &statements.budgets, &[&id])
-        })
-        .await
+        delete!(self, budgets, Budget, audit, budget_id)
     }
 
     async fn put_end_user(&self, end_user: &EndUser, create: bool, audit: AuditEntry) -> Result<()> {
@@ -264,70 +289,88 @@ impl Store for SqliteStore {
     }
 
     async fn setting(&self, name: &str) -> Result<Option<String>> {
-        let name = rows::texts(&[name]);
-        self.read(CALL, move |connection, statements| rows::one(connection, &statements.setting, name, Column::get))
-            .await
+        let name = session::texts(&[name]);
+        self.read(Reading::Row, move |session, statements| {
+            Box::pin(session::one(session, &statements.setting, name, Column::get))
+        })
+        .await
     }
 
     async fn setting_or_insert(&self, name: &str, value: &str) -> Result<String> {
-        let (name, both) = (rows::texts(&[name]), rows::texts(&[name, value]));
-        self.write(CALL, move |transaction, statements| {
-            rows::execute(transaction, &statements.insert_setting, both)?;
-            let found = rows::one(transaction, &statements.setting, name, String::get)?;
-            found.ok_or_else(|| errors::unavailable("a setting is gone that was just written"))
+        let (name, both) = (session::texts(&[name]), session::texts(&[name, value]));
+        self.write(Writing::Setting, move |session, statements| {
+            Box::pin(async move {
+                session::execute(session, &statements.insert_setting, both).await?;
+                let found = session::one(session, &statements.setting, name, String::get).await?;
+                found.ok_or_else(|| DirectoryError::Unavailable("a setting is gone that was just written".to_owned()))
+            })
         })
         .await
     }
 
     async fn write_records(&self, records: &[Record]) -> Result<Vec<bool>> {
+        if records.is_empty() {
+            return Ok(Vec::new());
+        }
+        let days: BTreeSet<i64> = records.iter().map(|record| day_of(record.admitted_at)).collect();
+        self.make_room(&days.into_iter().collect::<Vec<_>>()).await;
         let records = records.to_vec();
-        self.write(BATCH, move |transaction, statements| ledger::write(transaction, statements, &records)).await
+        self.write(Writing::Batch, move |session, statements| {
+            Box::pin(async move { ledger::write(session, statements, &records).await })
+        })
+        .await
     }
 
     async fn spent(&self, account: &Account) -> Result<Money> {
-        let place = rows::texts(&[account.scope.as_str(), &account.period.id]);
-        self.read(CALL, move |connection, statements| {
-            let spent = rows::number(connection, &statements.ledger.spent, place)?;
-            Ok(Money::nanos(spent.unwrap_or(0)))
-        })
-        .await
+        let place = session::texts(&[account.scope.as_str(), &account.period.id]);
+        let spent = self.read(Reading::Row, move |session, statements| {
+            Box::pin(session::number(session, &statements.ledger.spent, place))
+        });
+        Ok(Money::nanos(spent.await?.unwrap_or(0)))
     }
 
     async fn knows_record(&self, id: HoldId) -> Result<bool> {
-        self.read(CALL, move |connection, statements| {
-            let id = vec![Value::Text(id.to_string())];
-            Ok(rows::number(connection, &statements.ledger.knows, id)?.is_some())
-        })
-        .await
+        let id = session::texts(&[&id.to_string()]);
+        let known = self.read(Reading::Row, move |session, statements| {
+            Box::pin(session::number(session, &statements.ledger.knows, id))
+        });
+        Ok(known.await?.is_some())
     }
 
     async fn knows_records(&self, records: &[(HoldId, u32)]) -> Result<Vec<bool>> {
         let records = records.to_vec();
-        self.read(CALL, move |connection, statements| {
-            let known = |(id, sequence): &(HoldId, u32)| {
-                let name = vec![Value::Text(id.to_string()), Value::Integer(i64::from(*sequence))];
-                Ok(rows::number(connection, &statements.ledger.knows_one, name)?.is_some())
-            };
-            records.iter().map(known).collect()
-        })
-        .await
+        let known = self.read(Reading::Row, move |session, statements| {
+            Box::pin(async move {
+                let mut known = Vec::with_capacity(records.len());
+                for (id, sequence) in &records {
+                    let name = vec![Value::Text(id.to_string()), Value::Integer(i64::from(*sequence))];
+                    known.push(session::number(session, &statements.ledger.knows_one, name).await?.is_some());
+                }
+                Ok(known)
+            })
+        });
+        known.await
     }
 
     async fn records(&self, key: Option<&KeyHash>, offset: u64, limit: u64) -> Result<Page<Record>> {
         let key = key.map(|key| Value::Text(key.to_string()));
-        self.read(CALL, move |connection, statements| {
+        self.read(Reading::List, move |session, statements| {
             let all = &statements.ledger;
             let texts = match key {
                 Some(_) => (all.page_of_key.as_str(), all.count_of_key.as_str()),
                 None => (all.page.as_str(), all.count.as_str()),
             };
             let values = key.into_iter().collect::<Vec<_>>();
-            rows::page(connection, texts, (values, offset, limit), read_record)
+            Box::pin(session::page(session, texts, (values, offset, limit), read_record))
         })
         .await
     }
 
+    async fn trim_ledger(&self, day: i64) -> Result<u64> {
+        retention::trim(self, day).await
+    }
+
     async fn verify(&self) -> Result<Verification> {
-        self.read(WHOLE_LEDGER, verify::verify).await
+        self.read(Reading::Ledger, |session, statements| Box::pin(verify::verify(session, statements))).await
     }
 }
