@@ -63,6 +63,8 @@ pub struct RedisCounters {
     told: Notify,
     /// Replicas last seen, this one included.
     replicas: AtomicU64,
+    /// A record that stands in a stream for so long belongs to a replica that died.
+    orphaned: Duration,
     max_waiting: usize,
 }
 
@@ -83,6 +85,7 @@ impl RedisCounters {
             backlog: Backlog::default(),
             told: Notify::new(),
             replicas: AtomicU64::new(1),
+            orphaned: upkeep::ORPHANED,
             max_waiting: settings.max_waiting,
         })
     }

@@ -28,7 +28,7 @@ const BEAT: Duration = Duration::from_secs(1);
 /// How often streams are searched for records of dead replicas.
 const SEARCH: Duration = Duration::from_secs(5);
 /// A record that stands in a stream for so long belongs to a replica that died.
-const ORPHANED: Duration = Duration::from_secs(30);
+pub(super) const ORPHANED: Duration = Duration::from_secs(30);
 /// Entries read at once.
 const PAGE: usize = 500;
 /// Messages of the backlog that are told at once.
@@ -159,7 +159,7 @@ impl RedisCounters {
     /// Books what a dead replica left in the streams.
     async fn search(&self) {
         loop {
-            tokio::time::sleep(SEARCH).await;
+            tokio::time::sleep(SEARCH.min(self.orphaned)).await;
             for shard in 0..self.remote.turns.shards() {
                 if self.remote.turns.is_down(shard) {
                     continue;
@@ -175,7 +175,7 @@ impl RedisCounters {
 
     async fn orphans(&self, shard: u32) -> Result<usize, CountersError> {
         let mut found = 0;
-        for (entry, record) in self.entries(shard, Some(ORPHANED)).await? {
+        for (entry, record) in self.entries(shard, Some(self.orphaned)).await? {
             // What waits here is written from here.
             if !self.remote.shared.stream.has(&record) {
                 self.remote.shared.book(record, entry.shard, entry.id);
