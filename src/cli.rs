@@ -11,6 +11,7 @@ mod limits;
 mod model;
 mod org;
 mod output;
+mod ready;
 mod serve;
 mod store;
 mod table;
@@ -62,6 +63,7 @@ fn dispatch(arguments: Arguments, output: &Output) -> anyhow::Result<()> {
             }
             serve::run(config, file)
         }
+        Command::Ready { address } => ready::run(file, address, output),
         Command::Check(request) => check::run(configuration::load(file)?, &request, output),
         Command::Config(command) => configuration::run(file, &command, output),
         Command::Model(command) => model::run(&configuration::load(file)?, &command, output),
