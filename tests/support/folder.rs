@@ -15,11 +15,20 @@ pub struct Folder {
 
 impl Folder {
     pub fn new() -> Folder {
-        let folder = tempfile::TempDir::with_prefix("tollward-server-").expect("a folder");
+        Folder::keep(tempfile::TempDir::with_prefix("tollward-server-").expect("a folder"))
+    }
+
+    /// One in memory, where the system has such a place: what writes to it never waits for a disk.
+    pub fn in_memory() -> Folder {
+        let made = tempfile::TempDir::with_prefix_in("tollward-server-", "/dev/shm");
+        made.map_or_else(|_| Folder::new(), Folder::keep)
+    }
+
+    fn keep(folder: tempfile::TempDir) -> Folder {
         let mut keeper = Command::new("sh");
         keeper.arg("-c").arg(KEEPER).arg(folder.path()).stdin(Stdio::piped());
         let keeper = keeper.stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("sh starts");
-        Folder { folder, keeper: keeper }
+        Folder { folder, keeper }
     }
 
     pub fn path(&self) -> &Path {
