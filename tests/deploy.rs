@@ -265,7 +265,7 @@ fn tollward_accepts_its_configuration() {
     let given = &tree["services"][REPLICAS[0]]["environment"];
     let subnet = tree.pointer("/networks/gate/ipam/config/0/subnet").unwrap();
     assert_eq!(&given["GATE_SUBNET"], subnet, "the addresses that are let in are those of Envoy's network");
-    assert_eq!(names(&tree["services"]["envoy"]["networks"]).contains("gate"), true);
+    assert!(names(&tree["services"]["envoy"]["networks"]).contains("gate"));
     let outsiders = tree["services"].as_object().unwrap().iter().filter(|(name, service)| {
         *name != "envoy" && !REPLICAS.contains(&name.as_str()) && names(&service["networks"]).contains("gate")
     });
