@@ -25,6 +25,8 @@ use crate::domain::{HoldId, Record};
 const PROBE: Duration = Duration::from_millis(50);
 /// How often the replicas tell that they are alive.
 const BEAT: Duration = Duration::from_secs(1);
+/// In how many beats shards are told of meters that others heard of; a meter counts as alive for 30 s.
+const METERS_EVERY: u32 = 5;
 /// How often streams are searched for records of dead replicas.
 const SEARCH: Duration = Duration::from_secs(5);
 /// A record that stands in a stream for so long belongs to a replica that died.
@@ -142,6 +144,7 @@ impl RedisCounters {
 
     /// Tells that this replica is alive, and hears how many are.
     async fn beat(&self, replica: &str) {
+        let mut beats = 0_u32;
         loop {
             if !self.is_down() {
                 let mut message = Writer::list(2);
@@ -150,6 +153,12 @@ impl RedisCounters {
                     && let Ok(alive) = answer.said.count()
                 {
                     self.replicas.store(alive.max(1), Ordering::Relaxed);
+                }
+                beats += 1;
+                if beats % METERS_EVERY == 0
+                    && let Err(error) = self.remote.tell_meters().await
+                {
+                    tracing::debug!(%error, "not every shard was told which meters live");
                 }
             }
             tokio::time::sleep(BEAT).await;
