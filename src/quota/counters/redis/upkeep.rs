@@ -37,26 +37,32 @@ const PAGE: usize = 500;
 const TOLD_AT_ONCE: usize = 64;
 
 impl RedisCounters {
-    /// Runs the upkeep until it is cancelled. `written` brings the records that are in the directory now, and whether
+    /// Runs the upkeep until it is cancelled, and then drops what is written by then. `written` brings the records that are in the directory now, and whether
     /// each was new there.
     pub async fn run(
         self: Arc<Self>,
         mut written: mpsc::UnboundedReceiver<(Vec<Record>, Vec<bool>)>,
         stop: CancellationToken,
     ) {
-        let dropping = async {
-            while let Some((records, new)) = written.recv().await {
-                self.drop_written(&records, &new).await;
-            }
-        };
         let replica = replica_name();
-        tokio::select! {
-            () = stop.cancelled() => {}
-            () = self.listen() => {}
-            () = self.tell() => {}
-            () = self.beat(&replica) => {}
-            () = self.search() => {}
-            () = async { dropping.await; std::future::pending().await } => {}
+        {
+            let dropping = async {
+                while let Some((records, new)) = written.recv().await {
+                    self.drop_written(&records, &new).await;
+                }
+                std::future::pending().await
+            };
+            tokio::select! {
+                () = stop.cancelled() => {}
+                () = self.listen() => {}
+                () = self.tell() => {}
+                () = self.beat(&replica) => {}
+                () = self.search() => {}
+                () = dropping => {}
+            }
+        }
+        while let Ok((records, new)) = written.try_recv() {
+            self.drop_written(&records, &new).await;
         }
     }
 
