@@ -12,6 +12,7 @@ mod migrate;
 mod model;
 mod org;
 mod output;
+mod ready;
 mod serve;
 mod store;
 mod table;
@@ -63,6 +64,7 @@ fn dispatch(arguments: Arguments, output: &Output) -> anyhow::Result<()> {
             }
             serve::run(config, file)
         }
+        Command::Ready { address } => ready::run(file, address, output),
         Command::Check(request) => check::run(configuration::load(file)?, &request, output),
         Command::Config(command) => configuration::run(file, &command, output),
         Command::Model(command) => model::run(&configuration::load(file)?, &command, output),

@@ -1,5 +1,6 @@
 //! What may stand on the command line.
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use clap::{ColorChoice, Parser, Subcommand};
@@ -30,6 +31,11 @@ pub(super) struct Arguments {
 pub(super) enum Command {
     /// Serve Envoy, the management API and metrics
     Serve,
+    /// Ask a running server whether it is ready (for health checks)
+    Ready {
+        /// Its operations port [default: `listen.ops` of the configuration]
+        address: Option<SocketAddr>,
+    },
     /// Explain what the gate would decide about a request
     Check(check::Request),
     /// Look at the configuration
@@ -82,6 +88,8 @@ mod tests {
     fn what_users_type_is_understood() {
         for line in [
             "tollward serve",
+            "tollward ready",
+            "tollward ready 127.0.0.1:9003 --json",
             "tollward --config x.yaml serve",
             "tollward check --path /v1/chat/completions --header authorization:Bearer\\ x --source 10.0.0.1",
             "tollward config validate --json",

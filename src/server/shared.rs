@@ -7,8 +7,8 @@ use anyhow::{Context, bail};
 use async_trait::async_trait;
 use parking_lot::Mutex;
 use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
-use tokio_util::task::TaskTracker;
 
 use crate::config::Config;
 use crate::directory::SharedStore;
@@ -17,6 +17,9 @@ use crate::quota::counters::redis::{RedisCounters, RedisSettings, SharedBooks, U
 use crate::quota::counters::{Books, CountersError};
 use crate::spend::ledger::Ledger;
 
+/// How long the end of the upkeep may take.
+const END: Duration = Duration::from_secs(5);
+
 type Written = (Vec<Record>, Vec<bool>);
 
 /// Shared counters, and what their upkeep needs.
@@ -24,6 +27,8 @@ pub struct Shared {
     pub counters: Arc<RedisCounters>,
     pub books: Arc<SharedBooks>,
     written: Mutex<Option<mpsc::UnboundedReceiver<Written>>>,
+    upkeep: Mutex<Option<JoinHandle<()>>>,
+    stop: CancellationToken,
 }
 
 /// Opens the counters and asks whether Redis keeps what it is given; that it cannot be asked now is no reason not to
@@ -62,14 +67,32 @@ pub async fn open(
     }));
     let unwritten = Arc::new(Ours { ledger: Arc::clone(ledger), store: Arc::clone(store) });
     let books = Arc::new(SharedBooks { books: Arc::clone(books), counters: Arc::clone(&counters), unwritten });
-    Ok(Shared { counters, books, written: Mutex::new(Some(written)) })
+    Ok(Shared {
+        counters,
+        books,
+        written: Mutex::new(Some(written)),
+        upkeep: Mutex::default(),
+        stop: CancellationToken::new(),
+    })
 }
 
 impl Shared {
-    /// Starts the upkeep; it ends when `stop` is cancelled.
-    pub fn spawn(&self, stop: &CancellationToken, tasks: &TaskTracker) {
+    /// Starts the upkeep, until [`Shared::end`].
+    pub fn begin(&self) {
         if let Some(written) = self.written.lock().take() {
-            tasks.spawn(Arc::clone(&self.counters).run(written, stop.clone()));
+            let upkeep = tokio::spawn(Arc::clone(&self.counters).run(written, self.stop.clone()));
+            *self.upkeep.lock() = Some(upkeep);
+        }
+    }
+
+    /// Ends the upkeep, after the ledger: what it wrote last is told to Redis first.
+    pub async fn end(&self) {
+        self.stop.cancel();
+        let upkeep = self.upkeep.lock().take();
+        if let Some(upkeep) = upkeep
+            && tokio::time::timeout(END, upkeep).await.is_err()
+        {
+            tracing::warn!("redis could not be told what was written last; another replica finds it");
         }
     }
 }

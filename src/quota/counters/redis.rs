@@ -63,6 +63,8 @@ pub struct RedisCounters {
     told: Notify,
     /// Replicas last seen, this one included.
     replicas: AtomicU64,
+    /// A record that stands in a stream for so long belongs to a replica that died.
+    orphaned: Duration,
     max_waiting: usize,
 }
 
@@ -83,6 +85,7 @@ impl RedisCounters {
             backlog: Backlog::default(),
             told: Notify::new(),
             replicas: AtomicU64::new(1),
+            orphaned: upkeep::ORPHANED,
             max_waiting: settings.max_waiting,
         })
     }
@@ -163,7 +166,7 @@ impl Counters for RedisCounters {
         Ok(HoldState::Held)
     }
 
-    async fn renew(&self, running: &[(HoldId, Progress)]) -> Result<(), CountersError> {
+    async fn renew(&self, running: &[(Arc<Hold>, Progress)]) -> Result<(), CountersError> {
         self.remote.renew(running).await
     }
 

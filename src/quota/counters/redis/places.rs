@@ -78,7 +78,9 @@ pub(super) fn shard_of(scope: &Scope, shards: u32) -> u32 {
     for byte in root.bytes().chain([b':']).chain(first.bytes()) {
         hash = (hash ^ u64::from(byte)).wrapping_mul(0x100_0000_01b3);
     }
-    ((hash >> 32) % u64::from(shards)) as u32
+    // Short names leave its upper half alone; this spreads it.
+    hash = (hash ^ (hash >> 33)).wrapping_mul(0xff51_afd7_ed55_8ccd);
+    ((hash >> 33) % u64::from(shards)) as u32
 }
 
 /// A limit that a double can hold.

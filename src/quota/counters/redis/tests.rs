@@ -1,8 +1,12 @@
+mod replicas;
+
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::super::suite::counters_suite;
 use super::super::suite::world::*;
+use super::super::{Refusal, Settled};
 use super::*;
+use crate::domain::Kind;
 use crate::real::redis::{Cluster, Redis, Sentinels};
 
 /// Long, since a busy machine must not fail a test of behaviour.

@@ -25,36 +25,44 @@ use crate::domain::{HoldId, Record};
 const PROBE: Duration = Duration::from_millis(50);
 /// How often the replicas tell that they are alive.
 const BEAT: Duration = Duration::from_secs(1);
+/// In how many beats shards are told of meters that others heard of; a meter counts as alive for 30 s.
+const METERS_EVERY: u32 = 5;
 /// How often streams are searched for records of dead replicas.
 const SEARCH: Duration = Duration::from_secs(5);
 /// A record that stands in a stream for so long belongs to a replica that died.
-const ORPHANED: Duration = Duration::from_secs(30);
+pub(super) const ORPHANED: Duration = Duration::from_secs(30);
 /// Entries read at once.
 const PAGE: usize = 500;
 /// Messages of the backlog that are told at once.
 const TOLD_AT_ONCE: usize = 64;
 
 impl RedisCounters {
-    /// Runs the upkeep until it is cancelled. `written` brings the records that are in the directory now, and whether
+    /// Runs the upkeep until it is cancelled, and then drops what is written by then. `written` brings the records that are in the directory now, and whether
     /// each was new there.
     pub async fn run(
         self: Arc<Self>,
         mut written: mpsc::UnboundedReceiver<(Vec<Record>, Vec<bool>)>,
         stop: CancellationToken,
     ) {
-        let dropping = async {
-            while let Some((records, new)) = written.recv().await {
-                self.drop_written(&records, &new).await;
-            }
-        };
         let replica = replica_name();
-        tokio::select! {
-            () = stop.cancelled() => {}
-            () = self.listen() => {}
-            () = self.tell() => {}
-            () = self.beat(&replica) => {}
-            () = self.search() => {}
-            () = async { dropping.await; std::future::pending().await } => {}
+        {
+            let dropping = async {
+                while let Some((records, new)) = written.recv().await {
+                    self.drop_written(&records, &new).await;
+                }
+                std::future::pending().await
+            };
+            tokio::select! {
+                () = stop.cancelled() => {}
+                () = self.listen() => {}
+                () = self.tell() => {}
+                () = self.beat(&replica) => {}
+                () = self.search() => {}
+                () = dropping => {}
+            }
+        }
+        while let Ok((records, new)) = written.try_recv() {
+            self.drop_written(&records, &new).await;
         }
     }
 
@@ -142,6 +150,7 @@ impl RedisCounters {
 
     /// Tells that this replica is alive, and hears how many are.
     async fn beat(&self, replica: &str) {
+        let mut beats = 0_u32;
         loop {
             if !self.is_down() {
                 let mut message = Writer::list(2);
@@ -151,6 +160,12 @@ impl RedisCounters {
                 {
                     self.replicas.store(alive.max(1), Ordering::Relaxed);
                 }
+                beats += 1;
+                if beats % METERS_EVERY == 0
+                    && let Err(error) = self.remote.tell_meters().await
+                {
+                    tracing::debug!(%error, "not every shard was told which meters live");
+                }
             }
             tokio::time::sleep(BEAT).await;
         }
@@ -159,7 +174,7 @@ impl RedisCounters {
     /// Books what a dead replica left in the streams.
     async fn search(&self) {
         loop {
-            tokio::time::sleep(SEARCH).await;
+            tokio::time::sleep(SEARCH.min(self.orphaned)).await;
             for shard in 0..self.remote.turns.shards() {
                 if self.remote.turns.is_down(shard) {
                     continue;
@@ -175,7 +190,7 @@ impl RedisCounters {
 
     async fn orphans(&self, shard: u32) -> Result<usize, CountersError> {
         let mut found = 0;
-        for (entry, record) in self.entries(shard, Some(ORPHANED)).await? {
+        for (entry, record) in self.entries(shard, Some(self.orphaned)).await? {
             // What waits here is written from here.
             if !self.remote.shared.stream.has(&record) {
                 self.remote.shared.book(record, entry.shard, entry.id);
