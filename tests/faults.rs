@@ -8,10 +8,11 @@ mod support;
 use std::time::{Duration, Instant};
 
 use support::call::{Call, chat_body};
+use support::fleet::name_of;
 use support::postgres::Postgres;
 use support::redis::{Cluster, Redis};
 use support::traffic::{Seen, Traffic, passed, tally};
-use support::{Fleet, INPUT_PRICE, Key, OUTPUT_PRICE, Value, eventually, json, say};
+use support::{Fleet, INPUT_PRICE, Key, OUTPUT_PRICE, Options, Stack, Value, eventually, json, say, unique};
 
 /// Calls that the small budget pays for.
 const PAID: usize = 60;
@@ -225,4 +226,137 @@ async fn redis_throws_counters_away() {
     assert!(seen.iter().all(|seen| matches!(seen.status, 200 | 503)), "{}", tally(seen.iter()));
     let answered = seen.iter().filter(|seen| seen.status == 200).count() as u64;
     fleet.wait_books(answered + 1).await;
+}
+
+/// The longest answers of these: median, 99th of a hundred, worst.
+fn latencies<'s>(seen: impl Iterator<Item = &'s Seen>) -> String {
+    let mut took: Vec<Duration> = seen.map(|seen| seen.answered.duration_since(seen.sent)).collect();
+    took.sort();
+    let at = |part: f64| took.get(((took.len() as f64 - 1.0) * part).round() as usize).copied().unwrap_or_default();
+    format!("median {:?}, p99 {:?}, worst {:?}", at(0.5), at(0.99), at(1.0))
+}
+
+/// A key the directory does not know, or cannot be asked for.
+async fn stranger(fleet: &Fleet) -> (u16, String) {
+    let call = fleet.front().call("POST", "/v1/chat/completions").bearer(&unique("sk-nobody-knows-this"));
+    let answer = call.json(&chat_body("gpt-4o-mini")).send().await;
+    (answer.status, answer.kind())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn postgres_is_killed_and_comes_back() {
+    let mut postgres = Postgres::start(&[]);
+    let fleet = Fleet::start(2, &postgres.database(), &Redis::shared().url(), &json!({}));
+    let traffic = traffic(&fleet).await;
+    assert_eq!(stranger(&fleet).await, (401, "token_not_found_in_db".to_owned()));
+    let killed = Instant::now();
+    postgres.stop();
+    for who in ["limited", "rich"] {
+        traffic.wait("those who are known go on", killed, 50, |seen| during(seen, who, 200)).await;
+    }
+    assert_eq!(stranger(&fleet).await, (503, "no_db_connection".to_owned()), "nobody knows who is a stranger");
+    let gone: Vec<Seen> = traffic.seen().into_iter().filter(|seen| seen.sent > killed).collect();
+    say(format_args!("while postgres is gone: {}; {}", tally(gone.iter()), latencies(gone.iter())));
+    assert!(gone.iter().all(|seen| seen.status == 200), "{}", tally(gone.iter()));
+    postgres.run();
+    let back = Instant::now();
+    eventually("strangers are strangers again", || async {
+        let found = stranger(&fleet).await;
+        if found.0 == 401 { Ok(()) } else { Err(format!("{found:?}")) }
+    })
+    .await;
+    say(format_args!("a stranger is a stranger again {:?} after postgres answers", back.elapsed()));
+    traffic.wait("all go on", Instant::now(), 50, |seen| during(seen, "rich", 200)).await;
+    whole("postgres killed and restarted", &fleet, traffic).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn postgres_is_paused_for_five_seconds() {
+    let postgres = Postgres::start(&[]);
+    let fleet = Fleet::start(2, &postgres.database(), &Redis::shared().url(), &json!({}));
+    let traffic = traffic(&fleet).await;
+    let paused = Instant::now();
+    postgres.signal_all("STOP");
+    for who in ["limited", "rich"] {
+        traffic.wait("those who are known go on", paused, 50, |seen| during(seen, who, 200)).await;
+    }
+    let (status, kind) = stranger(&fleet).await;
+    assert_eq!((status, kind.as_str()), (503, "no_db_connection"));
+    tokio::time::sleep_until((paused + Duration::from_secs(5)).into()).await;
+    let gone: Vec<Seen> = traffic.seen().into_iter().filter(|seen| seen.sent > paused).collect();
+    say(format_args!("while postgres is paused: {}; {}", tally(gone.iter()), latencies(gone.iter())));
+    assert!(gone.iter().all(|seen| seen.status == 200), "{}", tally(gone.iter()));
+    postgres.signal_all("CONT");
+    eventually("strangers are strangers again", || async {
+        let found = stranger(&fleet).await;
+        if found.0 == 401 { Ok(()) } else { Err(format!("{found:?}")) }
+    })
+    .await;
+    traffic.wait("all go on", Instant::now(), 50, |seen| during(seen, "rich", 200)).await;
+    whole("postgres paused for 5 s", &fleet, traffic).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_listening_connection_is_cut() {
+    let postgres = Postgres::start(&[]);
+    let database = postgres.database();
+    let fleet = Fleet::start(2, &database, &Redis::shared().url(), &json!({}));
+    let traffic = traffic(&fleet).await;
+    let cut = "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE application_name = 'tollward watch'";
+    for round in 0..5 {
+        let key = fleet.front().plain_key().await;
+        exact(&fleet, &key).0.send().await.allowed();
+        // Both replicas listen, each on a connection of its own.
+        eventually("both connections are cut", || {
+            let count = postgres.execute(name_of(&database), cut);
+            std::future::ready(if count == "2" { Ok(()) } else { Err(count) })
+        })
+        .await;
+        fleet.front().manage("POST", "/key/block", json!({"key": key.token})).await;
+        let blocked = Instant::now();
+        traffic.wait("all go on", blocked, 10, |seen| during(seen, "rich", 200)).await;
+        eventually("no replica lets a blocked key pass", || async {
+            let sent = blocked.elapsed();
+            let statuses = [exact(&fleet, &key).0.send().await.status, exact(&fleet, &key).0.send().await.status];
+            if statuses == [401, 401] { Ok(()) } else { Err(format!("round {round}, {sent:?}: {statuses:?}")) }
+        })
+        .await;
+    }
+    let seen = traffic.finish().await;
+    say(format_args!("listening connections cut five times: {}", tally(seen.iter())));
+    assert!(seen.iter().all(|seen| seen.status == 200), "{}", tally(seen.iter()));
+    fleet.wait_books(fleet.front().upstream.count()).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_replica_dies_between_settlement_and_the_ledger() {
+    let postgres = Postgres::start(&[]);
+    let mut fleet = Fleet::start(2, &postgres.database(), &Redis::shared().url(), &json!({}));
+    let traffic = traffic(&fleet).await;
+    let paused = Instant::now();
+    // Nothing can be written, and everything is settled.
+    postgres.signal_all("STOP");
+    traffic.wait("calls go on", paused, 50, |seen| during(seen, "rich", 200)).await;
+    let seen = traffic.finish().await;
+    let answered = seen.iter().filter(|seen| seen.status == 200).count() as u64;
+    assert_eq!(fleet.front().upstream.count(), answered);
+    eventually("everything is settled, and both have something to write", || {
+        let waiting: Vec<f64> =
+            fleet.replicas.iter().map(|replica| replica.metric("tollward_ledger_pending")).collect();
+        let holds = fleet.front().metric("tollward_holds");
+        let met = holds == 0.0 && waiting.iter().all(|waiting| *waiting > 0.0);
+        std::future::ready(if met { Ok(waiting) } else { Err(format!("{holds} holds, {waiting:?} waiting")) })
+    })
+    .await;
+    let left = fleet.replicas[1].metric("tollward_ledger_pending");
+    fleet.replicas[1].kill_tollward();
+    let killed = Instant::now();
+    postgres.signal_all("CONT");
+    fleet.front().wait_books(answered).await;
+    let took = killed.elapsed();
+    say(format_args!("{left} records of the dead replica were booked by the other {took:?} after it died"));
+    // Its own spool has them too.
+    fleet.replicas[1].start_tollward();
+    fleet.wait_books(answered).await;
+    say(format_args!("a replica killed between settlement and ledger: {}; {answered} records", tally(seen.iter())));
 }
