@@ -11,6 +11,7 @@ pub mod folder;
 pub mod manage;
 pub mod port;
 pub mod postgres;
+pub mod proxy;
 pub mod raw;
 pub mod redis;
 pub mod stack;
