@@ -53,6 +53,14 @@ impl<V> Clone for Entry<V> {
     }
 }
 
+/// Look-ups since they were last told of, by what the cache had.
+#[derive(Debug, Default)]
+struct LookedUp {
+    fresh: AtomicU64,
+    absent: AtomicU64,
+    stale: AtomicU64,
+}
+
 /// A load under way. All who miss the same key wait for the same one.
 struct Flight<V> {
     id: u64,
@@ -79,6 +87,7 @@ struct Inner<K, V> {
     absent: Cache<K, Entry<V>>,
     flights: Mutex<HashMap<K, Flight<V>>>,
     next_flight: AtomicU64,
+    looked_up: LookedUp,
     freshness: Arc<Freshness>,
 }
 
@@ -94,6 +103,7 @@ where
                 absent: Cache::new(capacity.clamp(1, ABSENT_ENTRIES)),
                 flights: Mutex::new(HashMap::new()),
                 next_flight: AtomicU64::new(0),
+                looked_up: LookedUp::default(),
                 freshness,
             }),
         }
@@ -120,9 +130,12 @@ where
             let age = now.saturating_sub(entry.at);
             let fresh = inner.freshness.is_fresh(entry.at, now, entry.found.value.is_some());
             if fresh || inner.usable_stale(entry, age) && inner.freshness.failed_lately(now) {
+                let looked_up = if fresh { &inner.looked_up.fresh } else { &inner.looked_up.stale };
+                looked_up.fetch_add(1, Ordering::Relaxed);
                 return Ok(entry.found.value.clone());
             }
         }
+        inner.looked_up.absent.fetch_add(1, Ordering::Relaxed);
         let has_old = known.as_ref().is_some_and(|entry| inner.usable_stale(entry, now.saturating_sub(entry.at)));
         let loading = inner.join(own(key), now, generation, load);
         let loaded = if has_old {
@@ -141,11 +154,23 @@ where
                 let old = old.filter(|entry| entry.generation == inner.freshness.generation());
                 let now = inner.freshness.now();
                 match old.filter(|entry| inner.usable_stale(entry, now.saturating_sub(entry.at))) {
-                    Some(entry) => Ok(entry.found.value),
+                    Some(entry) => {
+                        inner.looked_up.stale.fetch_add(1, Ordering::Relaxed);
+                        Ok(entry.found.value)
+                    }
                     None => Err(error),
                 }
             }
         }
+    }
+}
+
+impl<K, V> LoadingCache<K, V> {
+    /// Look-ups since this was last asked: answered by what was fresh, loaded, and answered by what was old because the
+    /// store failed (some of these after a load that failed).
+    pub(super) fn take_looked_up(&self) -> [u64; 3] {
+        let LookedUp { fresh, absent, stale } = &self.inner.looked_up;
+        [fresh, absent, stale].map(|count| count.swap(0, Ordering::Relaxed))
     }
 }
 

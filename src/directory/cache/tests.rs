@@ -159,8 +159,11 @@ async fn what_is_old_is_used_while_the_store_is_down_but_not_for_ever() {
     assert_eq!(world.get(down()).await.unwrap(), Some(1));
     assert_eq!(world.get(down()).await.unwrap(), Some(1));
     assert_eq!(world.loads(), 2, "while it is down it is asked once a second");
+    assert_eq!(world.cache.take_looked_up(), [0, 2, 2], "loaded and tried once each, old twice");
     world.pass(1);
     assert_eq!(world.get(Ok(Some(2))).await.unwrap(), Some(2), "and used again when it is back");
+    assert_eq!(world.get(Ok(Some(3))).await.unwrap(), Some(2));
+    assert_eq!(world.cache.take_looked_up(), [1, 1, 0]);
     world.pass(660);
     assert!(world.get(down()).await.is_err());
 }
