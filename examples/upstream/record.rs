@@ -64,6 +64,17 @@ impl Received {
 pub struct Records {
     list: Mutex<(u64, VecDeque<Received>)>,
     gates: Gates,
+    /// Requests that are being answered, and the most there were at once.
+    running: Mutex<(usize, usize)>,
+}
+
+/// One request that is being answered, until it is dropped.
+pub struct Running<'r>(&'r Records);
+
+impl Drop for Running<'_> {
+    fn drop(&mut self) {
+        self.0.running.lock().0 -= 1;
+    }
 }
 
 impl Records {
@@ -74,6 +85,13 @@ impl Records {
             list.1.pop_front();
         }
         list.1.push_back(received);
+    }
+
+    pub fn begin(&self) -> Running<'_> {
+        let mut running = self.running.lock();
+        running.0 += 1;
+        running.1 = running.1.max(running.0);
+        Running(self)
     }
 
     pub fn clear(&self) {
@@ -141,6 +159,21 @@ impl Recorder {
     /// Requests that carried this header and value, oldest first.
     pub fn with_header(&self, name: &str, value: &str) -> Vec<Received> {
         self.0.list.lock().1.iter().filter(|received| received.header(name) == Some(value)).cloned().collect()
+    }
+
+    /// Requests that came, those no longer remembered too.
+    pub fn count(&self) -> u64 {
+        self.0.list.lock().0
+    }
+
+    /// Requests that are being answered.
+    pub fn running(&self) -> usize {
+        self.0.running.lock().0
+    }
+
+    /// The most requests that were being answered at once.
+    pub fn most_at_once(&self) -> usize {
+        self.0.running.lock().1
     }
 
     /// Lets the answers go that wait for this name, now and later.

@@ -90,6 +90,7 @@ async fn answer(State(records): State<Arc<Records>>, request: Request) -> Respon
     };
     let path = head.uri.path().to_owned();
     records.add(Received::new(&head, &body));
+    let _running = records.begin();
     if let Some(gate) = &steering.hold {
         records.gates().wait(gate).await;
     }

@@ -104,6 +104,13 @@ impl Directory {
         &self.store
     }
 
+    /// Look-ups of callers by their keys since this was last asked: found fresh, loaded, used although old because the
+    /// directory did not answer.
+    #[must_use]
+    pub fn take_looked_up(&self) -> [u64; 3] {
+        self.identities.take_looked_up()
+    }
+
     /// The folder in which the ledger keeps its spool: `ledger.spool`, else `<file>.spool` beside the directory's file,
     /// else `tollward.spool`.
     #[must_use]

@@ -54,11 +54,17 @@ pub fn spawn(
 
     let (counters, ledger, metrics) =
         (Arc::clone(&house.counters), Arc::clone(&house.ledger), Arc::clone(&house.metrics));
-    let quota = Arc::clone(house.gate.quota());
+    let (quota, directory) = (Arc::clone(house.gate.quota()), Arc::clone(&house.directory));
     every(SWEEP, stop, tasks, move || {
         let (counters, quota) = (Arc::clone(&counters), Arc::clone(&quota));
-        let (ledger, metrics) = (Arc::clone(&ledger), Arc::clone(&metrics));
+        let (ledger, metrics, directory) = (Arc::clone(&ledger), Arc::clone(&metrics), Arc::clone(&directory));
         async move {
+            let cache = &metrics.cache;
+            for (counter, count) in
+                [&cache.hits, &cache.misses, &cache.stale].into_iter().zip(directory.take_looked_up())
+            {
+                counter.inc_by(count);
+            }
             counters.sweep().await;
             for passed in counters.soft_events() {
                 metrics.soft_budgets.inc();

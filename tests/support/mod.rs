@@ -6,18 +6,22 @@
 pub mod call;
 pub mod child;
 pub mod cli;
+pub mod fleet;
 pub mod folder;
 pub mod manage;
 pub mod port;
 pub mod postgres;
+pub mod proxy;
 pub mod raw;
 pub mod redis;
 pub mod stack;
+pub mod traffic;
 #[path = "../../examples/upstream/server.rs"]
 pub mod upstream;
 pub mod wait;
 
 pub use call::{Answer, Call};
+pub use fleet::Fleet;
 pub use manage::Key;
 pub use serde_json::{Value, json};
 pub use stack::{Filters, MASTER, Options, Stack, shared};
@@ -30,6 +34,12 @@ pub const OUTPUT_PRICE: f64 = 6e-7;
 /// What a call to `gpt-4o-mini` costs that reports this usage.
 pub fn cost(input: u64, output: u64) -> f64 {
     input as f64 * INPUT_PRICE + output as f64 * OUTPUT_PRICE
+}
+
+/// Prints what a test measured.
+#[allow(clippy::print_stdout, reason = "figures are read beside the result of the test")]
+pub fn say(text: impl std::fmt::Display) {
+    println!("{text}");
 }
 
 /// A word no other test of this process uses.

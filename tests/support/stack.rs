@@ -45,11 +45,19 @@ pub struct Options {
     pub provider: &'static str,
     /// Of Tollward. `FILE_BLOCKS` bounds how large its files grow.
     pub environment: Vec<(String, String)>,
+    /// The gRPC ports of further replicas; Envoy asks all of them in turn.
+    pub peers: Vec<u16>,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Options { filters: Filters::All, config: json!({}), provider: "sample", environment: Vec::new() }
+        Options {
+            filters: Filters::All,
+            config: json!({}),
+            provider: "sample",
+            environment: Vec::new(),
+            peers: Vec::new(),
+        }
     }
 }
 
@@ -199,6 +207,12 @@ impl Stack {
         };
         let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("deploy/envoy").join(file);
         let mut text = std::fs::read_to_string(&path).unwrap_or_else(|problem| panic!("{}: {problem}", path.display()));
+        // Every replica is an endpoint of the one cluster.
+        let endpoint =
+            |port| format!("- endpoint: {{address: {{socket_address: {{address: 127.0.0.1, port_value: {port}}}}}}}");
+        let peers: Vec<String> =
+            self.options.peers.iter().map(|port| format!("\n        {}", endpoint(*port))).collect();
+        replace_once(&mut text, &endpoint(9_001), &format!("{}{}", endpoint(9_001), peers.concat()));
         let replaced = [
             (10_000, self.ports.gate),
             (10_001, self.ports.upstream),
@@ -280,7 +294,8 @@ fn base_config(ports: &Ports, folder: &Path) -> Value {
     })
 }
 
-fn merge(below: &mut Value, above: &Value) {
+/// Lays one value over another: objects are merged, everything else replaces.
+pub fn merge(below: &mut Value, above: &Value) {
     match (below, above) {
         (Value::Object(below), Value::Object(above)) => {
             for (name, value) in above {

@@ -42,7 +42,12 @@ pub(super) struct Freshness {
     /// Whether a watch was begun, and when it last saw the directory.
     watched: AtomicBool,
     seen_at: AtomicU64,
+    /// When a load last failed or, since one did, was tried again; 0 while the store answers.
+    failed_at: AtomicU64,
 }
+
+/// While the store fails, entries that are old are used at once and one try this often asks whether it is back.
+const RETRY_AFTER_FAILURE_MILLIS: u64 = 1_000;
 
 impl Freshness {
     pub(super) fn new(
@@ -62,6 +67,7 @@ impl Freshness {
             generation,
             watched: AtomicBool::new(false),
             seen_at: AtomicU64::new(0),
+            failed_at: AtomicU64::new(0),
         }
     }
 
@@ -113,6 +119,24 @@ impl Freshness {
 
     pub(super) fn is_usable_on_error(&self, age: u64) -> bool {
         age < self.ttl.saturating_add(self.stale_if_error)
+    }
+
+    /// The store did not answer, whatever it was asked for.
+    pub(super) fn failed(&self) {
+        self.failed_at.store(self.now().max(1), Ordering::Relaxed);
+    }
+
+    pub(super) fn answered(&self) {
+        self.failed_at.store(0, Ordering::Relaxed);
+    }
+
+    /// Whether the store failed so lately that nobody need ask it. When that is a while ago one is told no, and asks.
+    pub(super) fn failed_lately(&self, now: u64) -> bool {
+        let failed_at = self.failed_at.load(Ordering::Relaxed);
+        if failed_at == 0 || now.saturating_sub(failed_at) < RETRY_AFTER_FAILURE_MILLIS {
+            return failed_at != 0;
+        }
+        self.failed_at.compare_exchange(failed_at, now.max(1), Ordering::Relaxed, Ordering::Relaxed).is_err()
     }
 
     fn watch_is_dead(&self, now: u64) -> bool {

@@ -19,8 +19,6 @@ use super::super::{DirectoryError, Result};
 use super::freshness::Freshness;
 use crate::domain::Timestamp;
 
-/// While the store fails, entries that are old are used at once and one try this often asks whether it is back.
-const RETRY_AFTER_FAILURE_MILLIS: u64 = 1_000;
 /// A load that takes longer is not joined any more.
 const ABANDONED_AFTER_MILLIS: u64 = 5_000;
 /// Who has an old entry waits this long for a new one: less than Envoy waits for an answer.
@@ -55,6 +53,14 @@ impl<V> Clone for Entry<V> {
     }
 }
 
+/// Look-ups since they were last told of, by what the cache had.
+#[derive(Debug, Default)]
+struct LookedUp {
+    fresh: AtomicU64,
+    absent: AtomicU64,
+    stale: AtomicU64,
+}
+
 /// A load under way. All who miss the same key wait for the same one.
 struct Flight<V> {
     id: u64,
@@ -81,8 +87,7 @@ struct Inner<K, V> {
     absent: Cache<K, Entry<V>>,
     flights: Mutex<HashMap<K, Flight<V>>>,
     next_flight: AtomicU64,
-    /// When a load last failed; 0 for never.
-    failed_at: AtomicU64,
+    looked_up: LookedUp,
     freshness: Arc<Freshness>,
 }
 
@@ -98,7 +103,7 @@ where
                 absent: Cache::new(capacity.clamp(1, ABSENT_ENTRIES)),
                 flights: Mutex::new(HashMap::new()),
                 next_flight: AtomicU64::new(0),
-                failed_at: AtomicU64::new(0),
+                looked_up: LookedUp::default(),
                 freshness,
             }),
         }
@@ -124,15 +129,18 @@ where
         if let Some(entry) = &known {
             let age = now.saturating_sub(entry.at);
             let fresh = inner.freshness.is_fresh(entry.at, now, entry.found.value.is_some());
-            if fresh || inner.failed_lately(now) && inner.usable_stale(entry, age) {
+            if fresh || inner.usable_stale(entry, age) && inner.freshness.failed_lately(now) {
+                let looked_up = if fresh { &inner.looked_up.fresh } else { &inner.looked_up.stale };
+                looked_up.fetch_add(1, Ordering::Relaxed);
                 return Ok(entry.found.value.clone());
             }
         }
+        inner.looked_up.absent.fetch_add(1, Ordering::Relaxed);
         let has_old = known.as_ref().is_some_and(|entry| inner.usable_stale(entry, now.saturating_sub(entry.at)));
         let loading = inner.join(own(key), now, generation, load);
         let loaded = if has_old {
             tokio::time::timeout(PATIENCE, loading).await.unwrap_or_else(|_| {
-                inner.failed();
+                inner.freshness.failed();
                 Err(DirectoryError::Unavailable("no answer in time".to_owned()))
             })
         } else {
@@ -146,11 +154,23 @@ where
                 let old = old.filter(|entry| entry.generation == inner.freshness.generation());
                 let now = inner.freshness.now();
                 match old.filter(|entry| inner.usable_stale(entry, now.saturating_sub(entry.at))) {
-                    Some(entry) => Ok(entry.found.value),
+                    Some(entry) => {
+                        inner.looked_up.stale.fetch_add(1, Ordering::Relaxed);
+                        Ok(entry.found.value)
+                    }
                     None => Err(error),
                 }
             }
         }
+    }
+}
+
+impl<K, V> LoadingCache<K, V> {
+    /// Look-ups since this was last asked: answered by what was fresh, loaded, and answered by what was old because the
+    /// store failed (some of these after a load that failed).
+    pub(super) fn take_looked_up(&self) -> [u64; 3] {
+        let LookedUp { fresh, absent, stale } = &self.inner.looked_up;
+        [fresh, absent, stale].map(|count| count.swap(0, Ordering::Relaxed))
     }
 }
 
@@ -168,15 +188,6 @@ where
         let valid =
             |entry: &Entry<V>| entry.generation == generation && entry.found.until.is_none_or(|until| wall < until);
         self.present.get(key).filter(valid).or_else(|| self.absent.get(key).filter(valid))
-    }
-
-    fn failed(&self) {
-        self.failed_at.store(self.freshness.now().max(1), Ordering::Relaxed);
-    }
-
-    fn failed_lately(&self, now: u64) -> bool {
-        let failed_at = self.failed_at.load(Ordering::Relaxed);
-        failed_at != 0 && now.saturating_sub(failed_at) < RETRY_AFTER_FAILURE_MILLIS
     }
 
     /// Only what exists may be used when old: an absent key may have been created since.
@@ -220,14 +231,16 @@ where
     fn land(&self, key: &K, begun: Takeoff, found: Result<Loaded<V>>) -> Result<Loaded<V>> {
         match &found {
             Ok(found) => {
-                self.failed_at.store(0, Ordering::Relaxed);
+                self.freshness.answered();
                 let entry = Entry { found: found.clone(), at: begun.at, generation: begun.generation };
                 let (home, other) =
                     if found.value.is_some() { (&self.present, &self.absent) } else { (&self.absent, &self.present) };
                 other.remove(key);
                 home.insert(key.clone(), entry);
             }
-            Err(_) => self.failed(),
+            Err(DirectoryError::Unavailable(_)) => self.freshness.failed(),
+            // This row cannot be read, and others can.
+            Err(_) => {}
         }
         let mut flights = self.flights.lock();
         if flights.get(key).is_some_and(|flight| flight.id == begun.id) {

@@ -159,10 +159,42 @@ async fn what_is_old_is_used_while_the_store_is_down_but_not_for_ever() {
     assert_eq!(world.get(down()).await.unwrap(), Some(1));
     assert_eq!(world.get(down()).await.unwrap(), Some(1));
     assert_eq!(world.loads(), 2, "while it is down it is asked once a second");
+    assert_eq!(world.cache.take_looked_up(), [0, 2, 2], "loaded and tried once each, old twice");
     world.pass(1);
     assert_eq!(world.get(Ok(Some(2))).await.unwrap(), Some(2), "and used again when it is back");
+    assert_eq!(world.get(Ok(Some(3))).await.unwrap(), Some(2));
+    assert_eq!(world.cache.take_looked_up(), [1, 1, 0]);
     world.pass(660);
     assert!(world.get(down()).await.is_err());
+}
+
+#[tokio::test]
+async fn a_store_that_is_down_is_asked_by_one_a_second_whatever_is_asked_for() {
+    let world = World::new();
+    let other: LoadingCache<u32, u32> = LoadingCache::new(100, Arc::clone(&world.freshness));
+    let asked = AtomicU64::new(0);
+    let get_other = |answer: Result<Option<u32>>| {
+        let load = |_| {
+            asked.fetch_add(1, Ordering::SeqCst);
+            async move { answer.map(forever) }
+        };
+        other.get(&1, Timestamp::default(), |key| *key, load)
+    };
+    world.get(Ok(Some(1))).await.unwrap();
+    get_other(Ok(Some(2))).await.unwrap();
+    world.pass(60);
+    assert_eq!(world.get(down()).await.unwrap(), Some(1));
+    assert_eq!(*get_other(down()).await.unwrap().unwrap(), 2);
+    assert_eq!((world.loads(), asked.load(Ordering::SeqCst)), (2, 1), "what failed for one failed for all");
+    world.pass(1);
+    let silent = || world.get_by(std::future::pending());
+    let (one, two, three) = tokio::join!(silent(), silent(), get_other(down()));
+    assert_eq!((one.unwrap(), two.unwrap(), *three.unwrap().unwrap()), (Some(1), Some(1), 2));
+    assert_eq!((world.loads(), asked.load(Ordering::SeqCst)), (3, 1), "one asks again, and nobody else waits for it");
+    world.pass(1);
+    assert_eq!(*get_other(Ok(Some(3))).await.unwrap().unwrap(), 3);
+    world.freshness.invalidate();
+    assert_eq!(world.get(Ok(Some(4))).await.unwrap(), Some(4), "it is back");
 }
 
 #[tokio::test]
