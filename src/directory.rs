@@ -4,6 +4,7 @@
 pub mod cache;
 #[cfg(test)]
 pub(crate) mod faulty;
+pub mod import;
 mod lock;
 pub(crate) mod rows;
 mod sqlite;
@@ -24,6 +25,7 @@ use crate::domain::{
 };
 
 pub use cache::{Directory, Registry};
+use import::{Bundle, Imported};
 pub use lock::ExclusiveLock;
 
 /// What the directory cannot do.
@@ -76,7 +78,7 @@ pub struct AuditEntry {
     pub changed_by: String,
     /// SHA-256 of the credential that acted, where it was a key.
     pub changed_by_key: Option<KeyHash>,
-    /// `created`, `updated`, `deleted`, `blocked`, `unblocked`, `rotated`.
+    /// `created`, `updated`, `deleted`, `blocked`, `unblocked`, `rotated`, `imported`.
     pub action: &'static str,
     pub table: &'static str,
     pub object_id: String,
@@ -147,6 +149,12 @@ pub trait Store: Send + Sync {
     async fn put_end_user(&self, end_user: &EndUser, create: bool, audit: AuditEntry) -> Result<()>;
     async fn put_tag(&self, tag: &Tag, create: bool, audit: AuditEntry) -> Result<()>;
     async fn put_access_group(&self, group: &AccessGroup, create: bool, audit: AuditEntry) -> Result<()>;
+
+    // -- all of another gate's rows --
+
+    /// Writes what is not there yet, in one transaction; a dry run takes all of it back. Rows that are there stay as they
+    /// are, and what was imported once and is gone stays away.
+    async fn import(&self, bundle: Arc<Bundle>) -> Result<Imported>;
 
     // -- settings (small named values; the key that signs hold tokens lives here) --
 

@@ -6,7 +6,6 @@ mod entities;
 mod ledger;
 
 pub(super) use columns::{Column, Columns, Value, corrupt};
-pub(super) use entities::Deprecated;
 pub(super) use ledger::{RECORD_COLUMNS, day_of, read_record, write_record};
 pub(crate) use ledger::{accounts_from_json, accounts_to_json};
 

@@ -5,6 +5,7 @@
 mod connection;
 mod errors;
 mod identity;
+mod import;
 mod keys;
 mod ledger;
 mod rows;

@@ -5,12 +5,13 @@ use std::sync::Arc;
 
 use rusqlite::{Connection, Transaction};
 
-use super::super::rows::{Column, Deprecated, Row, Value};
+use super::super::rows::{Column, Row, Value};
 use super::super::statements::Statements;
 use super::super::{KeyFilter, Page, Result};
 use super::{ledger, random_id, rows};
 use crate::domain::{
-    Account, Key, KeyHash, Money, Parties, Period, Record, RecordStatus, Scope, ScopeKind, Timestamp, Usage,
+    Account, DeprecatedKey, Key, KeyHash, Money, Parties, Period, Record, RecordStatus, Scope, ScopeKind, Timestamp,
+    Usage,
 };
 
 /// Moves a key to a new hash. What the old hash spent moves with it, as adjustments in the ledger: a rotated key is no
@@ -30,7 +31,7 @@ pub(super) fn rotate(
     }
     rows::put(transaction, &statements.keys, new, false)?;
     if let Some(revoke_at) = revoke_old_at {
-        let deprecated = Deprecated { token: *old, active_token: new.token, revoke_at, created_at: now };
+        let deprecated = DeprecatedKey { token: *old, active_token: new.token, revoke_at, created_at: now };
         rows::put(transaction, &statements.deprecated, &deprecated, true)?;
     }
     let carried = carry_over(transaction, statements, old, &new.token, now)?;

@@ -3,6 +3,7 @@
 use rusqlite::types::{ToSql, ToSqlOutput, Value as Sqlite, ValueRef};
 use rusqlite::{Connection, params_from_iter};
 
+use super::super::import::{insert_values, key_values};
 use super::super::rows::{Columns, Row, Value, corrupt};
 use super::super::statements::Table;
 use super::super::{DirectoryError, Page, Result};
@@ -108,19 +109,13 @@ pub(super) fn execute(connection: &Connection, text: &str, values: Vec<Value>) -
 
 /// Inserts a row, or replaces the one with its key. Its spend is left to the ledger.
 pub(super) fn put<R: Row>(connection: &Connection, table: &Table, row: &R, create: bool) -> Result<()> {
-    let mut values = row.values();
-    if create {
-        if R::SPENDS {
-            let scopes = row.scopes();
-            let names = scopes.iter().chain(scopes.last()).take(2);
-            values.extend(names.map(|scope| Value::Text(scope.as_str().to_owned())));
-        }
+    let values = if create {
+        insert_values(row)
     } else {
-        let columns = R::columns();
-        let key = R::KEY.iter().filter_map(|name| columns.iter().position(|column| column == name));
-        let key = key.map(|place| values[place].clone()).collect::<Vec<_>>();
-        values.extend(key);
-    }
+        let mut values = row.values();
+        values.extend(key_values(row));
+        values
+    };
     let text = if create { &table.insert } else { &table.update };
     let mut statement = connection.prepare_cached(text).map_err(errors::of)?;
     match statement.execute(params_from_iter(values)) {

@@ -1,7 +1,10 @@
 //! [`Store`] on SQLite: which statement each call is.
 
+use std::sync::Arc;
+
 use async_trait::async_trait;
 
+use super::super::import::{Bundle, Imported};
 use super::super::rows::{Column, Row, Value, read_record};
 use super::super::{AuditEntry, KeyFilter, Page, Result, Store, Verification};
 use super::{BATCH, CALL, SqliteStore, WHOLE_LEDGER, errors, identity, keys, ledger, rows, verify};
@@ -261,6 +264,10 @@ impl Store for SqliteStore {
 
     async fn put_access_group(&self, group: &AccessGroup, create: bool, audit: AuditEntry) -> Result<()> {
         put!(self, access_groups, group, create, audit)
+    }
+
+    async fn import(&self, bundle: Arc<Bundle>) -> Result<Imported> {
+        self.import_bundle(bundle).await
     }
 
     async fn setting(&self, name: &str) -> Result<Option<String>> {

@@ -1,0 +1,335 @@
+//! Importing: all rows of another gate, written in one transaction. A row that is there stays as it is; one that was
+//! imported before and is gone was rotated or deleted here, and never comes back. What a row has spent is booked with it
+//! and only then, so nothing is counted twice however often an import is run.
+
+use std::collections::BTreeMap;
+
+use super::rows::{Row, Value};
+use super::statements::{Statements, Table};
+use super::{AuditEntry, Result};
+use crate::domain::{
+    AccessGroup, Budget, DeprecatedKey, EndUser, HoldId, Key, KeyHash, KeyMapping, Member, Money, ObjectPermission,
+    Organization, OrganizationMember, Project, Record, Tag, Team, Timestamp, User,
+};
+
+/// Records that are booked at a time.
+const BATCH: usize = 1_000;
+
+/// A row, and the records that say what it has spent.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Incoming<T> {
+    pub row: T,
+    pub openings: Vec<Record>,
+}
+
+/// Everything to import. Rows that others refer to come first.
+#[derive(Clone, Debug)]
+pub struct Bundle {
+    pub at: Timestamp,
+    /// Who imports, for the audit log.
+    pub by: String,
+    /// Find out what would happen, and leave everything as it is.
+    pub dry_run: bool,
+    pub budgets: Vec<Budget>,
+    pub object_permissions: Vec<ObjectPermission>,
+    pub organizations: Vec<Incoming<Organization>>,
+    pub users: Vec<Incoming<User>>,
+    pub organization_members: Vec<OrganizationMember>,
+    pub teams: Vec<Incoming<Team>>,
+    pub members: Vec<Incoming<Member>>,
+    pub projects: Vec<Incoming<Project>>,
+    pub keys: Vec<Incoming<Key>>,
+    pub deprecated: Vec<DeprecatedKey>,
+    pub key_mappings: Vec<KeyMapping>,
+    pub end_users: Vec<Incoming<EndUser>>,
+    pub tags: Vec<Incoming<Tag>>,
+    pub access_groups: Vec<Incoming<AccessGroup>>,
+    /// What the whole gate has spent.
+    pub global: Vec<Record>,
+}
+
+impl Bundle {
+    #[must_use]
+    pub fn new(at: Timestamp, by: String) -> Bundle {
+        Bundle {
+            at,
+            by,
+            dry_run: false,
+            budgets: Vec::new(),
+            object_permissions: Vec::new(),
+            organizations: Vec::new(),
+            users: Vec::new(),
+            organization_members: Vec::new(),
+            teams: Vec::new(),
+            members: Vec::new(),
+            projects: Vec::new(),
+            keys: Vec::new(),
+            deprecated: Vec::new(),
+            key_mappings: Vec::new(),
+            end_users: Vec::new(),
+            tags: Vec::new(),
+            access_groups: Vec::new(),
+            global: Vec::new(),
+        }
+    }
+}
+
+/// What became of the rows of one table.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Tally {
+    pub imported: u64,
+    pub unchanged: u64,
+}
+
+/// Why a row, or a part of it, was not written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Obstacle {
+    /// It was imported once and is gone.
+    RemovedHere,
+    /// Another row has a name that must be unique; the row is there without it.
+    NameTaken,
+    /// The same, and the row cannot be without it.
+    RowTaken,
+    /// The key it belongs to is not there.
+    KeyMissing,
+}
+
+impl Obstacle {
+    /// Whether the row itself was not written.
+    #[must_use]
+    pub fn skips(self) -> bool {
+        self != Obstacle::NameTaken
+    }
+}
+
+/// What an import did, or would do.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Imported {
+    /// By table of the directory.
+    pub tables: BTreeMap<&'static str, Tally>,
+    /// Table, row, reason.
+    pub obstacles: Vec<(&'static str, String, Obstacle)>,
+    /// Opening records booked, and what they say was spent, each entity for itself.
+    pub records: u64,
+    pub opening: Money,
+}
+
+/// What an engine must be able to do inside its transaction.
+pub(super) trait Engine {
+    /// Runs a statement; answers how many rows it changed.
+    async fn execute(&mut self, text: &str, values: Vec<Value>) -> Result<u64>;
+    /// Whether a query finds a row.
+    async fn finds(&mut self, text: &str, values: Vec<Value>) -> Result<bool>;
+    async fn book(&mut self, records: &[Record]) -> Result<()>;
+    async fn audit(&mut self, entry: AuditEntry) -> Result<()>;
+}
+
+/// A row with a name that must be unique beside its key.
+trait Importable: Row {
+    /// The row without that name, where it can be.
+    fn unnamed(&self) -> Option<Self> {
+        None
+    }
+    /// The key it cannot be without.
+    fn key(&self) -> Option<&KeyHash> {
+        None
+    }
+}
+
+impl Importable for Budget {}
+impl Importable for ObjectPermission {}
+impl Importable for Organization {}
+impl Importable for OrganizationMember {}
+impl Importable for Team {}
+impl Importable for Member {}
+impl Importable for Project {}
+impl Importable for EndUser {}
+impl Importable for Tag {}
+impl Importable for AccessGroup {}
+
+impl Importable for User {
+    fn unnamed(&self) -> Option<User> {
+        self.sso_user_id.as_ref().map(|_| User { sso_user_id: None, ..self.clone() })
+    }
+}
+
+impl Importable for Key {
+    fn unnamed(&self) -> Option<Key> {
+        self.key_alias.as_ref().map(|_| Key { key_alias: None, ..self.clone() })
+    }
+}
+
+impl Importable for DeprecatedKey {
+    fn key(&self) -> Option<&KeyHash> {
+        Some(&self.active_token)
+    }
+}
+
+impl Importable for KeyMapping {
+    fn key(&self) -> Option<&KeyHash> {
+        Some(&self.token)
+    }
+}
+
+/// Imports everything; the engine begins and ends the transaction.
+pub(super) async fn run<E: Engine>(engine: &mut E, statements: &Statements, bundle: &Bundle) -> Result<Imported> {
+    let mut import = Import { engine, statements, bundle, found: Imported::default(), records: Vec::new() };
+    import.rows(&statements.budgets, bundle.budgets.iter().map(alone)).await?;
+    import.rows(&statements.object_permissions, bundle.object_permissions.iter().map(alone)).await?;
+    import.rows(&statements.organizations, bundle.organizations.iter().map(with)).await?;
+    import.rows(&statements.users, bundle.users.iter().map(with)).await?;
+    import.rows(&statements.organization_members, bundle.organization_members.iter().map(alone)).await?;
+    import.rows(&statements.teams, bundle.teams.iter().map(with)).await?;
+    import.rows(&statements.members, bundle.members.iter().map(with)).await?;
+    import.rows(&statements.projects, bundle.projects.iter().map(with)).await?;
+    import.rows(&statements.keys, bundle.keys.iter().map(with)).await?;
+    import.rows(&statements.deprecated, bundle.deprecated.iter().map(alone)).await?;
+    import.rows(&statements.key_mappings, bundle.key_mappings.iter().map(alone)).await?;
+    import.rows(&statements.end_users, bundle.end_users.iter().map(with)).await?;
+    import.rows(&statements.tags, bundle.tags.iter().map(with)).await?;
+    import.rows(&statements.access_groups, bundle.access_groups.iter().map(with)).await?;
+    import.global().await?;
+    import.book().await?;
+    Ok(import.found)
+}
+
+fn alone<T>(row: &T) -> (&T, &[Record]) {
+    (row, &[])
+}
+
+fn with<T>(incoming: &Incoming<T>) -> (&T, &[Record]) {
+    (&incoming.row, &incoming.openings)
+}
+
+struct Import<'a, E> {
+    engine: &'a mut E,
+    statements: &'a Statements,
+    bundle: &'a Bundle,
+    found: Imported,
+    /// To be booked when all rows are there.
+    records: Vec<Record>,
+}
+
+impl<'a, E: Engine> Import<'a, E> {
+    async fn rows<R: Importable + 'a>(
+        &mut self,
+        table: &Table,
+        rows: impl Iterator<Item = (&'a R, &'a [Record])>,
+    ) -> Result<()> {
+        for (row, openings) in rows {
+            self.row(table, row, openings).await?;
+        }
+        Ok(())
+    }
+
+    async fn row<R: Importable>(&mut self, table: &Table, row: &R, openings: &[Record]) -> Result<()> {
+        if self.engine.finds(&table.exists, key_values(row)).await? {
+            self.tally(R::TABLE).unchanged += 1;
+            return Ok(());
+        }
+        let name = vec![Value::Text(R::TABLE.to_owned()), Value::Text(row.name())];
+        if self.engine.finds(&self.statements.imported, name).await? {
+            return self.obstacle(row, Obstacle::RemovedHere);
+        }
+        if let Some(key) = row.key()
+            && !self.engine.finds(&self.statements.keys.exists, vec![Value::Text(key.to_string())]).await?
+        {
+            return self.obstacle(row, Obstacle::KeyMissing);
+        }
+        if self.insert(table, row).await? == 0 {
+            // Its key is free, so a name is taken.
+            let Some(unnamed) = row.unnamed() else { return self.obstacle(row, Obstacle::RowTaken) };
+            if self.insert(table, &unnamed).await? == 0 {
+                return self.obstacle(row, Obstacle::RowTaken);
+            }
+            self.obstacle(row, Obstacle::NameTaken)?;
+        }
+        self.tally(R::TABLE).imported += 1;
+        self.records.extend_from_slice(openings);
+        let entry = self.audit_of(R::TABLE, row.name());
+        self.engine.audit(entry).await
+    }
+
+    async fn insert<R: Row>(&mut self, table: &Table, row: &R) -> Result<u64> {
+        self.engine.execute(&table.import, insert_values(row)).await
+    }
+
+    /// The whole gate has no row; its line in the audit log tells whether this was done.
+    async fn global(&mut self) -> Result<()> {
+        const TABLE: &str = "ledger";
+        const NAME: &str = "global";
+        if self.bundle.global.is_empty() {
+            return Ok(());
+        }
+        let name = vec![Value::Text(TABLE.to_owned()), Value::Text(NAME.to_owned())];
+        if self.engine.finds(&self.statements.imported, name).await? {
+            self.tally(TABLE).unchanged += 1;
+            return Ok(());
+        }
+        self.tally(TABLE).imported += 1;
+        self.records.extend_from_slice(&self.bundle.global);
+        let entry = self.audit_of(TABLE, NAME.to_owned());
+        self.engine.audit(entry).await
+    }
+
+    async fn book(&mut self) -> Result<()> {
+        for batch in self.records.chunks(BATCH) {
+            self.engine.book(batch).await?;
+        }
+        self.found.records = self.records.len() as u64;
+        let totals =
+            self.records.iter().filter(|record| record.accounts.iter().any(|account| account.period.is_total()));
+        self.found.opening = totals.map(|record| record.cost).sum();
+        Ok(())
+    }
+
+    fn tally(&mut self, table: &'static str) -> &mut Tally {
+        self.found.tables.entry(table).or_default()
+    }
+
+    fn obstacle<R: Row>(&mut self, row: &R, obstacle: Obstacle) -> Result<()> {
+        self.found.obstacles.push((R::TABLE, row.name(), obstacle));
+        Ok(())
+    }
+
+    fn audit_of(&self, table: &'static str, object_id: String) -> AuditEntry {
+        AuditEntry {
+            at: self.bundle.at,
+            changed_by: self.bundle.by.clone(),
+            changed_by_key: None,
+            action: "imported",
+            table,
+            object_id,
+            before: None,
+            after: None,
+        }
+    }
+}
+
+/// The values of an insert: the columns, and the scopes whose totals its `spend` begins with.
+pub(super) fn insert_values<R: Row>(row: &R) -> Vec<Value> {
+    let mut values = row.values();
+    if R::SPENDS {
+        let scopes = row.scopes();
+        let names = scopes.iter().chain(scopes.last()).take(2);
+        values.extend(names.map(|scope| Value::Text(scope.as_str().to_owned())));
+    }
+    values
+}
+
+/// The values of the primary key.
+pub(super) fn key_values<R: Row>(row: &R) -> Vec<Value> {
+    let (columns, values) = (R::columns(), row.values());
+    let places = R::KEY.iter().filter_map(|name| columns.iter().position(|column| column == name));
+    places.map(|place| values[place].clone()).collect()
+}
+
+/// The id of an opening record: the same for the same row of the same table, whenever it is imported.
+#[must_use]
+pub fn opening_id(table: &str, id: &str) -> HoldId {
+    let text = format!("{}:{table}:{id}", table.len());
+    let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, text.as_bytes());
+    let mut bytes = [0; 16];
+    bytes.copy_from_slice(&digest.as_ref()[..16]);
+    HoldId::new(bytes)
+}
