@@ -14,6 +14,7 @@ mod suite;
 mod sums;
 #[cfg(test)]
 pub(crate) mod testing;
+pub(crate) mod tls;
 
 use std::sync::Arc;
 

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{ColorChoice, Parser, Subcommand};
 
-use super::{budget, check, configuration, key, ledger, model, org, team, user};
+use super::{budget, check, configuration, import, key, ledger, model, org, team, user};
 
 /// The heading of what every command takes, so that it does not stand among a command's own.
 const GLOBAL: &str = "Global options";
@@ -56,6 +56,9 @@ pub(super) enum Command {
     /// Look after the ledger
     #[command(subcommand)]
     Ledger(ledger::Command),
+    /// Move in from another gate
+    #[command(subcommand)]
+    Import(import::Command),
     /// Print a completion script for a shell
     Completions {
         /// The shell
@@ -95,6 +98,7 @@ mod tests {
             "tollward budget create --id b --rpm 3",
             "tollward model list",
             "tollward ledger verify",
+            "tollward import litellm --from postgres://u:p@h/d --dry-run --json",
             "tollward completions bash",
             "tollward version",
         ] {
