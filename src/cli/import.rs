@@ -91,9 +91,9 @@ fn summary(report: &Report) -> String {
     let (imported, unchanged, skipped) =
         (sum(|table| table.imported), sum(|table| table.unchanged), sum(|table| table.skipped));
     let done = if report.dry_run { "would be imported" } else { "imported" };
-    let opening = Money::nanos(report.opening_nanodollars);
+    let (rows, opening) = (report.opening_records, Money::nanos(report.opening_nanodollars));
     format!(
-        "{imported} rows {done}, {unchanged} unchanged, {skipped} skipped; {} opening records, {opening} over all entities",
-        report.opening_records
+        "{imported} rows {done}, {unchanged} unchanged, {skipped} skipped; {rows} opening records, {opening} over all \
+         entities"
     )
 }

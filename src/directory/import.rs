@@ -1,6 +1,6 @@
 //! Importing: all rows of another gate, written in one transaction. A row that is there stays as it is; one that was
-//! imported before and is gone was rotated or deleted here, and never comes back. What a row has spent is booked with it
-//! and only then, so nothing is counted twice however often an import is run.
+//! imported before and is gone was rotated or deleted here, and never comes back. What a row has spent is booked with
+//! it and only then, so nothing is counted twice however often an import is run.
 
 use std::collections::BTreeMap;
 
@@ -92,6 +92,8 @@ pub enum Obstacle {
     RowTaken,
     /// The key it belongs to is not there.
     KeyMissing,
+    /// The old hash of a rotated key is a key of its own here, and works as one.
+    StillAKey,
 }
 
 impl Obstacle {
@@ -134,6 +136,10 @@ trait Importable: Row {
     fn key(&self) -> Option<&KeyHash> {
         None
     }
+    /// The hash that must not be a key's.
+    fn retired(&self) -> Option<&KeyHash> {
+        None
+    }
 }
 
 impl Importable for Budget {}
@@ -162,6 +168,9 @@ impl Importable for Key {
 impl Importable for DeprecatedKey {
     fn key(&self) -> Option<&KeyHash> {
         Some(&self.active_token)
+    }
+    fn retired(&self) -> Option<&KeyHash> {
+        Some(&self.token)
     }
 }
 
@@ -227,14 +236,19 @@ impl<'a, E: Engine> Import<'a, E> {
             self.tally(R::TABLE).unchanged += 1;
             return Ok(());
         }
-        let name = vec![Value::Text(R::TABLE.to_owned()), Value::Text(row.name())];
-        if self.engine.finds(&self.statements.imported, name).await? {
+        let id = object_id(row);
+        if self.was_imported(R::TABLE, &id).await? {
             return self.obstacle(row, Obstacle::RemovedHere);
         }
         if let Some(key) = row.key()
-            && !self.engine.finds(&self.statements.keys.exists, vec![Value::Text(key.to_string())]).await?
+            && !self.is_key(key).await?
         {
             return self.obstacle(row, Obstacle::KeyMissing);
+        }
+        if let Some(key) = row.retired()
+            && self.is_key(key).await?
+        {
+            return self.obstacle(row, Obstacle::StillAKey);
         }
         if self.insert(table, row).await? == 0 {
             // Its key is free, so a name is taken.
@@ -246,8 +260,17 @@ impl<'a, E: Engine> Import<'a, E> {
         }
         self.tally(R::TABLE).imported += 1;
         self.records.extend_from_slice(openings);
-        let entry = self.audit_of(R::TABLE, row.name());
+        let entry = self.audit_of(R::TABLE, id);
         self.engine.audit(entry).await
+    }
+
+    async fn was_imported(&mut self, table: &str, id: &str) -> Result<bool> {
+        let name = vec![Value::Text(table.to_owned()), Value::Text(id.to_owned())];
+        self.engine.finds(&self.statements.imported, name).await
+    }
+
+    async fn is_key(&mut self, token: &KeyHash) -> Result<bool> {
+        self.engine.finds(&self.statements.keys.exists, vec![Value::Text(token.to_string())]).await
     }
 
     async fn insert<R: Row>(&mut self, table: &Table, row: &R) -> Result<u64> {
@@ -261,8 +284,7 @@ impl<'a, E: Engine> Import<'a, E> {
         if self.bundle.global.is_empty() {
             return Ok(());
         }
-        let name = vec![Value::Text(TABLE.to_owned()), Value::Text(NAME.to_owned())];
-        if self.engine.finds(&self.statements.imported, name).await? {
+        if self.was_imported(TABLE, NAME).await? {
             self.tally(TABLE).unchanged += 1;
             return Ok(());
         }
@@ -322,6 +344,20 @@ pub(super) fn key_values<R: Row>(row: &R) -> Vec<Value> {
     let (columns, values) = (R::columns(), row.values());
     let places = R::KEY.iter().filter_map(|name| columns.iter().position(|column| column == name));
     places.map(|place| values[place].clone()).collect()
+}
+
+/// How the audit log calls a row: its key, as JSON where that has several columns, so that no two rows share a name.
+fn object_id<R: Row>(row: &R) -> String {
+    let text = |value: Value| match value {
+        Value::Text(text) => text,
+        Value::Integer(number) => number.to_string(),
+        Value::Null => String::new(),
+    };
+    let mut key: Vec<String> = key_values(row).into_iter().map(text).collect();
+    match key.len() {
+        1 => key.swap_remove(0),
+        _ => serde_json::Value::from(key).to_string(),
+    }
 }
 
 /// The id of an opening record: the same for the same row of the same table, whenever it is imported.

@@ -403,7 +403,11 @@ async fn an_import_writes_once_and_brings_nothing_back(store: &dyn Store) {
     let later = store.import(bundle).await.unwrap();
     assert_eq!(store.key(&second.token).await.unwrap(), None, "a key deleted here stays deleted");
     let gone = |table, name: &KeyHash| (table, name.to_string(), Obstacle::RemovedHere);
-    let old = KeyHash::of("sk-old");
-    assert_eq!(later.obstacles, [gone("keys", &second.token), gone("deprecated_keys", &old)]);
+    let gone_too = gone("deprecated_keys", &KeyHash::of("sk-old"));
+    assert_eq!(later.obstacles, [gone("keys", &second.token), gone_too]);
     assert_eq!(store.verify().await.unwrap().records, 3);
+    let mut rotated = Bundle::new(now(), "import".to_owned());
+    rotated.deprecated = vec![DeprecatedKey { token: taken.token, ..old(&first) }];
+    let found = store.import(Arc::new(rotated)).await.unwrap();
+    assert_eq!(found.obstacles, [("deprecated_keys", taken.token.to_string(), Obstacle::StillAKey)]);
 }

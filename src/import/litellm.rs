@@ -7,7 +7,8 @@ mod others;
 mod teams;
 mod users;
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::sync::Arc;
 
 use serde_json::{Map, Value};
 
@@ -17,7 +18,7 @@ use super::row::{Fault, SourceRow, Taken};
 use super::source::Source;
 use super::{ImportError, Options};
 use crate::directory::import::{Bundle, Incoming};
-use crate::domain::{BudgetDuration, Limits, Money, Record, Scope, Timestamp};
+use crate::domain::{BudgetDuration, Limits, ModelBudget, Money, Record, Scope, Timestamp};
 
 const KEPT: &str = "kept and returned as it is; it has no effect here";
 const NOT_ENFORCED: &str = "kept as it is, and not enforced here";
@@ -101,7 +102,7 @@ struct Move<'a> {
     windows: HashMap<(String, String), Vec<(BudgetDuration, Money)>>,
     aliases: HashMap<String, BTreeMap<String, String>>,
     /// Organizations that a user administers.
-    admins: HashMap<String, Vec<std::sync::Arc<str>>>,
+    admins: HashMap<String, Vec<Arc<str>>>,
     emails: HashMap<String, Vec<String>>,
     memberships: BTreeMap<(String, String), teams::Membership>,
     /// Rows of the present table that are no rows of ours, or are counted where they become one.
@@ -240,7 +241,7 @@ impl Move<'_> {
         (limits, reset_at)
     }
 
-    fn openings(&self, entity: Entity<'_>, spent: Spent) -> Vec<Record> {
+    fn openings(&self, entity: &Entity<'_>, spent: Spent) -> Vec<Record> {
         openings::records(entity, spent, &self.options.calendar, self.options.now)
     }
 
@@ -296,17 +297,15 @@ impl Move<'_> {
         let spent: BTreeMap<String, Money> = row.take("model_spend")?.unwrap_or_default();
         let mut carried = Vec::new();
         for (model, spend) in spent.into_iter().filter(|(_, spend)| !spend.is_zero()) {
-            match limits.model_max_budget.get(&model) {
-                Some(budget) if budget.max_budget.is_some() && budget.budget_duration.is_none() => {
-                    carried.push((scope(&model), spend));
-                }
-                _ => {
-                    self.report.remark(table, "model_spend", "no budget for life hangs on the model; not carried", name)
-                }
+            let budget = limits.model_max_budget.get(&model);
+            if budget.is_some_and(|budget| budget.max_budget.is_some() && budget.budget_duration.is_none()) {
+                carried.push((scope(&model), spend));
+            } else {
+                let reason = "no budget for life hangs on the model; not carried";
+                self.report.remark(table, "model_spend", reason, name);
             }
         }
-        let periodic =
-            |budget: &crate::domain::ModelBudget| budget.max_budget.is_some() && budget.budget_duration.is_some();
+        let periodic = |budget: &ModelBudget| budget.max_budget.is_some() && budget.budget_duration.is_some();
         if limits.model_max_budget.values().any(periodic) {
             let reason = "carried; what was spent of it is in LiteLLM's cache only, so it begins at zero";
             self.report.remark(table, "model_max_budget", reason, name);
@@ -316,7 +315,6 @@ impl Move<'_> {
 
     /// Says of every key what it names and is not among the imported rows: the gate refuses such a key.
     fn dangling(&mut self) {
-        use std::collections::HashSet;
         let teams: HashSet<&str> = self.bundle.teams.iter().map(|team| &*team.row.team_id).collect();
         let organizations: HashSet<&str> =
             self.bundle.organizations.iter().map(|row| &*row.row.organization_id).collect();

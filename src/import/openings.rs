@@ -1,5 +1,5 @@
-//! Openings: what an entity had spent before it came, as records. The total goes to the account that never ends, what was
-//! spent in the current budget period to that period, so that a budget that was partly used stays partly used.
+//! Openings: what an entity had spent before it came, as records. The total goes to the account that never ends, what
+//! was spent in the current budget period to that period, so that a budget that was partly used stays partly used.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -35,7 +35,7 @@ pub(super) struct Entity<'a> {
 }
 
 /// The records of one entity. Accounts that begin with the same amount share a record.
-pub(super) fn records(entity: Entity<'_>, spent: Spent, calendar: &Calendar, now: Timestamp) -> Vec<Record> {
+pub(super) fn records(entity: &Entity<'_>, spent: Spent, calendar: &Calendar, now: Timestamp) -> Vec<Record> {
     let limits = entity.limits;
     let bounded = limits.max_budget.is_some() || limits.soft_budget.is_some();
     // A budget for life counts from the last reset, which LiteLLM's own total does not know.
@@ -92,7 +92,7 @@ mod tests {
     fn booked(limits: &Limits, spent: Spent) -> Vec<(String, i64)> {
         let now = Timestamp::parse("2026-11-24T13:00:00Z").unwrap_or_default();
         let entity = Entity { table: "t", id: "i", scope: Scope::global(), parties: Parties::default(), limits };
-        let records = records(entity, spent, &Calendar::default(), now);
+        let records = records(&entity, spent, &Calendar::default(), now);
         let accounts = records.iter().flat_map(|record| {
             record.accounts.iter().map(|account| (account.period.id.to_string(), record.cost.as_nanos()))
         });

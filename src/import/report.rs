@@ -143,6 +143,9 @@ fn told(obstacle: Obstacle) -> &'static str {
         Obstacle::RemovedHere => "imported before, and deleted or rotated here since: it stays away",
         Obstacle::NameTaken => "its alias or SSO id belongs to another row: imported without it",
         Obstacle::RowTaken => "another row has its name",
+        Obstacle::StillAKey => {
+            "rotated since it was imported, and still a key of its own here: delete it where it shall not work on"
+        }
         Obstacle::KeyMissing => "the key it belongs to is not in the directory",
     }
 }

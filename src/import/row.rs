@@ -166,8 +166,8 @@ mod tests {
     #[test]
     fn values_are_taken_as_they_were_written_and_what_is_left_is_told() {
         let mut row = SourceRow::parse(
-            r#"{"spend":0.30000000000000004,"nan":"NaN","rpm":7,"old":7.0,"neg":-1,"json":"{\"a\":1}","when":"2026-11-24T12:00:00.5",
-                "none":null,"left":"x","empty":[]}"#,
+            r#"{"spend":0.30000000000000004,"nan":"NaN","rpm":7,"old":7.0,"neg":-1,"json":"{\"a\":1}",
+                "when":"2026-11-24T12:00:00.5",                "none":null,"left":"x","empty":[]}"#,
         )
         .unwrap();
         assert_eq!(row.money("spend"), Ok(Some(Money::nanos(300_000_000))));

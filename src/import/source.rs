@@ -1,5 +1,5 @@
-//! The LiteLLM database as it is read: one read-only snapshot, one cursor a table, every row as JSON, and a bound in time
-//! on whatever is asked.
+//! The LiteLLM database as it is read: one read-only snapshot, one cursor a table, every row as JSON, and a bound in
+//! time on whatever is asked.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -95,7 +95,8 @@ impl Source {
         let order = order.collect::<Vec<_>>().join(", ");
         let order = if order.is_empty() { order } else { format!(" ORDER BY {order}") };
         let declare = format!(
-            "DECLARE tollward_import NO SCROLL CURSOR FOR SELECT row_to_json(r)::text FROM (SELECT {} FROM {}.{}{order}) r",
+            "DECLARE tollward_import NO SCROLL CURSOR FOR \
+             SELECT row_to_json(r)::text FROM (SELECT {} FROM {}.{}{order}) r",
             listed.join(", "),
             identifier(&self.schema),
             identifier(table)

@@ -290,8 +290,9 @@ fn remarks(report: &Report) {
 #[tokio::test]
 async fn an_older_schema_is_read_as_far_as_it_goes() {
     let old = format!(
-        "CREATE TABLE \"LiteLLM_VerificationToken\" (\"token\" TEXT PRIMARY KEY, \"spend\" FLOAT8, \"max_budget\" FLOAT8, \
-         \"metadata\" JSONB, \"expires\" TIMESTAMPTZ); INSERT INTO \"LiteLLM_VerificationToken\" VALUES \
+        "CREATE TABLE \"LiteLLM_VerificationToken\" (\"token\" TEXT PRIMARY KEY, \"spend\" FLOAT8, \
+         \"max_budget\" FLOAT8, \"metadata\" JSONB, \"expires\" TIMESTAMPTZ); \
+         INSERT INTO \"LiteLLM_VerificationToken\" VALUES \
          ('{}', 0.25, NULL, '\"{{\\\"tags\\\": [\\\"a\\\"]}}\"', '2027-01-01 01:00+01')",
         hash("old")
     );
@@ -310,7 +311,8 @@ async fn an_older_schema_is_read_as_far_as_it_goes() {
 #[tokio::test]
 async fn thousands_of_rows_are_read_in_batches_and_the_work_is_told() {
     let sql = "INSERT INTO \"LiteLLM_VerificationToken\" (\"token\", \"spend\") \
-               SELECT encode(sha256(convert_to('sk-' || n, 'UTF8')), 'hex'), 0.000000001 * n FROM generate_series(1, 2500) n";
+               SELECT encode(sha256(convert_to('sk-' || n, 'UTF8')), 'hex'), 0.000000001 * n \
+               FROM generate_series(1, 2500) n";
     let url = database(&[SCHEMA, sql]);
     let temp = TempStore::sqlite().await;
     let mut told = Vec::new();
@@ -338,4 +340,68 @@ async fn a_database_that_does_not_answer_is_named_without_its_password() {
     let error = litellm(&url, &temp.store, options(), &mut |_| {}).await.err().map(|error| error.to_string());
     let error = error.unwrap();
     assert!(error.contains("cannot connect") && !error.contains("geheim"), "{error}");
+}
+
+/// A server that speaks TLS with a certificate of an authority of its own, and that authority's file.
+fn server_with_tls() -> (Postgres, std::path::PathBuf) {
+    use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
+
+    let authority = rcgen::KeyPair::generate().unwrap();
+    let mut params = rcgen::CertificateParams::new(Vec::new()).unwrap();
+    params.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
+    let roots = params.self_signed(&authority).unwrap().pem();
+    let issuer = rcgen::Issuer::new(params, authority);
+    let key = rcgen::KeyPair::generate().unwrap();
+    let certificate = rcgen::CertificateParams::new(vec!["127.0.0.1".to_owned()]).unwrap();
+    let certificate = certificate.signed_by(&key, &issuer).unwrap().pem();
+
+    let server = Postgres::start(&[]);
+    let folder = server.folder().to_owned();
+    let owner = std::fs::metadata(&folder).unwrap();
+    for (name, text) in [("roots.pem", roots), ("cert.pem", certificate), ("key.pem", key.serialize_pem())] {
+        let file = folder.join(name);
+        std::fs::write(&file, text).unwrap();
+        std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o600)).unwrap();
+        chown(&file, Some(owner.uid()), Some(owner.gid())).unwrap();
+    }
+    for (setting, file) in [("ssl_cert_file", "cert.pem"), ("ssl_key_file", "key.pem")] {
+        let file = folder.join(file);
+        server.execute("postgres", &format!("ALTER SYSTEM SET {setting} = '{}'", file.display()));
+    }
+    server.execute("postgres", "ALTER SYSTEM SET ssl = on");
+    server.execute("postgres", "SELECT pg_reload_conf()");
+    crate::real::wait::eventually_blocking("it speaks TLS", || match server.execute("postgres", "SHOW ssl") {
+        on if on == "on" => Ok(()),
+        off => Err(off),
+    });
+    (server, folder.join("roots.pem"))
+}
+
+#[tokio::test]
+async fn a_server_is_believed_only_where_somebody_trusted_signed_for_it() {
+    let (server, roots) = server_with_tls();
+    server.execute("postgres", SCHEMA);
+    let url = server.url("postgres");
+    let temp = TempStore::sqlite().await;
+    let roots = roots.display();
+    for (query, connects) in [
+        (format!("sslmode=require&sslrootcert={roots}"), true),
+        (format!("sslmode=verify-full&sslrootcert={roots}"), true),
+        ("sslmode=disable".to_owned(), true),
+        ("sslmode=require".to_owned(), false),
+        ("sslmode=prefer".to_owned(), false),
+        ("sslmode=require&sslrootcert=/no/such/file".to_owned(), false),
+    ] {
+        let url = Secret::new(format!("{url}?{query}"));
+        let done = litellm(&url, &temp.store, options(), &mut |_| {}).await;
+        assert_eq!(done.is_ok(), connects, "{query}: {done:?}");
+        if let Err(error) = done
+            && !query.contains("no/such")
+        {
+            assert!(error.to_string().contains("sslrootcert=FILE"), "{error}");
+        }
+    }
+    let plain = Postgres::shared().database();
+    let url = Secret::new(format!("{plain}?sslmode=require"));
+    assert!(litellm(&url, &temp.store, options(), &mut |_| {}).await.is_err(), "no TLS where it is required");
 }

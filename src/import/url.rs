@@ -1,5 +1,5 @@
-//! The URL of a LiteLLM database as Prisma writes it: parameters for Prisma's own pool are passed over, `schema` and the
-//! way TLS is wanted are read.
+//! The URL of a LiteLLM database as Prisma writes it: parameters for Prisma's own pool are passed over, `schema` and
+//! the way TLS is wanted are read.
 
 use std::path::PathBuf;
 use std::time::Duration;

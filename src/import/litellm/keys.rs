@@ -121,7 +121,7 @@ fn read(
         ..Parties::default()
     };
     let entity = Entity { table: TABLE, id: &hash, scope: Scope::key(&token), parties, limits: &effective };
-    let openings = import.openings(entity, spent);
+    let openings = import.openings(&entity, spent);
     Ok(Incoming { row: key, openings })
 }
 

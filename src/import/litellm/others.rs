@@ -76,7 +76,7 @@ pub(super) fn organization(import: &mut Move<'_>, mut row: SourceRow) {
         let spent = Spent { spend: row.money("spend")?.unwrap_or_default(), reset_at, others, ..Spent::default() };
         let parties = Parties { organization_id: Some(organization.organization_id.clone()), ..Parties::default() };
         let scope = Scope::new(ScopeKind::Organization, &[&name]);
-        let openings = import.openings(Entity { table: TABLE, id: &name, scope, parties, limits: &effective }, spent);
+        let openings = import.openings(&Entity { table: TABLE, id: &name, scope, parties, limits: &effective }, spent);
         Ok(Incoming { row: organization, openings })
     });
     import.bundle.organizations.extend(done);
@@ -121,7 +121,7 @@ pub(super) fn project(import: &mut Move<'_>, mut row: SourceRow) {
             ..Parties::default()
         };
         let scope = Scope::new(ScopeKind::Project, &[&name]);
-        let openings = import.openings(Entity { table: TABLE, id: &name, scope, parties, limits: &effective }, spent);
+        let openings = import.openings(&Entity { table: TABLE, id: &name, scope, parties, limits: &effective }, spent);
         Ok(Incoming { row: project, openings })
     });
     import.bundle.projects.extend(done);
@@ -151,7 +151,7 @@ pub(super) fn end_user(import: &mut Move<'_>, mut row: SourceRow) {
         let spent = Spent { spend: row.money("spend")?.unwrap_or_default(), reset_at, ..Spent::default() };
         let parties = Parties { end_user_id: Some(end_user.user_id.clone()), ..Parties::default() };
         let scope = Scope::new(ScopeKind::EndUser, &[&name]);
-        let openings = import.openings(Entity { table: TABLE, id: &name, scope, parties, limits: &effective }, spent);
+        let openings = import.openings(&Entity { table: TABLE, id: &name, scope, parties, limits: &effective }, spent);
         Ok(Incoming { row: end_user, openings })
     });
     import.bundle.end_users.extend(done);
@@ -174,7 +174,7 @@ pub(super) fn tag(import: &mut Move<'_>, mut row: SourceRow) {
         let spent = Spent { spend: row.money("spend")?.unwrap_or_default(), reset_at, ..Spent::default() };
         let parties = Parties { tags: vec![tag.tag_name.clone()], ..Parties::default() };
         let scope = Scope::new(ScopeKind::Tag, &[&name]);
-        let openings = import.openings(Entity { table: TABLE, id: &name, scope, parties, limits: &effective }, spent);
+        let openings = import.openings(&Entity { table: TABLE, id: &name, scope, parties, limits: &effective }, spent);
         Ok(Incoming { row: tag, openings })
     });
     import.bundle.tags.extend(done);
@@ -219,7 +219,7 @@ pub(super) fn group_budget(import: &mut Move<'_>, mut row: SourceRow) {
         // Limits of groups hang on their names.
         let scope = Scope::new(ScopeKind::AccessGroup, &[&name]);
         let parties = Parties::default();
-        let openings = import.openings(Entity { table: TABLE, id: &name, scope, parties, limits: &effective }, spent);
+        let openings = import.openings(&Entity { table: TABLE, id: &name, scope, parties, limits: &effective }, spent);
         Ok((name, budget_id, openings))
     });
     let Some((name, budget_id, openings)) = done else { return };

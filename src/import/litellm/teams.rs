@@ -61,19 +61,19 @@ pub(super) fn membership(import: &mut Move<'_>, mut row: SourceRow) {
 pub(super) fn team(import: &mut Move<'_>, mut row: SourceRow) {
     let id = row.id("team_id");
     let name = id.clone().unwrap_or_default();
-    let done = import.row(TABLE, &name, row, |import, row| read(import, row, id?));
+    let done = import.row(TABLE, &name, row, |import, row| read(import, row, &id?));
     if let Some((incoming, named)) = done {
         members(import, &incoming.row, named);
         import.bundle.teams.push(incoming);
     }
 }
 
-fn read(import: &mut Move<'_>, row: &mut SourceRow, id: String) -> Taken<(Incoming<Team>, BTreeMap<String, Named>)> {
+fn read(import: &mut Move<'_>, row: &mut SourceRow, id: &str) -> Taken<(Incoming<Team>, BTreeMap<String, Named>)> {
     let now = import.options.now;
     let mut metadata = row.object("metadata")?;
     let aliases = row.text("model_id")?.and_then(|model| import.aliases.get(&model).cloned());
     let mut team = Team {
-        team_id: id.as_str().into(),
+        team_id: id.into(),
         team_alias: row.text("team_alias")?.map(Into::into),
         organization_id: row.text("organization_id")?.map(Into::into),
         models: row.texts("models")?,
@@ -88,26 +88,26 @@ fn read(import: &mut Move<'_>, row: &mut SourceRow, id: String) -> Taken<(Incomi
         updated_at: row.time("updated_at")?.unwrap_or(now),
         ..Team::default()
     };
-    import.judge(TABLE, &id, &metadata);
+    import.judge(TABLE, id, &metadata);
     team.metadata = metadata;
-    import.keep(TABLE, &id, row, &KEPT, &mut team.extra)?;
-    import.permission(TABLE, &id, row, &mut team.extra)?;
-    let named = named(import, row, &id)?;
-    let scope = |model: &str| Scope::new(ScopeKind::ModelPerTeam, &[&id, model]);
+    import.keep(TABLE, id, row, &KEPT, &mut team.extra)?;
+    import.permission(TABLE, id, row, &mut team.extra)?;
+    let named = named(import, row, id)?;
+    let scope = |model: &str| Scope::new(ScopeKind::ModelPerTeam, &[id, model]);
     let spent = Spent {
         spend: row.money("spend")?.unwrap_or_default(),
         total: row.money("total_spend")?,
         reset_at: row.time("budget_reset_at")?,
-        windows: import.windows_of("team", &id, TABLE, &id, &team.limits),
-        others: import.model_spend(TABLE, &id, row, &team.limits, scope)?,
+        windows: import.windows_of("team", id, TABLE, id, &team.limits),
+        others: import.model_spend(TABLE, id, row, &team.limits, scope)?,
     };
     let parties = Parties {
         team_id: Some(team.team_id.clone()),
         organization_id: team.organization_id.clone(),
         ..Parties::default()
     };
-    let scope = Scope::new(ScopeKind::Team, &[&id]);
-    let openings = import.openings(Entity { table: TABLE, id: &id, scope, parties, limits: &team.limits }, spent);
+    let scope = Scope::new(ScopeKind::Team, &[id]);
+    let openings = import.openings(&Entity { table: TABLE, id, scope, parties, limits: &team.limits }, spent);
     Ok((Incoming { row: team, openings }, named))
 }
 
@@ -181,7 +181,7 @@ fn members(import: &mut Move<'_>, team: &Team, named: BTreeMap<String, Named>) {
         let spent = Spent { spend: membership.spend, total: membership.total, reset_at, ..Spent::default() };
         let id = scope.as_str().to_owned();
         let entity = Entity { table: MEMBERS, id: &id, scope, parties, limits: &effective };
-        let openings = import.openings(entity, spent);
+        let openings = import.openings(&entity, spent);
         import.bundle.members.push(Incoming { row: member, openings });
     }
 }

@@ -50,7 +50,7 @@ pub(super) fn user(import: &mut Move<'_>, mut row: SourceRow) {
     if name == GLOBAL {
         return global(import, row);
     }
-    let done = import.row(TABLE, &name, row, |import, row| read(import, row, id?));
+    let done = import.row(TABLE, &name, row, |import, row| read(import, row, &id?));
     if let Some(incoming) = done {
         if let Some(email) = &incoming.row.user_email {
             import.emails.entry(email.to_lowercase()).or_default().push(name);
@@ -59,7 +59,7 @@ pub(super) fn user(import: &mut Move<'_>, mut row: SourceRow) {
     }
 }
 
-fn read(import: &mut Move<'_>, row: &mut SourceRow, id: String) -> Taken<Incoming<User>> {
+fn read(import: &mut Move<'_>, row: &mut SourceRow, id: &str) -> Taken<Incoming<User>> {
     let now = import.options.now;
     let reset_at = row.time("budget_reset_at")?;
     row.pass_over(&PASSED_OVER);
@@ -67,37 +67,37 @@ fn read(import: &mut Move<'_>, row: &mut SourceRow, id: String) -> Taken<Incomin
     let role = row.text("user_role")?;
     let known = role.as_deref().map(Role::parse);
     if known == Some(None) {
-        import.report.remark(TABLE, "user_role", "unknown; imported as internal_user", &id);
+        import.report.remark(TABLE, "user_role", "unknown; imported as internal_user", id);
     }
     let mut user = User {
-        user_id: id.as_str().into(),
+        user_id: id.into(),
         user_alias: row.text("user_alias")?,
         user_email: row.text("user_email")?.map(Into::into),
         sso_user_id: row.text("sso_user_id")?,
         user_role: known.flatten(),
         organization_id: row.text("organization_id")?.map(Into::into),
-        admin_of: import.admins.remove(&id).unwrap_or_default(),
+        admin_of: import.admins.remove(id).unwrap_or_default(),
         models: row.texts("models")?,
         limits: limits::take(row, &mut metadata)?,
         created_at: row.time("created_at")?.unwrap_or(now),
         updated_at: row.time("updated_at")?.unwrap_or(now),
         ..User::default()
     };
-    import.judge(TABLE, &id, &metadata);
+    import.judge(TABLE, id, &metadata);
     user.metadata = metadata;
-    import.keep(TABLE, &id, row, &KEPT, &mut user.extra)?;
-    import.permission(TABLE, &id, row, &mut user.extra)?;
-    let scope = |model: &str| Scope::new(ScopeKind::ModelPerUser, &[&id, model]);
+    import.keep(TABLE, id, row, &KEPT, &mut user.extra)?;
+    import.permission(TABLE, id, row, &mut user.extra)?;
+    let scope = |model: &str| Scope::new(ScopeKind::ModelPerUser, &[id, model]);
     let spent = Spent {
         spend: row.money("spend")?.unwrap_or_default(),
         total: row.money("total_spend")?,
         reset_at,
-        windows: import.windows_of("user", &id, TABLE, &id, &user.limits),
-        others: import.model_spend(TABLE, &id, row, &user.limits, scope)?,
+        windows: import.windows_of("user", id, TABLE, id, &user.limits),
+        others: import.model_spend(TABLE, id, row, &user.limits, scope)?,
     };
     let parties = Parties { user_id: Some(user.user_id.clone()), ..Parties::default() };
-    let scope = Scope::new(ScopeKind::User, &[&id]);
-    let openings = import.openings(Entity { table: TABLE, id: &id, scope, parties, limits: &user.limits }, spent);
+    let scope = Scope::new(ScopeKind::User, &[id]);
+    let openings = import.openings(&Entity { table: TABLE, id, scope, parties, limits: &user.limits }, spent);
     Ok(Incoming { row: user, openings })
 }
 
@@ -119,7 +119,7 @@ fn global(import: &mut Move<'_>, row: SourceRow) {
         let entity =
             Entity { table: TABLE, id: GLOBAL, scope: Scope::global(), parties: Parties::default(), limits: &limits };
         let spent = Spent { spend, reset_at, ..Spent::default() };
-        let records = import.openings(entity, spent);
+        let records = import.openings(&entity, spent);
         // The rest of the row is what the configuration says.
         row.clear();
         Ok(records)
