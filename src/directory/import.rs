@@ -4,7 +4,7 @@
 
 use std::collections::BTreeMap;
 
-use super::rows::{Row, Value};
+use super::rows::{Row, Value, insert_values, key_values};
 use super::statements::{Statements, Table};
 use super::{AuditEntry, Result};
 use crate::domain::{
@@ -326,24 +326,6 @@ impl<'a, E: Engine> Import<'a, E> {
             after: None,
         }
     }
-}
-
-/// The values of an insert: the columns, and the scopes whose totals its `spend` begins with.
-pub(super) fn insert_values<R: Row>(row: &R) -> Vec<Value> {
-    let mut values = row.values();
-    if R::SPENDS {
-        let scopes = row.scopes();
-        let names = scopes.iter().chain(scopes.last()).take(2);
-        values.extend(names.map(|scope| Value::Text(scope.as_str().to_owned())));
-    }
-    values
-}
-
-/// The values of the primary key.
-pub(super) fn key_values<R: Row>(row: &R) -> Vec<Value> {
-    let (columns, values) = (R::columns(), row.values());
-    let places = R::KEY.iter().filter_map(|name| columns.iter().position(|column| column == name));
-    places.map(|place| values[place].clone()).collect()
 }
 
 /// How the audit log calls a row: its key, as JSON where that has several columns, so that no two rows share a name.

@@ -99,7 +99,7 @@ struct Move<'a> {
     budgets: HashMap<String, LinkedBudget>,
     permissions: HashMap<String, Map<String, Value>>,
     /// What was spent in windows of budgets, by kind and id of the entity.
-    windows: HashMap<(String, String), Vec<(BudgetDuration, Money)>>,
+    windows: BTreeMap<(&'static str, String), Vec<(BudgetDuration, Money)>>,
     aliases: HashMap<String, BTreeMap<String, String>>,
     /// Organizations that a user administers.
     admins: HashMap<String, Vec<Arc<str>>>,
@@ -123,14 +123,14 @@ pub(super) async fn read(
         report: Report::new(options.dry_run),
         budgets: HashMap::new(),
         permissions: HashMap::new(),
-        windows: HashMap::new(),
+        windows: BTreeMap::new(),
         aliases: HashMap::new(),
         admins: HashMap::new(),
         emails: HashMap::new(),
         memberships: BTreeMap::new(),
         parts: 0,
     };
-    source.each(WINDOWS, &[], &[], |row| import.window(row)).await?;
+    source.each(WINDOWS, &["entity_type", "entity_id"], &[], |row| import.window(row)).await?;
     let (own, aliases) = TABLES.split_at(TABLES.len() - 1);
     for spec in aliases.iter().chain(own) {
         progress(spec.table);
@@ -155,6 +155,7 @@ pub(super) async fn read(
         }
     }
     import.left_members();
+    import.left_windows();
     import.dangling();
     let tables: Vec<String> = source.tables().map(str::to_owned).collect();
     for table in tables {
@@ -248,40 +249,57 @@ impl Move<'_> {
     /// What was spent in the windows of an entity that have not ended.
     fn windows_of(
         &mut self,
-        kind: &str,
+        kind: &'static str,
         id: &str,
         table: &str,
         name: &str,
         limits: &Limits,
     ) -> Vec<(BudgetDuration, Money)> {
-        let known = self.windows.remove(&(kind.to_owned(), id.to_owned())).unwrap_or_default();
-        if known.is_empty() && !limits.budget_limits.is_empty() {
+        if limits.budget_limits.is_empty() {
+            return Vec::new();
+        }
+        let Some(mut known) = self.windows.remove(&(kind, id.to_owned())) else {
             let reason = "what was spent in these windows is not in the database; they begin at zero";
             self.report.remark(table, "budget_limits", reason, name);
-        }
+            return Vec::new();
+        };
+        known.retain(|(duration, _)| limits.budget_limits.iter().any(|window| window.budget_duration == *duration));
         known
     }
 
     fn window(&mut self, mut row: SourceRow) {
-        let mut read = || -> Taken<Option<((String, String), (BudgetDuration, Money))>> {
-            let (kind, id) = (row.id("entity_type")?.to_ascii_lowercase(), row.id("entity_id")?);
+        let mut read = || {
+            let (kind, id) = (row.id("entity_type")?, row.id("entity_id")?);
             let duration = row.duration("window_duration")?.ok_or_else(|| Fault::new("window_duration", "missing"))?;
             let spend = row.money("spend")?.unwrap_or_default();
-            let start = row.time("window_start")?.unwrap_or_default();
-            let ends = duration.after(start);
-            let kind = if kind.contains("team") {
-                "team"
-            } else if kind.contains("user") {
-                "user"
-            } else {
-                "key"
-            };
-            Ok((ends > self.options.now).then(|| ((kind.to_owned(), id), (duration, spend))))
+            let start = row.time("window_start")?.ok_or_else(|| Fault::new("window_start", "missing"))?;
+            let kind = kind.to_ascii_lowercase();
+            let known = [("team", "team"), ("user", "user"), ("key", "key"), ("token", "key")];
+            let kind = known.into_iter().find(|(word, _)| kind.contains(word)).map(|(_, kind)| kind);
+            let kind = kind.ok_or_else(|| Fault::new("entity_type", "nothing here has such windows; not carried"))?;
+            Ok(((kind, id), (duration, spend), duration.after(start)))
         };
         match read() {
-            Ok(Some((entity, window))) => self.windows.entry(entity).or_default().push(window),
-            Ok(None) => {}
-            Err(fault) => self.report.remark(WINDOWS, &fault.column, &fault.reason, ""),
+            Ok((entity, window, ends)) => {
+                let windows = self.windows.entry(entity).or_default();
+                if ends > self.options.now {
+                    windows.push(window);
+                }
+            }
+            Err(Fault { column, reason }) => self.report.remark(WINDOWS, &column, &reason, ""),
+        }
+    }
+
+    /// Windows of what did not come, or has no such budgets any more. Keys are not named by their whole hash.
+    fn left_windows(&mut self) {
+        for ((kind, mut id), windows) in std::mem::take(&mut self.windows) {
+            if kind == "key" {
+                id.truncate(id.char_indices().nth(8).map_or(id.len(), |(end, _)| end));
+            }
+            if !windows.is_empty() {
+                let reason = "its entity is not imported, or has no such budget; not carried";
+                self.report.remark(WINDOWS, "entity_id", reason, &format!("{kind} {id}"));
+            }
         }
     }
 

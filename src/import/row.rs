@@ -82,7 +82,7 @@ impl SourceRow {
     /// Dollars of a limit: they cannot be negative.
     pub(super) fn budget(&mut self, column: &str) -> Taken<Option<Money>> {
         match self.money(column)? {
-            Some(money) if money < Money::ZERO => Err(Fault::new(column, "negative")),
+            Some(money) if money < Money::ZERO => Err(Fault::new(column, "a negative amount")),
             money => Ok(money),
         }
     }

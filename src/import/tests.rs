@@ -262,6 +262,9 @@ fn remarks(report: &Report) {
         (keys, "model_max_budget", 1, "full"),
         (keys, "metadata.mcp_rpm_limit", 1, "full"),
         ("LiteLLM_JWTKeyMapping", "", 1, "m2"),
+        ("LiteLLM_BudgetWindowSpend", "entity_id", 1, "user gone"),
+        ("LiteLLM_BudgetWindowSpend", "entity_type", 1, ""),
+        (keys, "budget_limits", 1, "full"),
         ("LiteLLM_TagTable", "model_info", 1, "prod"),
         ("LiteLLM_AccessGroupTable", "access_mcp_server_ids", 1, "group"),
     ] {

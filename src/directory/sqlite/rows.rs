@@ -3,8 +3,7 @@
 use rusqlite::types::{ToSql, ToSqlOutput, Value as Sqlite, ValueRef};
 use rusqlite::{Connection, params_from_iter};
 
-use super::super::import::{insert_values, key_values};
-use super::super::rows::{Columns, Row, Value, corrupt};
+use super::super::rows::{Columns, Row, Value, corrupt, insert_values, key_values};
 use super::super::statements::Table;
 use super::super::{DirectoryError, Page, Result};
 use super::errors;

@@ -92,7 +92,7 @@ fn models(row: &mut SourceRow) -> Taken<BTreeMap<String, ModelBudget>> {
 
 pub(super) fn not_negative(column: &str, amount: Option<Money>) -> Taken<()> {
     match amount {
-        Some(amount) if amount < Money::ZERO => Err(Fault::new(column, "negative")),
+        Some(amount) if amount < Money::ZERO => Err(Fault::new(column, "a negative amount")),
         _ => Ok(()),
     }
 }

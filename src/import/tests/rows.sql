@@ -19,7 +19,8 @@ INSERT INTO "LiteLLM_TeamTable" ("team_id", "team_alias", "organization_id", "me
      '[{"budget_duration": "1d", "max_budget": 0.75, "reset_at": "2026-11-25T00:00:00Z"}, {"budget_duration": "30d", "max_budget": null}]', true, 4, '{"fallbacks": []}'),
     ('bare', NULL, NULL, '{}', '{}', '{}', NULL, 0, NULL, NULL, NULL, false, NULL, NULL),
     ('negative', NULL, NULL, '[{"user_id": "ada", "role": "user"}]', '{}', '{}', -1, 3, NULL, NULL, NULL, false, NULL, NULL);
-INSERT INTO "LiteLLM_BudgetWindowSpend" VALUES ('team', 'team', '1d', '2026-11-24', 0.5), ('team', 'team', '1h', '2026-11-24', 0.25);
+INSERT INTO "LiteLLM_BudgetWindowSpend" VALUES ('team', 'team', '1d', '2026-11-24', 0.5), ('team', 'team', '1h', '2026-11-24', 0.25),
+    ('team', 'team', '30d', '2026-11-01', 0.25), ('user', 'gone', '30d', '2026-11-01', 0.25), ('planet', 'earth', '30d', '2026-11-01', 1);
 INSERT INTO "LiteLLM_TeamMembership" VALUES ('ada', 'team', 0.75, 3, NULL), ('joined', 'team', 0, NULL, 'empty'), ('ada', 'negative', 1, 1, NULL), ('ada', 'gone', 1, 1, NULL);
 INSERT INTO "LiteLLM_ProjectTable" ("project_id", "project_alias", "description", "team_id", "budget_id", "spend", "model_rpm_limit") VALUES ('project', 'Crawler', 'crawls', 'team', 'of-customers', 0.25, '{"gpt-4o": 9}');
 INSERT INTO "LiteLLM_VerificationToken" ("token", "key_name", "key_alias", "spend", "total_spend", "expires", "models", "aliases", "user_id", "team_id", "project_id", "organization_id", "permissions", "max_parallel_requests", "metadata", "blocked", "tpm_limit", "rpm_limit", "max_budget", "budget_duration", "budget_reset_at", "budget_limits", "allowed_routes", "key_type", "access_group_ids", "model_spend", "model_max_budget", "budget_id", "object_permission_id", "rotation_count", "auto_rotate", "rotation_interval", "created_by", "config", "budget_fallbacks") VALUES
