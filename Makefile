@@ -1,4 +1,5 @@
-# The whole workflow. `make run` and `make test` work as the first command on a machine with Rust and Python 3.
+# The whole workflow. `make run` and `make test` work as the first command on a machine with Rust and Python 3; `make test`
+# needs PostgreSQL and Redis too, which `make setup` installs where it may and names where it may not.
 
 PYTHON ?= python3
 CARGO ?= cargo
@@ -9,10 +10,11 @@ CARGO ?= cargo
 help: ## Show what there is
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-setup: ## Put Envoy and grpcurl into .tools/ (links what PATH has, installs the rest)
+setup: ## Provide what tests drive: Envoy and grpcurl in .tools/, PostgreSQL and Redis from the system
 	@$(PYTHON) scripts/setup
 
-run: setup ## Start Tollward, Envoy and a sample upstream; print lines to try
+run: ## Start Tollward, Envoy and a sample upstream; print lines to try
+	@$(PYTHON) scripts/setup tools
 	$(CARGO) build --locked --bin tollward --example upstream
 	@exec $(PYTHON) scripts/run.py
 

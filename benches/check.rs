@@ -13,6 +13,8 @@
 mod load;
 #[path = "check/process.rs"]
 mod process;
+#[path = "check/redis.rs"]
+mod redis_server;
 #[path = "check/reference.rs"]
 mod reference;
 #[path = "check/report.rs"]
@@ -29,13 +31,28 @@ use bytes::Bytes;
 use process::{Cores, Server};
 use report::{Measured, Report};
 use request::Form;
+use tollward::Limits;
 
 /// As in the server of production, for all of them.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 /// The contenders, in the order they run in each round.
-const CONTENDERS: [&str; 5] = ["naive", "tuned", "limit", "check_embedded", "check_embedded_raw_headers"];
+const CONTENDERS: [&str; 13] = [
+    "naive",
+    "tuned",
+    "limit",
+    "check_embedded",
+    "check_embedded_raw_headers",
+    "redis_empty",
+    "redis_gcra",
+    "check_redis",
+    "check_redis_5_limits",
+    "check_redis_1_limit",
+    "check_redis_64_at_once",
+    "check_redis_8_at_once",
+    "check_redis_1_at_once",
+];
 
 fn main() {
     let mut arguments = std::env::args().skip(1);
@@ -71,19 +88,55 @@ fn setting(name: &str, usual: u64) -> u64 {
 
 /// Starts a server, warms it up, saturates it, then asks at half of that.
 async fn measure(name: &str, cores: &Cores, seconds: Duration) -> Measured {
-    // The same bytes for all, but for the last, which carries headers as `encode_raw_headers` does.
+    let script = match name {
+        "redis_empty" => Some(redis_server::EMPTY),
+        "redis_gcra" => Some(redis_server::GCRA),
+        _ => None,
+    };
+    if let Some(script) = script {
+        return measure_script(script, cores, seconds).await;
+    }
+    let redis = if name.starts_with("check_redis") { Some(redis_server::start(cores).await) } else { None };
+    let port = redis.as_ref().map(|redis| redis.port);
+    let limits = match name {
+        "check_redis_5_limits" => Limits::Five,
+        "check_redis_1_limit" => Limits::One,
+        _ => Limits::Twelve,
+    };
+    let concurrent = match name {
+        "check_redis_64_at_once" => 64,
+        "check_redis_8_at_once" => 8,
+        "check_redis_1_at_once" => 1,
+        _ => load::CONCURRENT,
+    };
+    // The same bytes for all, but for one, which carries headers as `encode_raw_headers` does.
     let (server, message): (Server, Bytes) = match name {
-        "check_embedded" => tollward::start(cores, Form::Map).await,
-        "check_embedded_raw_headers" => tollward::start(cores, Form::RawHeaders).await,
+        "check_embedded_raw_headers" => tollward::start(cores, Form::RawHeaders, limits, None).await,
+        name if name.starts_with("check_") => tollward::start(cores, Form::Map, limits, port).await,
         reference => (Server::reference(cores, reference), request::check(Form::Map, "sk-a-key-nobody-reads-here")),
     };
     server.wait_port().await;
-    let mut load = load::Load::connect(server.port, message).await;
+    let mut load = load::Load::connect(server.port, message, concurrent).await;
     load.saturate(Duration::from_secs(1)).await;
-    let before = server.cpu();
+    let cpu = || (server.cpu(), redis.as_ref().map(Server::cpu));
+    let (before, redis_before) = cpu();
     let saturated = load.saturate(seconds).await;
-    let cpu = server.cpu() - before;
+    let (after, redis_after) = cpu();
     let rate = saturated.per_second();
     let latency = load.at_rate(rate / 2.0, seconds).await;
-    Measured::new(&saturated, cpu, &latency)
+    let measured = Measured::new(&saturated, after - before, &latency);
+    match (redis_before, redis_after) {
+        (Some(before), Some(after)) => measured.with_redis(&saturated, after - before),
+        _ => measured,
+    }
+}
+
+/// What Redis takes for decisions that are one call of this script each, asked for by a client that does nothing else.
+async fn measure_script(script: &'static str, cores: &Cores, seconds: Duration) -> Measured {
+    let redis = redis_server::start(cores).await;
+    redis_server::saturate(redis.port, script, load::CONCURRENT, Duration::from_secs(1)).await;
+    let before = redis.cpu();
+    let saturated = redis_server::saturate(redis.port, script, load::CONCURRENT, seconds).await;
+    let cpu = redis.cpu() - before;
+    Measured::new(&saturated, cpu, &saturated).with_redis(&saturated, cpu)
 }

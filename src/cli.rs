@@ -9,9 +9,11 @@ mod import;
 mod key;
 mod ledger;
 mod limits;
+mod migrate;
 mod model;
 mod org;
 mod output;
+mod ready;
 mod serve;
 mod store;
 mod table;
@@ -63,11 +65,13 @@ fn dispatch(arguments: Arguments, output: &Output) -> anyhow::Result<()> {
             }
             serve::run(config, file)
         }
+        Command::Ready { address } => ready::run(file, address, output),
         Command::Check(request) => check::run(configuration::load(file)?, &request, output),
         Command::Config(command) => configuration::run(file, &command, output),
         Command::Model(command) => model::run(&configuration::load(file)?, &command, output),
         Command::Ledger(command) => ledger::run(&configuration::load(file)?, &command, output),
         Command::Import(command) => import::run(&configuration::load(file)?, &command, output),
+        Command::Migrate(command) => migrate::run(&configuration::load(file)?, &command, output),
         Command::Completions { shell } => {
             let mut script = Vec::new();
             clap_complete::generate(shell, &mut Arguments::command(), "tollward", &mut script);

@@ -6,6 +6,7 @@ mod counters;
 mod directory;
 mod foreign;
 mod general;
+mod ledger;
 mod listen;
 mod litellm;
 mod load;
@@ -29,14 +30,15 @@ use serde::Deserialize;
 
 pub use addresses::{AddressList, NotAnAddress};
 pub use counters::Counters;
-pub use directory::Directory;
+pub use directory::{Directory, Migrate, PreparedStatements, is_postgres};
 pub use general::{General, HeaderMapping, PassThroughEndpoint};
+pub use ledger::Ledger;
 pub use listen::Listen;
 pub use litellm::{LiteLlm, TokenRateLimitType};
 pub use metering::{Metering, UnknownModel, Unmeterable};
 pub use model::{LiteLlmParams, ModelEntry, ModelInfo};
 pub use problem::{ConfigError, Problem, Problems, Warning};
-pub use quota::{InputBound, OnCounterFailure, Quota, Reserve};
+pub use quota::{BudgetsWithout, InputBound, OnCounterFailure, Quota, RateLimitsWithout, Reserve};
 pub use request::{OnError, PartialBody, Request, UpstreamIdentity};
 pub use substitute::Environment;
 pub use telemetry::{LogFormat, Telemetry};
@@ -54,6 +56,8 @@ pub struct Config {
     pub directory: Directory,
     /// Where rate limits, in-flight leases and spend are counted.
     pub counters: Counters,
+    /// How long records are kept, and where they wait until they are in the directory.
+    pub ledger: Ledger,
     /// How limits and budgets are enforced.
     pub quota: Quota,
     /// How spend is metered and priced.

@@ -1,20 +1,32 @@
 //! The directory: organizations, teams, users, keys, budgets, and the ledger's tables. [`Store`] is the seam behind
-//! which SQLite stands (and PostgreSQL will).
+//! which SQLite and PostgreSQL stand. What they do is written once, as jobs over a session (`store`, `ledger` …); an
+//! engine says where a session comes from.
 
 pub mod cache;
+mod engine;
 #[cfg(test)]
 pub(crate) mod faulty;
+mod identity;
 pub mod import;
+mod keys;
+mod ledger;
 mod lock;
+mod migrations;
+mod origin;
+mod postgres;
+mod retention;
 pub(crate) mod rows;
+mod session;
 mod sqlite;
 mod statements;
+mod store;
 #[cfg(test)]
 mod suite;
 mod sums;
 #[cfg(test)]
 pub(crate) mod testing;
 pub(crate) mod tls;
+mod verify;
 
 use std::sync::Arc;
 
@@ -27,7 +39,9 @@ use crate::domain::{
 
 pub use cache::{Directory, Registry};
 use import::{Bundle, Imported};
-pub use lock::ExclusiveLock;
+pub use lock::{ExclusiveLock, SpoolLock};
+pub use migrations::{Mode, Schema};
+pub use origin::migrate;
 
 /// What the directory cannot do.
 #[derive(Clone, Debug, thiserror::Error)]
@@ -171,8 +185,13 @@ pub trait Store: Send + Sync {
     /// What an account has spent, as written.
     async fn spent(&self, account: &Account) -> Result<Money>;
     async fn knows_record(&self, id: HoldId) -> Result<bool>;
+    /// Which of these records (hold and sequence) are written.
+    async fn knows_records(&self, records: &[(HoldId, u32)]) -> Result<Vec<bool>>;
     /// Records newest first, with the same filters as `/spend/logs` (all optional).
     async fn records(&self, key: Option<&KeyHash>, offset: u64, limit: u64) -> Result<Page<Record>>;
+    /// Takes the days before this one (counted from 1970-01-01) out of the ledger, and keeps what they add up to as
+    /// checkpoints; answers how many days.
+    async fn trim_ledger(&self, day: i64) -> Result<u64>;
     /// Proves that entity spend = checkpoints + records = period spend.
     async fn verify(&self) -> Result<Verification>;
 }

@@ -39,7 +39,7 @@ pub enum ImportError {
 pub struct Options {
     pub now: Timestamp,
     pub dry_run: bool,
-    /// A server counts on this directory meanwhile: what it has counted already must not change behind its back.
+    /// A server counts on this directory in its memory meanwhile: what it has counted must not change behind its back.
     pub server_runs: bool,
     /// Where budget periods begin.
     pub calendar: Calendar,

@@ -12,6 +12,7 @@ pub mod http;
 pub mod listener;
 pub mod ops;
 pub mod routes;
+pub mod shared;
 pub mod shutdown;
 pub mod start;
 pub mod upkeep;

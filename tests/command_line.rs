@@ -178,3 +178,19 @@ fn spend_is_not_set_beside_a_server_and_nothing_is_left_behind() {
     let output = stack.command(&["key", "create", "--alias", &unique("none"), "--set", "spend=1"]);
     assert!(!output.status.success() && output.stdout.is_empty(), "{}", text(&output));
 }
+
+#[test]
+fn a_running_server_says_whether_it_is_ready() {
+    let mut stack = Stack::start(support::Options { filters: support::Filters::NoEnvoy, ..Default::default() });
+    let said = stack.command_json(&["ready"]);
+    assert_eq!(said["status"], "ready", "{said}");
+    // By its address it is found without a configuration.
+    let address = format!("127.0.0.1:{}", stack.ports.ops);
+    let output = run(&["ready", &address], &[]);
+    assert!(output.status.success(), "{}", text(&output));
+    assert!(text(&output).starts_with("ready"), "{}", text(&output));
+    stack.stop_tollward();
+    let output = run(&["ready", &address], &[]);
+    assert_eq!(output.status.code(), Some(1), "{}", text(&output));
+    assert!(text(&output).contains(&address), "{}", text(&output));
+}

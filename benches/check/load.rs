@@ -1,4 +1,4 @@
-//! The load: four connections of 64 streams. Closed loop: every stream asks again as soon as it is answered. Open loop:
+//! The load: four connections, 64 requests at once on each. Closed loop: every stream asks again as soon as it is answered. Open loop:
 //! requests are due at a fixed rate, whatever the server does, and latency counts from when they were due.
 
 use std::cell::RefCell;
@@ -18,12 +18,15 @@ use tokio::net::TcpStream;
 use tokio::task::LocalSet;
 
 const CONNECTIONS: usize = 4;
-const STREAMS: usize = 64;
+/// Requests that are under way at once, unless a contender says otherwise.
+pub const CONCURRENT: usize = 256;
 /// One answer in so many is decoded and must be an OK; all must have gRPC status 0 and a message.
 const LOOKED_AT: u64 = 64;
 
 pub struct Load {
     senders: Vec<SendRequest<Bytes>>,
+    /// Requests at once on each connection.
+    streams: usize,
     head: Request<()>,
     message: Bytes,
 }
@@ -49,14 +52,15 @@ impl Times {
 }
 
 impl Load {
-    pub async fn connect(port: u16, message: Bytes) -> Self {
+    /// Connects for so many requests at once.
+    pub async fn connect(port: u16, message: Bytes, concurrent: usize) -> Self {
         let head = Request::post(format!("http://127.0.0.1:{port}/envoy.service.auth.v3.Authorization/Check"))
             .header("content-type", "application/grpc")
             .header("te", "trailers")
             .body(())
             .expect("a request");
         let mut senders = Vec::new();
-        for _ in 0..CONNECTIONS {
+        for _ in 0..CONNECTIONS.min(concurrent) {
             let socket = TcpStream::connect((Ipv4Addr::LOCALHOST, port)).await.expect("the server listens");
             socket.set_nodelay(true).expect("a TCP socket");
             let (sender, connection) = h2::client::Builder::new()
@@ -71,7 +75,7 @@ impl Load {
             });
             senders.push(sender);
         }
-        Load { senders, head, message }
+        Load { streams: concurrent / senders.len(), senders, head, message }
     }
 
     /// Asks as fast as answers come.
@@ -80,7 +84,7 @@ impl Load {
         let start = Instant::now();
         let local = LocalSet::new();
         for sender in &self.senders {
-            for _ in 0..STREAMS {
+            for _ in 0..self.streams {
                 let (sender, head, message) = (sender.clone(), self.head.clone(), self.message.clone());
                 let times = times.clone();
                 local.spawn_local(async move {
@@ -107,7 +111,7 @@ impl Load {
         let mut running = FuturesUnordered::new();
         loop {
             while due <= Instant::now() && due < start + duration {
-                let sender = self.senders[ordinal as usize % CONNECTIONS].clone();
+                let sender = self.senders[ordinal as usize % self.senders.len()].clone();
                 let (head, message, asked) = (self.head.clone(), self.message.clone(), due);
                 running.push(async move {
                     ask(sender, head, message, ordinal).await;

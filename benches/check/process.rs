@@ -30,6 +30,13 @@ impl Cores {
         assert!(pinned.is_ok_and(|status| status.success()), "taskset (util-linux) pins processes to cores");
     }
 
+    /// A command that runs on the load's core.
+    pub fn command_beside_load(&self, program: &str) -> Command {
+        let mut command = Command::new("taskset");
+        command.arg("-c").arg(&self.load).arg(program);
+        command
+    }
+
     /// A command that runs on the server's core.
     pub fn command(&self, program: &Path) -> Command {
         let mut command = Command::new("taskset");

@@ -20,6 +20,8 @@ pub struct Measured {
     p50: f64,
     p99: f64,
     p999: f64,
+    /// CPU time of Redis for a decision, microseconds; 0 where there is none.
+    redis: f64,
 }
 
 impl Measured {
@@ -30,7 +32,13 @@ impl Measured {
             p50: half.percentile(0.5),
             p99: half.percentile(0.99),
             p999: half.percentile(0.999),
+            redis: 0.0,
         }
+    }
+
+    /// With the CPU time that Redis took for these answers.
+    pub fn with_redis(self, saturated: &Times, cpu: Duration) -> Self {
+        Measured { redis: cpu.as_secs_f64() * 1e6 / saturated.micros.len() as f64, ..self }
     }
 }
 
@@ -45,7 +53,8 @@ impl fmt::Display for Measured {
             self.p50,
             self.p99,
             self.p999
-        )
+        )?;
+        if self.redis > 0.0 { write!(f, "  {:>5.2} us of Redis", self.redis) } else { Ok(()) }
     }
 }
 
@@ -74,6 +83,13 @@ impl Report {
         median(own.zip(naive).map(|(own, naive)| own.rps_per_cpu / naive.rps_per_cpu).collect())
     }
 
+    /// Redis' CPU time a decision against that of a contender which calls a script for each; the median within rounds.
+    fn redis_ratio(&self, name: &str, to: &str) -> f64 {
+        let other = self.rounds.get(to).into_iter().flatten();
+        let own = self.rounds.get(name).into_iter().flatten();
+        median(own.zip(other).map(|(own, other)| own.redis / other.redis).collect())
+    }
+
     fn all(&self, name: &str) -> Measured {
         Measured {
             rps: self.median(name, |m| m.rps),
@@ -81,6 +97,7 @@ impl Report {
             p50: self.median(name, |m| m.p50),
             p99: self.median(name, |m| m.p99),
             p999: self.median(name, |m| m.p999),
+            redis: self.median(name, |m| m.redis),
         }
     }
 
@@ -89,7 +106,7 @@ impl Report {
         let mut summary = serde_json::Map::new();
         for name in &self.order {
             let median = self.all(name);
-            let figures: Value = json!({
+            let mut figures: Value = json!({
                 "rps": median.rps.round(),
                 "rps_per_cpu_s": median.rps_per_cpu.round(),
                 "cpu_us": round(1e6 / median.rps_per_cpu, 2),
@@ -99,6 +116,12 @@ impl Report {
                 "p999_us_half_load": median.p999.round(),
                 "rounds": self.rounds[name].len(),
             });
+            if median.redis > 0.0 {
+                figures["redis_cpu_us"] = json!(round(median.redis, 2));
+                for baseline in ["redis_empty", "redis_gcra"] {
+                    figures[format!("redis_cpu_to_{baseline}")] = json!(round(self.redis_ratio(name, baseline), 3));
+                }
+            }
             summary.insert((*name).to_owned(), figures);
         }
         let target = std::env::var_os("CARGO_TARGET_DIR")
@@ -116,7 +139,11 @@ impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "medians; latency at half of saturation, from the moment a request was due")?;
         for name in &self.order {
-            writeln!(f, "{name:<28} {}  {:.2} x naive", self.all(name), self.ratio(name))?;
+            write!(f, "{name:<28} {}  {:.2} x naive", self.all(name), self.ratio(name))?;
+            if self.all(name).redis > 0.0 {
+                write!(f, ", Redis {:.2} x a call of GCRA", self.redis_ratio(name, "redis_gcra"))?;
+            }
+            writeln!(f)?;
         }
         Ok(())
     }

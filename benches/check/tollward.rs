@@ -16,9 +16,22 @@ const REQUESTS: u64 = 1_000_000_000;
 const TOKENS: u64 = 1_000_000_000_000;
 const DOLLARS: f64 = 1_000_000.0;
 
-pub async fn start(cores: &Cores, form: Form) -> (Server, Bytes) {
+/// Which limits the caller is under.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Limits {
+    /// Requests of the key.
+    One,
+    /// Requests, tokens and money of the key, requests and money of its team.
+    Five,
+    /// Requests, tokens and money of four scopes.
+    Twelve,
+}
+
+/// Starts Tollward with counters at this address; the embedded ones where there is none.
+pub async fn start(cores: &Cores, form: Form, limits: Limits, redis: Option<u16>) -> (Server, Bytes) {
     let folder = TempDir::with_prefix("tollward-bench-").expect("a folder");
     let (grpc, http, ops) = (free_port(), free_port(), free_port());
+    let counters = redis.map_or_else(|| "memory://".to_owned(), |port| format!("redis://127.0.0.1:{port}"));
     let config = json!({
         "listen": {
             "grpc": format!("127.0.0.1:{grpc}"),
@@ -28,7 +41,7 @@ pub async fn start(cores: &Cores, form: Form) -> (Server, Bytes) {
         "directory": {"url": format!("sqlite://{}", folder.path().join("tollward.db").display())},
         "general_settings": {"master_key": MASTER},
         // Checks come without a meter here: their holds stay open, and end after the round does.
-        "counters": {"max_holds": 20_000_000},
+        "counters": {"max_holds": 20_000_000, "url": counters, "timeout_ms": 1_000},
         "metering": {"required": false},
         "telemetry": {"log": "warn"},
         "model_list": [{"model_name": "gpt-4o-mini", "litellm_params": {
@@ -54,7 +67,7 @@ pub async fn start(cores: &Cores, form: Form) -> (Server, Bytes) {
         tokio::time::sleep(std::time::Duration::from_millis(50)).await;
     }
     wait_for(|| std::net::TcpStream::connect(("127.0.0.1", grpc)).is_ok(), "Tollward listens").await;
-    let key = create_key(&client, &path, http).await;
+    let key = create_key(&client, &path, http, limits).await;
     (server, check(form, &key))
 }
 
@@ -65,13 +78,11 @@ fn binary() -> PathBuf {
     built
 }
 
-async fn create_key(client: &reqwest::Client, config: &Path, http: u16) -> String {
-    let organization = create_organization(config);
-    let limits = |mut attributes: Value| {
-        for (name, value) in
-            [("rpm_limit", json!(REQUESTS)), ("tpm_limit", json!(TOKENS)), ("max_budget", json!(DOLLARS))]
-        {
-            attributes[name] = value;
+async fn create_key(client: &reqwest::Client, config: &Path, http: u16, limits: Limits) -> String {
+    let all = [("rpm_limit", json!(REQUESTS)), ("tpm_limit", json!(TOKENS)), ("max_budget", json!(DOLLARS))];
+    let under = |mut attributes: Value, which: &[usize]| {
+        for (name, value) in which.iter().map(|at| &all[*at]) {
+            attributes[*name] = value.clone();
         }
         attributes
     };
@@ -83,13 +94,19 @@ async fn create_key(client: &reqwest::Client, config: &Path, http: u16) -> Strin
         assert!(status.is_success(), "{path}: {status} {text}");
         serde_json::from_str(&text).expect("JSON")
     };
-    let team = post("/team/new", limits(json!({"team_alias": "bench", "organization_id": organization}))).await;
-    let user = post("/user/new", limits(json!({"user_id": "bench-user", "auto_create_key": false}))).await;
-    let key = post(
-        "/key/generate",
-        limits(json!({"key_alias": "bench-key", "team_id": team["team_id"], "user_id": user["user_id"]})),
-    )
-    .await;
+    let (team, user, key): (&[usize], &[usize], &[usize]) = match limits {
+        Limits::One => (&[], &[], &[0]),
+        Limits::Five => (&[0, 2], &[], &[0, 1, 2]),
+        Limits::Twelve => (&[0, 1, 2], &[0, 1, 2], &[0, 1, 2]),
+    };
+    let mut of_team = under(json!({"team_alias": "bench"}), team);
+    if limits == Limits::Twelve {
+        of_team["organization_id"] = json!(create_organization(config));
+    }
+    let team = post("/team/new", of_team).await;
+    let user = post("/user/new", under(json!({"user_id": "bench-user", "auto_create_key": false}), user)).await;
+    let named = json!({"key_alias": "bench-key", "team_id": team["team_id"], "user_id": user["user_id"]});
+    let key = post("/key/generate", under(named, key)).await;
     key["key"].as_str().expect("a secret").to_owned()
 }
 

@@ -1,10 +1,11 @@
 //! What may stand on the command line.
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use clap::{ColorChoice, Parser, Subcommand};
 
-use super::{budget, check, configuration, import, key, ledger, model, org, team, user};
+use super::{budget, check, configuration, import, key, ledger, migrate, model, org, team, user};
 
 /// The heading of what every command takes, so that it does not stand among a command's own.
 const GLOBAL: &str = "Global options";
@@ -30,6 +31,11 @@ pub(super) struct Arguments {
 pub(super) enum Command {
     /// Serve Envoy, the management API and metrics
     Serve,
+    /// Ask a running server whether it is ready (for health checks)
+    Ready {
+        /// Its operations port [default: `listen.ops` of the configuration]
+        address: Option<SocketAddr>,
+    },
     /// Explain what the gate would decide about a request
     Check(check::Request),
     /// Look at the configuration
@@ -59,6 +65,8 @@ pub(super) enum Command {
     /// Move in from another gate
     #[command(subcommand)]
     Import(import::Command),
+    /// Bring the directory's tables to this version
+    Migrate(migrate::Command),
     /// Print a completion script for a shell
     Completions {
         /// The shell
@@ -83,6 +91,8 @@ mod tests {
     fn what_users_type_is_understood() {
         for line in [
             "tollward serve",
+            "tollward ready",
+            "tollward ready 127.0.0.1:9003 --json",
             "tollward --config x.yaml serve",
             "tollward check --path /v1/chat/completions --header authorization:Bearer\\ x --source 10.0.0.1",
             "tollward config validate --json",

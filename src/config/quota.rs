@@ -22,7 +22,7 @@ pub struct Quota {
     pub release_wait_ms: u64,
     /// Requests that may wait so at once.
     pub max_waiting: usize,
-    /// What is answered when the counters fail, for rate limits and for budgets.
+    /// What happens to requests while Redis does not answer.
     pub on_counter_failure: OnCounterFailure,
 }
 
@@ -36,7 +36,7 @@ impl Default for Quota {
             image_tokens: 2_048,
             release_wait_ms: 50,
             max_waiting: 1_024,
-            on_counter_failure: OnCounterFailure::Deny,
+            on_counter_failure: OnCounterFailure::default(),
         }
     }
 }
@@ -59,10 +59,33 @@ pub enum InputBound {
     Estimate,
 }
 
-/// What is answered when the counters fail.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+/// What happens to requests while Redis does not answer.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct OnCounterFailure {
+    /// Limits of requests and tokens a minute, and of requests in flight. `local`: each replica counts for itself,
+    /// against the limit divided by the replicas last seen; `deny`: 503; `allow`: the limit is not looked at.
+    pub rate_limits: RateLimitsWithout,
+    /// Budgets. `deny`: 503, so a budget is never passed; `allow`: not looked at, and what is spent meanwhile counts when
+    /// Redis is back.
+    pub budgets: BudgetsWithout,
+}
+
+/// What rate limits do while Redis does not answer.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
-pub enum OnCounterFailure {
+pub enum RateLimitsWithout {
+    #[default]
+    Local,
+    Deny,
+    Allow,
+}
+
+/// What budgets do while Redis does not answer.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum BudgetsWithout {
+    #[default]
     Deny,
     Allow,
 }

@@ -9,10 +9,11 @@ use super::Config;
 const INTRODUCTION: &str = include_str!("reference/introduction.md");
 
 /// Sections in the order one reads them.
-const SECTIONS: [&str; 11] = [
+const SECTIONS: [&str; 12] = [
     "listen",
     "directory",
     "counters",
+    "ledger",
     "general_settings",
     "litellm_settings",
     "model_list",

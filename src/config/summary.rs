@@ -22,7 +22,7 @@ impl Config {
             listen.http,
             tls(&self.tls.http),
             listen.ops,
-            shown(&self.counters.url),
+            shown(&self.counters.url()),
             self.model_list.len(),
             general.public_routes.len(),
             if general.master_key.as_ref().is_some_and(|key| !key.is_empty()) { "set" } else { "not set" },

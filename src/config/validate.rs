@@ -2,13 +2,18 @@
 //! knows. Everything that is wrong is told at once.
 
 use std::path::Path;
+use std::time::Duration;
 
 use serde_json::{Map, Value as Json};
 
 use super::problem::{Problem, Problems};
 use super::tree::Node;
-use super::{AddressList, Config, Reserve, UnknownModel, Unmeterable};
+use super::{AddressList, Config, PreparedStatements, Reserve, UnknownModel, Unmeterable, is_postgres};
 use crate::domain::{Calendar, Money, Price, Secret};
+
+/// Where counters can be.
+const COUNTERS: [&str; 7] =
+    ["memory", "redis", "rediss", "redis+sentinel", "rediss+sentinel", "redis+cluster", "rediss+cluster"];
 
 /// Master keys that stand in tutorials.
 const KNOWN_KEYS: &[&str] = &[
@@ -39,6 +44,9 @@ const KNOWN_KEYS: &[&str] = &[
 
 /// Shorter master keys can be guessed.
 const MIN_MASTER_KEY: usize = 8;
+
+/// Records are written up to the end of the day after their admission.
+const MIN_KEEP: Duration = Duration::from_secs(2 * 86_400);
 
 /// All problems of a configuration; none if it can be used.
 #[must_use]
@@ -124,25 +132,46 @@ fn collide(a: std::net::SocketAddr, b: std::net::SocketAddr) -> bool {
 
 fn stores(config: &Config, check: &mut Check<'_>) {
     let directory = &config.directory;
-    if let Some(url) = &directory.url {
-        let file = url.expose().strip_prefix("sqlite://");
-        check.require(
-            file.is_some_and(|file| !file.is_empty()),
-            "directory.url",
-            "must be sqlite://FILE; this build keeps its directory in SQLite (DATABASE_URL and \
-             general_settings.database_url are read where directory.url is absent)",
-        );
+    let url = directory.url.as_ref().map_or("sqlite://tollward.db", |url| url.expose());
+    let file = url.strip_prefix("sqlite://");
+    check.require(
+        is_postgres(url) || file.is_some_and(|file| !file.is_empty()),
+        "directory.url",
+        "must be sqlite://FILE or postgres://USER:PASSWORD@HOST/DATABASE (DATABASE_URL and \
+         general_settings.database_url are read where directory.url is absent)",
+    );
+    let others = [("read_url", &directory.read_url), ("listen_url", &directory.listen_url)];
+    for (name, other) in others.into_iter().filter_map(|(name, url)| url.as_ref().map(|url| (name, url))) {
+        let path = format!("directory.{name}");
+        check.require(is_postgres(other.expose()), &path, "must be postgres://USER:PASSWORD@HOST/DATABASE");
+        check.require(is_postgres(url), &path, "needs a directory.url that leads to PostgreSQL too");
     }
+    let is_plain = directory.prepared_statements == PreparedStatements::On;
+    check.require(
+        is_plain || is_postgres(url),
+        "directory.prepared_statements",
+        "off is for a pooler before PostgreSQL, and directory.url leads to SQLite",
+    );
+    check.require((1..=1_000).contains(&directory.pool_size), "directory.pool_size", "must be from 1 to 1000");
+    let keeps_days = config.ledger.keep.is_none_or(|keep| keep.as_duration() >= MIN_KEEP);
+    check.require(keeps_days, "ledger.keep", "must be at least 2d: records are still written a day late");
+    let is_folder = config.ledger.spool.as_ref().is_none_or(|spool| spool.as_path() != Path::new(""));
+    check.require(is_folder, "ledger.spool", "must name a folder");
     check.positive(directory.cache_size as u64, "directory.cache_size");
     let cache_ttl = config.general_settings.user_api_key_cache_ttl;
     let fits = cache_ttl.is_none_or(|seconds| seconds > 0 && seconds <= 86_400);
     check.require(fits, "general_settings.user_api_key_cache_ttl", "must be from 1 to 86400 seconds");
     let counters = &config.counters;
+    let scheme = counters.url.as_ref().and_then(|url| url.expose().split_once("://")).map(|(scheme, _)| scheme);
     check.require(
-        counters.url.expose() == "memory://",
+        counters.url.is_none() || scheme.is_some_and(|scheme| COUNTERS.contains(&scheme)),
         "counters.url",
-        "must be memory://; this build counts in its own process",
+        &format!("must be memory:// or begin with one of {}://", COUNTERS[1..].join("://, ")),
     );
+    check.require(!counters.prefix.is_empty(), "counters.prefix", "must not be empty");
+    check.require(!counters.prefix.contains(['{', '}']), "counters.prefix", "must not contain braces");
+    check.require((1..=16_384).contains(&counters.shards), "counters.shards", "must be from 1 to 16384");
+    check.require((1..=10_000).contains(&counters.timeout_ms), "counters.timeout_ms", "must be from 1 to 10000");
     check.positive(counters.max_holds as u64, "counters.max_holds");
 }
 

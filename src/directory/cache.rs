@@ -16,16 +16,18 @@ use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 
-use self::freshness::{Clock, Freshness, Lifetimes};
+use self::freshness::{Freshness, Lifetimes, Watchfulness};
 use self::loading::{Loaded, LoadingCache};
 pub use self::registry::Registry;
 use super::lock::ExclusiveLock;
+use super::origin::Origin;
+use super::postgres::{self, PostgresStore};
 use super::sqlite::{SqliteStore, Watch};
 use super::{DirectoryError, Result, SharedStore};
 use crate::config::Config;
 use crate::domain::{Budget, EndUser, Identity, KeyHash, Timestamp};
 
-/// How often another process's writes are looked for.
+/// How often another process's writes are looked for in a file.
 const POLL: Duration = Duration::from_millis(50);
 
 /// The cached directory. Cheap to share; every method may be called from any runtime.
@@ -37,24 +39,36 @@ pub struct Directory {
     end_users: LoadingCache<Arc<str>, EndUser>,
     budgets: LoadingCache<Arc<str>, Budget>,
     registry: LoadingCache<(), Registry>,
-    /// The file, where the store is one.
-    file: Option<PathBuf>,
+    /// Where the rows are; none where a test brings a store of its own.
+    origin: Option<Origin>,
+    spool: Option<PathBuf>,
 }
 
 impl std::fmt::Debug for Directory {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Directory").field("file", &self.file).finish_non_exhaustive()
+        f.debug_struct("Directory").field("origin", &self.origin).finish_non_exhaustive()
     }
 }
 
 impl Directory {
     /// Opens the directory that the configuration names: `directory.url`, else `general_settings.database_url`, else
-    /// the environment's `DATABASE_URL`, else `sqlite://tollward.db`. Creates and migrates the file where needed; a
-    /// file that is something else, or of a newer version, is refused and left as it is.
+    /// the environment's `DATABASE_URL`, else `sqlite://tollward.db`. Creates and migrates its tables as
+    /// `directory.migrate` says; a database that is something else, or of a newer version, is refused and left as it is.
     pub async fn open(config: &Config) -> Result<Arc<Directory>> {
-        let file = file_of(config)?;
+        let origin = Origin::of(config)?;
         let generation = Arc::new(AtomicU64::new(0));
-        let store = SqliteStore::open(&file, Arc::clone(&generation)).await?;
+        let (store, watchfulness): (SharedStore, _) = match &origin {
+            Origin::File(file) => {
+                let store = SqliteStore::open(file, config.directory.migrate, Arc::clone(&generation)).await?;
+                (Arc::new(store), Watchfulness::FILE)
+            }
+            Origin::Postgres(place) => {
+                let store = PostgresStore::open(place, &config.directory, Arc::clone(&generation)).await?;
+                let watchfulness =
+                    Watchfulness { live_for: postgres::LIVE_FOR, unwatched_ttl: postgres::UNWATCHED_TTL };
+                (Arc::new(store), watchfulness)
+            }
+        };
         let general = &config.general_settings;
         let capacity = general.user_api_key_cache_max_size.unwrap_or(config.directory.cache_size);
         let present = general.user_api_key_cache_ttl.map(Duration::from_secs);
@@ -63,18 +77,14 @@ impl Directory {
             absent: config.directory.negative_ttl.as_duration(),
             stale_if_error: config.directory.stale_if_error.as_duration(),
         };
-        let directory = Directory::over(Arc::new(store), lifetimes, capacity, generation, Freshness::monotonic());
-        Ok(Arc::new(Directory { file: Some(file), ..directory }))
+        let freshness = Freshness::new(lifetimes, watchfulness, generation, Freshness::monotonic());
+        let spool = config.ledger.spool.clone().unwrap_or_else(|| origin.default_spool());
+        let directory = Directory::over(store, capacity, freshness);
+        Ok(Arc::new(Directory { origin: Some(origin), spool: Some(spool), ..directory }))
     }
 
-    fn over(
-        store: SharedStore,
-        lifetimes: Lifetimes,
-        capacity: usize,
-        generation: Arc<AtomicU64>,
-        clock: Clock,
-    ) -> Directory {
-        let freshness = Arc::new(Freshness::new(lifetimes, generation, clock));
+    fn over(store: SharedStore, capacity: usize, freshness: Freshness) -> Directory {
+        let freshness = Arc::new(freshness);
         Directory {
             store,
             identities: LoadingCache::new(capacity, Arc::clone(&freshness)),
@@ -83,7 +93,8 @@ impl Directory {
             budgets: LoadingCache::new(capacity, Arc::clone(&freshness)),
             registry: LoadingCache::new(1, Arc::clone(&freshness)),
             freshness,
-            file: None,
+            origin: None,
+            spool: None,
         }
     }
 
@@ -93,12 +104,11 @@ impl Directory {
         &self.store
     }
 
-    /// The folder beside the directory's file in which the ledger keeps its spool: `<file>.spool`.
+    /// The folder in which the ledger keeps its spool: `ledger.spool`, else `<file>.spool` beside the directory's file,
+    /// else `tollward.spool`.
     #[must_use]
     pub fn spool(&self) -> Option<PathBuf> {
-        let mut folder = self.file.as_ref()?.as_os_str().to_owned();
-        folder.push(".spool");
-        Some(folder.into())
+        self.spool.clone()
     }
 
     /// Everything a key stands for; `None` where there is no such key. `now` decides whether a rotated key is still in
@@ -160,31 +170,50 @@ impl Directory {
     }
 
     /// Looks for writes of other processes until it is cancelled, and drops what is kept when there was one. While
-    /// it cannot look, what is kept is read again after a second.
+    /// it cannot look, what is kept is read again soon.
     pub async fn watch(self: Arc<Self>, cancel: CancellationToken) {
-        let Some(file) = self.file.clone() else {
-            cancel.cancelled().await;
-            return;
-        };
-        let directory = Arc::clone(&self);
+        let freshness = Arc::clone(&self.freshness);
         self.freshness.seen();
-        let watch = Watch::begin(file, POLL, move |seen| {
-            if seen.changed {
-                directory.invalidate();
+        match &self.origin {
+            None => cancel.cancelled().await,
+            Some(Origin::File(file)) => {
+                let watch = Watch::begin(file.clone(), POLL, move |seen| {
+                    if seen.changed {
+                        freshness.invalidate();
+                    }
+                    freshness.seen();
+                });
+                cancel.cancelled().await;
+                watch.end().await;
             }
-            directory.freshness.seen();
-        });
-        cancel.cancelled().await;
-        watch.end().await;
+            Some(Origin::Postgres(place)) => {
+                let report = move |seen: postgres::Seen| {
+                    if seen.changed {
+                        freshness.invalidate();
+                    }
+                    if let Some(asked) = seen.asked {
+                        freshness.seen_as_of(asked.elapsed());
+                    }
+                };
+                postgres::watch(place, &cancel, report).await;
+            }
+        }
         self.freshness.unwatched();
+    }
+
+    /// Whether a write of another process would be noticed at once.
+    #[must_use]
+    pub fn is_watched(&self) -> bool {
+        self.freshness.is_watched()
     }
 
     /// Takes the directory for this process alone, for as long as the lock lives: counters in memory know nothing of
     /// another process's, so a second one would multiply every limit.
     pub async fn exclusive_lock(&self) -> Result<ExclusiveLock> {
-        match &self.file {
-            Some(file) => ExclusiveLock::take(file),
-            None => Err(DirectoryError::Unavailable("this directory is no file that could be locked".to_owned())),
+        match &self.origin {
+            Some(Origin::File(file)) => ExclusiveLock::of_file(file),
+            Some(Origin::Postgres(place)) => ExclusiveLock::of_database(place).await,
+            None => Err(DirectoryError::Unavailable("this directory is nothing that could be locked".to_owned())),
         }
     }
 }
@@ -192,20 +221,4 @@ impl Directory {
 /// What is true until something is written.
 fn forever<V>(value: Option<V>) -> Loaded<V> {
     Loaded { value: value.map(Arc::new), until: None }
-}
-
-/// The file behind the URL.
-fn file_of(config: &Config) -> Result<PathBuf> {
-    let configured = config.directory.url.as_ref().or(config.general_settings.database_url.as_ref());
-    let environment = || std::env::var("DATABASE_URL").ok().filter(|url| !url.is_empty());
-    let url = configured.map(|url| url.expose().to_owned()).or_else(environment);
-    let url = url.unwrap_or_else(|| "sqlite://tollward.db".to_owned());
-    let file = url.strip_prefix("sqlite://").filter(|file| !file.is_empty() && !file.starts_with(':'));
-    // What follows the scheme may hold a password and is not repeated.
-    file.map(PathBuf::from).ok_or_else(|| {
-        let scheme = url.split_once("://").map_or("no scheme", |(scheme, _)| scheme);
-        DirectoryError::Unavailable(format!(
-            "directory.url has {scheme:?} where sqlite://FILE is expected, as in sqlite://tollward.db"
-        ))
-    })
 }

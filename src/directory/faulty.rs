@@ -106,6 +106,8 @@ delegate! {
     write_records(records: &[Record]) -> Vec<bool>;
     spent(account: &Account) -> Money;
     knows_record(id: HoldId) -> bool;
+    knows_records(records: &[(HoldId, u32)]) -> Vec<bool>;
     records(key: Option<&KeyHash>, offset: u64, limit: u64) -> Page<Record>;
+    trim_ledger(day: i64) -> u64;
     verify() -> Verification;
 }

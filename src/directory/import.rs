@@ -3,13 +3,16 @@
 //! it and only then, so nothing is counted twice however often an import is run.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
-use super::rows::{Row, Value, insert_values, key_values};
+use super::engine::{Engine, record_audit};
+use super::rows::{Row, Value, day_of, insert_values, key_values};
+use super::session::{self, Session};
 use super::statements::{Statements, Table};
-use super::{AuditEntry, Result};
+use super::{AuditEntry, Result, ledger};
 use crate::domain::{
-    AccessGroup, Budget, DeprecatedKey, EndUser, HoldId, Key, KeyHash, KeyMapping, Member, Money, ObjectPermission,
-    Organization, OrganizationMember, Project, Record, Tag, Team, Timestamp, User,
+    AccessGroup, Account, Budget, DeprecatedKey, EndUser, HoldId, Key, KeyHash, KeyMapping, Member, Money,
+    ObjectPermission, Organization, OrganizationMember, Project, Record, Tag, Team, Timestamp, User,
 };
 
 /// Records that are booked at a time.
@@ -114,20 +117,12 @@ pub struct Imported {
     /// Opening records booked, and what they say was spent, each entity for itself.
     pub records: u64,
     pub opening: Money,
-}
-
-/// What an engine must be able to do inside its transaction.
-pub(super) trait Engine {
-    /// Runs a statement; answers how many rows it changed.
-    async fn execute(&mut self, text: &str, values: Vec<Value>) -> Result<u64>;
-    /// Whether a query finds a row.
-    async fn finds(&mut self, text: &str, values: Vec<Value>) -> Result<bool>;
-    async fn book(&mut self, records: &[Record]) -> Result<()>;
-    async fn audit(&mut self, entry: AuditEntry) -> Result<()>;
+    /// What these entities spend on, now or by an import before: who counts must load it again.
+    pub accounts: Vec<Account>,
 }
 
 /// A row with a name that must be unique beside its key.
-trait Importable: Row {
+trait Importable: Row + Sync {
     /// The row without that name, where it can be.
     fn unnamed(&self) -> Option<Self> {
         None
@@ -180,9 +175,20 @@ impl Importable for KeyMapping {
     }
 }
 
-/// Imports everything; the engine begins and ends the transaction.
-pub(super) async fn run<E: Engine>(engine: &mut E, statements: &Statements, bundle: &Bundle) -> Result<Imported> {
-    let mut import = Import { engine, statements, bundle, found: Imported::default(), records: Vec::new() };
+/// Imports everything or nothing. Takes as long as it takes: nobody else writes meanwhile.
+pub(super) async fn import(engine: &impl Engine, bundle: Arc<Bundle>) -> Result<Imported> {
+    if !bundle.dry_run {
+        engine.make_room(&[day_of(bundle.at)]).await;
+    }
+    engine
+        .change_many(!bundle.dry_run, move |session, statements| {
+            Box::pin(async move { run(session, statements, &bundle).await })
+        })
+        .await
+}
+
+async fn run(session: &mut dyn Session, statements: &Statements, bundle: &Bundle) -> Result<Imported> {
+    let mut import = Import { session, statements, bundle, found: Imported::default(), records: Vec::new() };
     import.rows(&statements.budgets, bundle.budgets.iter().map(alone)).await?;
     import.rows(&statements.object_permissions, bundle.object_permissions.iter().map(alone)).await?;
     import.rows(&statements.organizations, bundle.organizations.iter().map(with)).await?;
@@ -210,8 +216,8 @@ fn with<T>(incoming: &Incoming<T>) -> (&T, &[Record]) {
     (&incoming.row, &incoming.openings)
 }
 
-struct Import<'a, E> {
-    engine: &'a mut E,
+struct Import<'a> {
+    session: &'a mut dyn Session,
     statements: &'a Statements,
     bundle: &'a Bundle,
     found: Imported,
@@ -219,11 +225,11 @@ struct Import<'a, E> {
     records: Vec<Record>,
 }
 
-impl<'a, E: Engine> Import<'a, E> {
+impl<'a> Import<'a> {
     async fn rows<R: Importable + 'a>(
         &mut self,
         table: &Table,
-        rows: impl Iterator<Item = (&'a R, &'a [Record])>,
+        rows: impl Iterator<Item = (&'a R, &'a [Record])> + Send,
     ) -> Result<()> {
         for (row, openings) in rows {
             self.row(table, row, openings).await?;
@@ -232,8 +238,9 @@ impl<'a, E: Engine> Import<'a, E> {
     }
 
     async fn row<R: Importable>(&mut self, table: &Table, row: &R, openings: &[Record]) -> Result<()> {
-        if self.engine.finds(&table.exists, key_values(row)).await? {
+        if self.finds(&table.exists, key_values(row)).await? {
             self.tally(R::TABLE).unchanged += 1;
+            self.spends_on(openings);
             return Ok(());
         }
         let id = object_id(row);
@@ -259,22 +266,27 @@ impl<'a, E: Engine> Import<'a, E> {
             self.obstacle(row, Obstacle::NameTaken)?;
         }
         self.tally(R::TABLE).imported += 1;
+        self.spends_on(openings);
         self.records.extend_from_slice(openings);
-        let entry = self.audit_of(R::TABLE, id);
-        self.engine.audit(entry).await
+        self.audit(R::TABLE, id).await
     }
 
     async fn was_imported(&mut self, table: &str, id: &str) -> Result<bool> {
         let name = vec![Value::Text(table.to_owned()), Value::Text(id.to_owned())];
-        self.engine.finds(&self.statements.imported, name).await
+        self.finds(&self.statements.imported, name).await
     }
 
     async fn is_key(&mut self, token: &KeyHash) -> Result<bool> {
-        self.engine.finds(&self.statements.keys.exists, vec![Value::Text(token.to_string())]).await
+        self.finds(&self.statements.keys.exists, vec![Value::Text(token.to_string())]).await
+    }
+
+    async fn finds(&mut self, text: &str, values: Vec<Value>) -> Result<bool> {
+        Ok(session::one(self.session, text, values, |_| Ok(())).await?.is_some())
     }
 
     async fn insert<R: Row>(&mut self, table: &Table, row: &R) -> Result<u64> {
-        self.engine.execute(&table.import, insert_values(row)).await
+        let values = insert_values(row);
+        session::execute(self.session, &table.import, values).await
     }
 
     /// The whole gate has no row; its line in the audit log tells whether this was done.
@@ -284,25 +296,29 @@ impl<'a, E: Engine> Import<'a, E> {
         if self.bundle.global.is_empty() {
             return Ok(());
         }
+        self.spends_on(&self.bundle.global);
         if self.was_imported(TABLE, NAME).await? {
             self.tally(TABLE).unchanged += 1;
             return Ok(());
         }
         self.tally(TABLE).imported += 1;
         self.records.extend_from_slice(&self.bundle.global);
-        let entry = self.audit_of(TABLE, NAME.to_owned());
-        self.engine.audit(entry).await
+        self.audit(TABLE, NAME.to_owned()).await
     }
 
     async fn book(&mut self) -> Result<()> {
         for batch in self.records.chunks(BATCH) {
-            self.engine.book(batch).await?;
+            ledger::write(self.session, self.statements, batch).await?;
         }
         self.found.records = self.records.len() as u64;
         let totals =
             self.records.iter().filter(|record| record.accounts.iter().any(|account| account.period.is_total()));
         self.found.opening = totals.map(|record| record.cost).sum();
         Ok(())
+    }
+
+    fn spends_on(&mut self, openings: &[Record]) {
+        self.found.accounts.extend(openings.iter().flat_map(|record| record.accounts.iter().cloned()));
     }
 
     fn tally(&mut self, table: &'static str) -> &mut Tally {
@@ -314,8 +330,8 @@ impl<'a, E: Engine> Import<'a, E> {
         Ok(())
     }
 
-    fn audit_of(&self, table: &'static str, object_id: String) -> AuditEntry {
-        AuditEntry {
+    async fn audit(&mut self, table: &'static str, object_id: String) -> Result<()> {
+        let entry = AuditEntry {
             at: self.bundle.at,
             changed_by: self.bundle.by.clone(),
             changed_by_key: None,
@@ -324,7 +340,8 @@ impl<'a, E: Engine> Import<'a, E> {
             object_id,
             before: None,
             after: None,
-        }
+        };
+        record_audit(self.session, self.statements, entry).await
     }
 }
 

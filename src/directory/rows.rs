@@ -6,7 +6,7 @@ mod entities;
 mod ledger;
 
 pub(super) use columns::{Column, Columns, Value, corrupt};
-pub(super) use ledger::{RECORD_COLUMNS, day_of, read_record, write_record};
+pub(super) use ledger::{RECORD_COLUMNS, RECORD_NUMBERS, day_of, read_costs, read_record, write_record};
 pub(crate) use ledger::{accounts_from_json, accounts_to_json};
 
 use super::Result;

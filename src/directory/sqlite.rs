@@ -4,16 +4,10 @@
 
 mod connection;
 mod errors;
-mod identity;
-mod import;
-mod keys;
-mod ledger;
-mod rows;
-mod store;
+mod session;
 #[cfg(test)]
 mod tests;
 mod threads;
-mod verify;
 mod watch;
 
 use std::path::Path;
@@ -21,21 +15,20 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use rusqlite::{Connection, Transaction, TransactionBehavior};
+use async_trait::async_trait;
+use futures_util::FutureExt;
+use rusqlite::Connection;
 
 use self::errors::unavailable;
+use self::session::SqliteSession;
 use self::threads::Worker;
 pub(super) use self::watch::Watch;
-use super::rows::Value;
+use super::engine::{CALL, Doing, End, Engine, Reading, WHOLE_LEDGER, Writing, count_change, record_change};
+use super::migrations::{Mode, Schema};
+use super::session::Session;
 use super::statements::{Dialect, Statements};
 use super::{AuditEntry, DirectoryError, Result};
 
-/// A call that did not end by then is answered `Unavailable`. Above the time a writer waits for another process.
-const CALL: Duration = Duration::from_secs(5);
-/// The same for a batch of the ledger; what it waits for is the disk.
-const BATCH: Duration = Duration::from_secs(30);
-/// Reading the whole ledger takes as long as it takes.
-const WHOLE_LEDGER: Duration = Duration::from_secs(3_600);
 const READERS: usize = 2;
 /// Calls that may wait; past it they are refused at once.
 const QUEUE: usize = 1_024;
@@ -50,12 +43,12 @@ pub(super) struct SqliteStore {
 }
 
 impl SqliteStore {
-    /// Opens the file, creating and migrating it where needed. Refuses, and leaves untouched, what is no database, is
+    /// Opens the file, creating and migrating it as `mode` says. Refuses, and leaves untouched, what is no database, is
     /// another program's, was written by a newer version or cannot be written.
-    pub(super) async fn open(file: &Path, generation: Arc<AtomicU64>) -> Result<SqliteStore> {
+    pub(super) async fn open(file: &Path, mode: Mode, generation: Arc<AtomicU64>) -> Result<SqliteStore> {
         let path = file.to_owned();
         let opened = tokio::task::spawn_blocking(move || {
-            let writer = connection::open_and_migrate(&path)?;
+            let (writer, _) = connection::open_and_migrate(&path, mode)?;
             let readers = (0..READERS).map(|_| connection::open_reader(&path)).collect::<Result<Vec<_>>>()?;
             Ok::<_, DirectoryError>((writer, readers))
         });
@@ -68,80 +61,119 @@ impl SqliteStore {
         })
     }
 
-    /// Runs a query on a thread that reads, in one snapshot.
-    async fn read<T: Send + 'static>(
+    /// Runs a job in a transaction on the thread that writes; `after` its `end`, the caller is answered.
+    async fn transact<T, J>(
         &self,
         bound: Duration,
-        query: impl FnOnce(&Connection, &Statements) -> Result<T> + Send + 'static,
-    ) -> Result<T> {
-        let statements = Arc::clone(&self.statements);
-        self.readers.call(bound, move |connection| query(connection, &statements)).await
-    }
-
-    /// Changes rows other than the ledger's in one transaction, with its line of the audit log, and lets every
-    /// process know.
-    async fn change<T: Send + 'static>(
-        &self,
-        audit: AuditEntry,
-        change: impl FnOnce(&Transaction<'_>, &Statements) -> Result<T> + Send + 'static,
-    ) -> Result<T> {
-        let (statements, generation) = (Arc::clone(&self.statements), Arc::clone(&self.generation));
-        let job = move |connection: &mut Connection| {
-            let transaction = begin(connection)?;
-            let changed = change(&transaction, &statements)?;
-            rows::execute(&transaction, &statements.insert_audit, audit_values(audit)?)?;
-            rows::execute(&transaction, &statements.bump_version, Vec::new())?;
-            transaction.commit().map_err(errors::of)?;
-            generation.fetch_add(1, Ordering::AcqRel);
-            Ok(changed)
-        };
-        self.writer.call(CALL, job).await
-    }
-
-    /// Writes what nobody caches: settings and the ledger.
-    async fn write<T: Send + 'static>(
-        &self,
-        bound: Duration,
-        write: impl FnOnce(&Transaction<'_>, &Statements) -> Result<T> + Send + 'static,
-    ) -> Result<T> {
+        end: End,
+        after: impl FnOnce() + Send + 'static,
+        job: J,
+    ) -> Result<T>
+    where
+        T: Send + 'static,
+        J: for<'s> FnOnce(&'s mut dyn Session, &'s Statements) -> Doing<'s, T> + Send + 'static,
+    {
         let statements = Arc::clone(&self.statements);
         let job = move |connection: &mut Connection| {
-            let transaction = begin(connection)?;
-            let written = write(&transaction, &statements)?;
-            transaction.commit().map_err(errors::of)?;
-            Ok(written)
+            // It waits for its turn at the start, where waiting cannot deadlock.
+            let done = surrounded(connection, "BEGIN IMMEDIATE", end, &statements, job)?;
+            after();
+            Ok(done)
         };
         self.writer.call(bound, job).await
     }
+
+    /// What is to be done after a change.
+    fn forget_cached(&self) -> impl FnOnce() + Send + 'static {
+        let generation = Arc::clone(&self.generation);
+        move || {
+            generation.fetch_add(1, Ordering::AcqRel);
+        }
+    }
 }
 
-/// A transaction that will write: it waits for its turn at the start, where waiting cannot deadlock.
-fn begin(connection: &mut Connection) -> Result<Transaction<'_>> {
-    connection.transaction_with_behavior(TransactionBehavior::Immediate).map_err(errors::of)
+#[async_trait]
+impl Engine for SqliteStore {
+    async fn read<T, J>(&self, reading: Reading, job: J) -> Result<T>
+    where
+        T: Send + 'static,
+        J: for<'s> FnOnce(&'s mut dyn Session, &'s Statements) -> Doing<'s, T> + Send + 'static,
+    {
+        let statements = Arc::clone(&self.statements);
+        let job = move |connection: &mut Connection| match reading {
+            Reading::Row => at_once(job(&mut SqliteSession { connection }, &statements)),
+            Reading::List | Reading::Ledger => surrounded(connection, "BEGIN DEFERRED", End::Commit, &statements, job),
+        };
+        self.readers.call(reading.bound(), job).await
+    }
+
+    async fn change<T, J>(&self, audit: AuditEntry, job: J) -> Result<T>
+    where
+        T: Send + 'static,
+        J: for<'s> FnOnce(&'s mut dyn Session, &'s Statements) -> Doing<'s, T> + Send + 'static,
+    {
+        let change = self.transact(CALL, End::Commit, self.forget_cached(), move |session, statements| {
+            Box::pin(async move {
+                let changed = job(session, statements).await?;
+                record_change(session, statements, audit).await?;
+                Ok(changed)
+            })
+        });
+        change.await
+    }
+
+    async fn change_many<T, J>(&self, keep: bool, job: J) -> Result<T>
+    where
+        T: Send + 'static,
+        J: for<'s> FnOnce(&'s mut dyn Session, &'s Statements) -> Doing<'s, T> + Send + 'static,
+    {
+        let change = self.transact(WHOLE_LEDGER, End::of(keep), self.forget_cached(), move |session, statements| {
+            Box::pin(async move {
+                let changed = job(session, statements).await?;
+                count_change(session, statements).await?;
+                Ok(changed)
+            })
+        });
+        change.await
+    }
+
+    async fn write<T, J>(&self, writing: Writing, job: J) -> Result<T>
+    where
+        T: Send + 'static,
+        J: for<'s> FnOnce(&'s mut dyn Session, &'s Statements) -> Doing<'s, T> + Send + 'static,
+    {
+        self.transact(writing.bound(), End::Commit, || {}, job).await
+    }
+
+    async fn make_room(&self, _days: &[i64]) {}
 }
 
-fn audit_values(audit: AuditEntry) -> Result<Vec<Value>> {
-    let optional = |text: Option<String>| text.map_or(Value::Null, Value::Text);
-    Ok(vec![
-        Value::Text(random_name()?),
-        Value::Integer(audit.at.as_millis()),
-        Value::Text(audit.changed_by),
-        optional(audit.changed_by_key.map(|key| key.to_string())),
-        Value::Text(audit.action.to_owned()),
-        Value::Text(audit.table.to_owned()),
-        Value::Text(audit.object_id),
-        optional(audit.before.map(|json| json.to_string())),
-        optional(audit.after.map(|json| json.to_string())),
-    ])
+/// Runs a job in a transaction; nothing of it stays where it fails.
+fn surrounded<T, J>(connection: &mut Connection, begin: &str, end: End, statements: &Statements, job: J) -> Result<T>
+where
+    J: for<'s> FnOnce(&'s mut dyn Session, &'s Statements) -> Doing<'s, T>,
+{
+    connection.execute_batch(begin).map_err(errors::of)?;
+    let done = at_once(job(&mut SqliteSession { connection }, statements));
+    let done = done.and_then(|done| connection.execute_batch(end.statement()).map(|()| done).map_err(errors::of));
+    if done.is_err() && !connection.is_autocommit() {
+        // Where even this fails, SQLite has rolled back already.
+        let _ = connection.execute_batch("ROLLBACK");
+    }
+    done
 }
 
-/// 128 random bits in hex.
-fn random_name() -> Result<String> {
-    Ok(random_id()?.to_string())
+/// What a job answers: over a SQLite connection no step of it ever waits.
+fn at_once<T>(job: impl Future<Output = Result<T>>) -> Result<T> {
+    job.now_or_never().unwrap_or_else(|| Err(unavailable("a job waited for something else than the database")))
 }
 
-fn random_id() -> Result<crate::domain::HoldId> {
-    let mut bytes = [0; 16];
-    aws_lc_rs::rand::fill(&mut bytes).map_err(|_| unavailable("no random numbers"))?;
-    Ok(crate::domain::HoldId::new(bytes))
+/// Looks at the tables of a file, and brings them to our version where `mode` says so.
+pub(super) async fn migrate(file: &Path, mode: Mode) -> Result<Schema> {
+    let path = file.to_owned();
+    let looked = tokio::task::spawn_blocking(move || match mode {
+        Mode::Auto => connection::open_and_migrate(&path, mode).map(|(_, schema)| schema),
+        Mode::Check | Mode::Off => connection::schema(&path),
+    });
+    looked.await.map_err(unavailable)?
 }

@@ -19,19 +19,23 @@ use crate::domain::{
     Project, Record, RecordStatus, Role, Scope, ScopeKind, Tag, Team, TeamRole, User,
 };
 
+/// Runs every behaviour against every engine.
 macro_rules! suite {
-    ($engine:ident by $open:expr; $($behaviour:ident),+ $(,)?) => {
+    ($($engine:ident),+ => $behaviours:tt) => {
+        $(suite! { @one $engine $behaviours })+
+    };
+    (@one $engine:ident { $($behaviour:ident),+ $(,)? }) => {
         mod $engine {
             $(#[tokio::test]
             async fn $behaviour() {
-                let store = $open.await;
+                let store = super::TempStore::$engine().await;
                 super::$behaviour(&*store.store).await;
             })+
         }
     };
 }
 
-suite! { sqlite by super::TempStore::sqlite();
+suite! { sqlite, postgres, postgres_unprepared => {
     a_key_comes_back_with_every_attribute,
     one_query_finds_all_that_belongs_to_a_key,
     a_linked_budget_fills_only_what_is_absent,
@@ -46,8 +50,9 @@ suite! { sqlite by super::TempStore::sqlite();
     spend_reaches_every_entity_and_the_books_add_up,
     an_entity_created_late_has_what_its_scope_spent,
     an_update_leaves_the_spend_alone,
+    days_that_leave_the_ledger_stay_in_the_books,
     an_import_writes_once_and_brings_nothing_back,
-}
+} }
 
 async fn a_key_comes_back_with_every_attribute(store: &dyn Store) {
     let full = key("sk-a");
@@ -66,11 +71,11 @@ async fn one_query_finds_all_that_belongs_to_a_key(store: &dyn Store) {
     store.create_key(&Key { organization_id: None, ..key("sk-a") }, audit()).await.unwrap();
     let found = store.identity(&KeyHash::of("sk-a"), now()).await.unwrap().unwrap();
     assert_eq!(found.dangling, None);
-    assert_eq!(found.user.unwrap().user_id, "u".into());
-    assert_eq!(found.team.unwrap().team_id, "t".into());
+    assert_eq!(&*found.user.unwrap().user_id, "u");
+    assert_eq!(&*found.team.unwrap().team_id, "t");
     assert_eq!(found.member.unwrap().role, TeamRole::Admin);
-    assert_eq!(found.organization.unwrap().organization_id, "o".into(), "the team's, where the key has none");
-    assert_eq!(found.project.unwrap().project_id, "p".into());
+    assert_eq!(&*found.organization.unwrap().organization_id, "o", "the team's, where the key has none");
+    assert_eq!(&*found.project.unwrap().project_id, "p");
     assert_eq!(store.identity(&KeyHash::of("sk-unknown"), now()).await.unwrap(), None);
     let of_user = store.user_identity("u").await.unwrap().unwrap();
     assert_eq!((of_user.key, of_user.user.unwrap().user_id), (None, "u".into()));
@@ -351,6 +356,28 @@ async fn an_update_leaves_the_spend_alone(store: &dyn Store) {
     assert_eq!(store.user("u").await.unwrap().unwrap().spend, Money::nanos(42));
 }
 
+async fn days_that_leave_the_ledger_stay_in_the_books(store: &dyn Store) {
+    store.put_user(&user("u"), true, audit()).await.unwrap();
+    let accounts = vec![total(Scope::new(ScopeKind::User, &["u"])), total(Scope::global())];
+    let at = |days: i64, id: u8| Record {
+        admitted_at: now().plus_millis(days * 86_400_000),
+        ..record(id, 100, accounts.clone())
+    };
+    let today = now().as_millis().div_euclid(86_400_000);
+    store.write_records(&[at(-2, 1), at(-1, 2), at(-1, 3), at(0, 4)]).await.unwrap();
+    assert_eq!(store.trim_ledger(today - 2).await.unwrap(), 0);
+    assert_eq!(store.trim_ledger(today).await.unwrap(), 2);
+    let left = store.records(None, 0, 10).await.unwrap();
+    assert_eq!((left.total, left.rows), (1, vec![at(0, 4)]));
+    assert_eq!(store.user("u").await.unwrap().unwrap().spend, Money::nanos(400));
+    assert_eq!(store.verify().await.unwrap().differences, []);
+    // One that comes late is booked, and leaves with the next look.
+    store.write_records(&[at(-1, 5)]).await.unwrap();
+    assert_eq!(store.trim_ledger(today).await.unwrap(), 1);
+    assert_eq!(store.spent(&total(Scope::global())).await.unwrap(), Money::nanos(500));
+    assert_eq!(store.verify().await.unwrap().differences, []);
+}
+
 async fn an_import_writes_once_and_brings_nothing_back(store: &dyn Store) {
     let opening = |name: &str, scope: Scope, cost| {
         let id = opening_id("keys", name);
@@ -398,6 +425,7 @@ async fn an_import_writes_once_and_brings_nothing_back(store: &dyn Store) {
     let again = store.import(Arc::clone(&bundle)).await.unwrap();
     assert_eq!(again.tables["keys"], Tally { imported: 0, unchanged: 3 });
     assert_eq!((again.records, again.obstacles.len()), (0, 0));
+    assert_eq!((again.accounts.len(), &again.accounts), (4, &did.accounts), "counters that missed the first hear it");
 
     store.delete_key(&second.token, audit()).await.unwrap();
     let later = store.import(bundle).await.unwrap();

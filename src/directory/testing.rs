@@ -3,9 +3,13 @@
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 
+use super::migrations::Mode;
+use super::postgres::{Place, PostgresStore};
 use super::sqlite::SqliteStore;
 use super::{AuditEntry, SharedStore};
-use crate::domain::Timestamp;
+use crate::config;
+use crate::domain::{Secret, Timestamp};
+use crate::real::postgres::Postgres;
 
 /// A store in a folder that goes with it.
 pub(crate) struct TempStore {
@@ -17,9 +21,31 @@ impl TempStore {
     pub(crate) async fn sqlite() -> TempStore {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("directory.db");
-        let store = SqliteStore::open(&file, Arc::new(AtomicU64::new(0))).await.unwrap();
+        let store = SqliteStore::open(&file, Mode::Auto, Arc::new(AtomicU64::new(0))).await.unwrap();
         TempStore { store: Arc::new(store), folder }
     }
+
+    pub(crate) async fn postgres() -> TempStore {
+        TempStore::on_postgres(config::PreparedStatements::On).await
+    }
+
+    /// As behind a pooler in transaction mode.
+    pub(crate) async fn postgres_unprepared() -> TempStore {
+        TempStore::on_postgres(config::PreparedStatements::Off).await
+    }
+
+    async fn on_postgres(prepared_statements: config::PreparedStatements) -> TempStore {
+        let url = Postgres::shared().database();
+        let config = config::Directory { prepared_statements, ..config::Directory::default() };
+        let store = postgres(&url, &config).await.unwrap();
+        TempStore { store: Arc::new(store), folder: tempfile::tempdir().unwrap() }
+    }
+}
+
+/// A store on a database.
+pub(super) async fn postgres(url: &str, config: &config::Directory) -> super::Result<PostgresStore> {
+    let place = Arc::new(Place::of(config, &Secret::new(url))?);
+    PostgresStore::open(&place, config, Arc::new(AtomicU64::new(0))).await
 }
 
 pub(crate) fn audit() -> AuditEntry {

@@ -28,6 +28,7 @@ pub struct Binding {
     pub model: Arc<str>,
     /// What the counters, the signer of tokens and the gate worked out, each for itself.
     pub(crate) seats: Memo,
+    pub(crate) places: Memo,
     pub(crate) token: Memo,
     pub(crate) standing: Memo,
 }

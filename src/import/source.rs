@@ -32,7 +32,7 @@ impl Source {
     pub(super) async fn open(url: &Secret) -> Result<Source, ImportError> {
         let address = Address::parse(url)?;
         let connect = |why: String| ImportError::Connect(why);
-        let tls = tls::connector(address.roots.as_deref()).map_err(|error| connect(error.to_string()))?;
+        let tls = tls::connector(address.config.get_ssl_mode(), address.roots.as_deref()).map_err(connect)?;
         let connected = tokio::time::timeout(PATIENCE, address.config.connect(tls)).await;
         let (client, connection) =
             connected.map_err(|_| connect("no answer".to_owned()))?.map_err(|error| connect(connecting(&error)))?;

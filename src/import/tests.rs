@@ -61,11 +61,31 @@ async fn spent(store: &SharedStore, scope: Scope, duration: Option<&str>) -> Mon
     store.spent(&Account { scope, period }).await.unwrap()
 }
 
-#[tokio::test]
-async fn every_table_arrives_with_its_limits_and_what_was_spent() {
+/// Runs every behaviour into every engine of the directory.
+macro_rules! into {
+    ($($engine:ident),+ => $behaviours:tt) => {
+        $(into! { @one $engine $behaviours })+
+    };
+    (@one $engine:ident { $($behaviour:ident),+ $(,)? }) => {
+        mod $engine {
+            $(#[tokio::test]
+            async fn $behaviour() {
+                let temp = super::TempStore::$engine().await;
+                super::$behaviour(&temp.store).await;
+            })+
+        }
+    };
+}
+
+into! { sqlite, postgres, postgres_unprepared => {
+    every_table_arrives_with_its_limits_and_what_was_spent,
+    an_older_schema_is_read_as_far_as_it_goes,
+    thousands_of_rows_are_read_in_batches_and_the_work_is_told,
+    beside_a_running_server_the_spend_of_the_whole_gate_stays_as_it_counts_it,
+} }
+
+async fn every_table_arrives_with_its_limits_and_what_was_spent(store: &SharedStore) {
     let url = database(&[SCHEMA, &rows()]);
-    let temp = TempStore::sqlite().await;
-    let store = &temp.store;
 
     let would = import(&url, store, Options { dry_run: true, ..options() }).await;
     let none = store.list_keys(&KeyFilter { limit: 10, ..KeyFilter::default() }).await.unwrap();
@@ -290,8 +310,7 @@ fn remarks(report: &Report) {
     }
 }
 
-#[tokio::test]
-async fn an_older_schema_is_read_as_far_as_it_goes() {
+async fn an_older_schema_is_read_as_far_as_it_goes(store: &SharedStore) {
     let old = format!(
         "CREATE TABLE \"LiteLLM_VerificationToken\" (\"token\" TEXT PRIMARY KEY, \"spend\" FLOAT8, \
          \"max_budget\" FLOAT8, \"metadata\" JSONB, \"expires\" TIMESTAMPTZ); \
@@ -300,40 +319,36 @@ async fn an_older_schema_is_read_as_far_as_it_goes() {
         hash("old")
     );
     let url = database(&["CREATE TABLE unrelated (id INT)"]);
-    let temp = TempStore::sqlite().await;
-    let nothing = litellm(&url, &temp.store, options(), &mut |_| {}).await;
+    let nothing = litellm(&url, store, options(), &mut |_| {}).await;
     assert!(matches!(nothing, Err(ImportError::NoTables(_))));
     let url = database(&[&old]);
-    let report = import(&url, &temp.store, options()).await;
+    let report = import(&url, store, options()).await;
     assert_eq!(report.tables.iter().map(|table| table.imported).sum::<u64>(), 1);
-    let key = temp.store.key(&hash("old")).await.unwrap().unwrap();
+    let key = store.key(&hash("old")).await.unwrap().unwrap();
     assert_eq!((key.spend, key.tags.len()), (money(0.25), 1), "JSON inside JSON is read too");
     assert_eq!(key.expires, Timestamp::parse("2027-01-01T00:00:00Z"));
 }
 
-#[tokio::test]
-async fn thousands_of_rows_are_read_in_batches_and_the_work_is_told() {
+async fn thousands_of_rows_are_read_in_batches_and_the_work_is_told(store: &SharedStore) {
     let sql = "INSERT INTO \"LiteLLM_VerificationToken\" (\"token\", \"spend\") \
                SELECT encode(sha256(convert_to('sk-' || n, 'UTF8')), 'hex'), 0.000000001 * n \
                FROM generate_series(1, 2500) n";
     let url = database(&[SCHEMA, sql]);
-    let temp = TempStore::sqlite().await;
     let mut told = Vec::new();
-    let report = litellm(&url, &temp.store, options(), &mut |what| told.push(what.to_owned())).await.unwrap();
+    let report = litellm(&url, store, options(), &mut |what| told.push(what.to_owned())).await.unwrap();
     assert_eq!(report.opening_nanodollars, 2_500 * 2_501 / 2, "to the last nano-dollar");
     assert!(told.contains(&"LiteLLM_VerificationToken: 2000 rows".to_owned()), "{told:?}");
-    assert!(temp.store.verify().await.unwrap().differences.is_empty());
-    assert_eq!(temp.store.key(&KeyHash::of("sk-7")).await.unwrap().unwrap().spend, Money::nanos(7));
+    assert!(store.verify().await.unwrap().differences.is_empty());
+    assert_eq!(store.key(&KeyHash::of("sk-7")).await.unwrap().unwrap().spend, Money::nanos(7));
 }
 
-#[tokio::test]
-async fn beside_a_running_server_the_spend_of_the_whole_gate_stays_as_it_counts_it() {
+async fn beside_a_running_server_the_spend_of_the_whole_gate_stays_as_it_counts_it(store: &SharedStore) {
     let url = database(&[SCHEMA, &rows()]);
-    let temp = TempStore::sqlite().await;
-    let report = import(&url, &temp.store, Options { server_runs: true, ..options() }).await;
-    assert_eq!(spent(&temp.store, Scope::global(), None).await, Money::ZERO);
+    let report = import(&url, store, Options { server_runs: true, ..options() }).await;
+    assert_eq!(spent(store, Scope::global(), None).await, Money::ZERO);
+    assert!(report.accounts.iter().all(|account| account.scope != Scope::global()));
     assert!(report.remarks.iter().any(|remark| remark.column == "spend" && remark.table == "LiteLLM_UserTable"));
-    assert!(temp.store.key(&hash("full")).await.unwrap().is_some());
+    assert!(store.key(&hash("full")).await.unwrap().is_some());
 }
 
 #[tokio::test]

@@ -3,6 +3,7 @@
 
 pub mod clock;
 pub mod memory;
+pub mod redis;
 #[cfg(test)]
 mod suite;
 mod window;
@@ -96,6 +97,8 @@ pub enum Settled {
     Corrected,
     /// Settled before: nothing changed.
     Duplicate,
+    /// The counters cannot be reached: they take it as soon as they can.
+    Queued,
     /// The counters have forgotten the hold: nothing changed. The caller asks the ledger whether it knows the hold, and
     /// settles again with `forgotten: true` if it does not.
     Forgotten,
@@ -171,12 +174,15 @@ pub trait Counters: Send + Sync {
     /// Holds by state (held, started), for metrics.
     async fn holds(&self) -> Result<(u64, u64), CountersError>;
 
+    /// Ends what is overdue though nobody asks. Called about once a second.
+    async fn sweep(&self);
+
     /// Soft limits passed by settlements and adjustments since the last call. Those passed by an admission are in its
     /// [`Remaining`] instead.
     fn soft_events(&self) -> Vec<SoftLimitPassed>;
 
     /// Whether this gateway's meter is known dead (a hold of it expired unstarted and none started since).
-    fn meter_is_dead(&self, gateway: std::net::IpAddr, now: Timestamp) -> bool;
+    async fn meter_is_dead(&self, gateway: std::net::IpAddr, now: Timestamp) -> Result<bool, CountersError>;
 }
 
 /// Where counters book what they settle: the ledger. Called inside the counters' atomic step, so it only enqueues.

@@ -122,6 +122,23 @@ impl Signer {
     }
 }
 
+/// What all holds of a binding have in common, as bytes; [`append_hold`] completes them.
+pub(super) fn binding_bytes(binding: &Binding) -> Vec<u8> {
+    let mut bytes = Vec::with_capacity(512);
+    wire::write_binding(binding, &mut bytes);
+    bytes
+}
+
+/// Appends what is a hold's own to the bytes of its binding.
+pub(super) fn append_hold(hold: &Hold, bytes: &mut Vec<u8>) {
+    wire::write_hold(hold, bytes);
+}
+
+/// Reads a hold back from its bytes; they are not signed, and are believed only where nobody else can write.
+pub(super) fn read_hold(bytes: &[u8]) -> Option<Hold> {
+    wire::read(bytes)
+}
+
 impl std::fmt::Debug for Signer {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str("Signer")

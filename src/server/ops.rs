@@ -18,7 +18,14 @@ type Probe = Box<dyn Fn() -> Result<(), String> + Send + Sync>;
 
 /// What must be well before requests are sent here, part by part. Probes answer from memory and never wait.
 #[derive(Default)]
-pub struct Readiness(Vec<(&'static str, Probe)>);
+pub struct Readiness(Vec<Part>);
+
+struct Part {
+    name: &'static str,
+    probe: Probe,
+    /// Whether requests can be answered without it.
+    dispensable: bool,
+}
 
 impl Readiness {
     #[must_use]
@@ -29,14 +36,25 @@ impl Readiness {
     /// Adds a part; its error says what is wrong.
     #[must_use]
     pub fn part(mut self, name: &'static str, probe: impl Fn() -> Result<(), String> + Send + Sync + 'static) -> Self {
-        self.0.push((name, Box::new(probe)));
+        self.0.push(Part { name, probe: Box::new(probe), dispensable: false });
+        self
+    }
+
+    /// Adds a part without which requests are still answered: what is wrong with it is told, and nothing else.
+    #[must_use]
+    pub fn degradable(
+        mut self,
+        name: &'static str,
+        probe: impl Fn() -> Result<(), String> + Send + Sync + 'static,
+    ) -> Self {
+        self.0.push(Part { name, probe: Box::new(probe), dispensable: true });
         self
     }
 }
 
 impl fmt::Debug for Readiness {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_list().entries(self.0.iter().map(|(name, _)| name)).finish()
+        f.debug_list().entries(self.0.iter().map(|part| part.name)).finish()
     }
 }
 
@@ -70,15 +88,24 @@ async fn metrics_page(State(ops): State<Ops>, headers: HeaderMap) -> Response {
 async fn ready(State(ops): State<Ops>) -> Response {
     let mut parts = Map::new();
     let mut all = !ops.shutdown.is_draining();
-    for (name, probe) in &ops.readiness.0 {
-        let state = probe();
-        all &= state.is_ok();
-        parts.insert((*name).to_owned(), Value::String(state.err().unwrap_or_else(|| "ok".to_owned())));
+    let mut degraded = false;
+    for part in &ops.readiness.0 {
+        let state = (part.probe)();
+        if part.dispensable {
+            degraded |= state.is_err();
+        } else {
+            all &= state.is_ok();
+        }
+        parts.insert(part.name.to_owned(), Value::String(state.err().unwrap_or_else(|| "ok".to_owned())));
     }
     if ops.shutdown.is_draining() {
         parts.insert("shutdown".to_owned(), Value::String("draining".to_owned()));
     }
-    let (code, status) = if all { (StatusCode::OK, "ready") } else { (StatusCode::SERVICE_UNAVAILABLE, "not ready") };
+    let (code, status) = match (all, degraded) {
+        (true, false) => (StatusCode::OK, "ready"),
+        (true, true) => (StatusCode::OK, "degraded"),
+        (false, _) => (StatusCode::SERVICE_UNAVAILABLE, "not ready"),
+    };
     (code, Json(json!({"status": status, "parts": parts}))).into_response()
 }
 

@@ -16,15 +16,16 @@ use tokio_util::task::TaskTracker;
 use super::books::{CountedBooks, WrittenBooks};
 use super::engine::Engine;
 use super::ops::Readiness;
+use super::shared::{self, Shared};
 use super::{Listeners, Parts, Shutdown, upkeep};
 use crate::config::Config;
-use crate::directory::{Directory, SharedStore};
+use crate::directory::{Directory, ExclusiveLock, SharedStore, SpoolLock};
 use crate::domain::{Secret, Timestamp};
 use crate::gate::Gate;
 use crate::http::HttpState;
 use crate::quota::Quota;
-use crate::quota::counters::Books;
 use crate::quota::counters::memory::{MemoryCounters, MemorySettings};
+use crate::quota::counters::{Books, Counters};
 use crate::quota::token::Signer;
 use crate::spend::ledger::Ledger;
 use crate::spend::{PriceBook, Prices};
@@ -38,9 +39,12 @@ pub struct House {
     pub config: Arc<Config>,
     pub directory: Arc<Directory>,
     pub ledger: Arc<Ledger>,
-    pub counters: Arc<MemoryCounters>,
+    pub counters: Arc<dyn Counters>,
+    /// Where the counters are in Redis.
+    pub redis: Option<Shared>,
     pub gate: Arc<Gate>,
     pub metrics: Arc<Metrics>,
+    _spool: SpoolLock,
 }
 
 /// Serves until SIGINT or SIGTERM; then finishes what is in flight and writes what is booked. `file` is watched for
@@ -50,7 +54,9 @@ pub async fn serve(config: Config, file: Option<PathBuf>) -> anyhow::Result<()> 
     // Ports first: an address in use must not cost a replay.
     let listeners = Listeners::bind(&config)?;
     let directory = Directory::open(&config).await?;
-    let lock = directory.exclusive_lock().await?;
+    // Counters in this process know nothing of another's.
+    let alone = config.counters.url().expose() == "memory://";
+    let lock = if alone { Some(directory.exclusive_lock().await?) } else { None };
     let tasks = TaskTracker::new();
     let house = House::build(Arc::clone(&config), directory).await?;
     let engine = Arc::new(Engine::new(
@@ -77,13 +83,13 @@ pub async fn serve(config: Config, file: Option<PathBuf>) -> anyhow::Result<()> 
         metrics: Arc::clone(&house.metrics),
         management,
         metrics_key: metrics_key(&config),
-        readiness: readiness(&house.ledger),
+        readiness: readiness(&house),
         shutdown: shutdown.clone(),
     };
     let serving = tokio::spawn(listeners.run(parts));
     tracing::info!(grpc = %addresses[0], http = %addresses[1], ops = %addresses[2], "tollward serves");
 
-    let (served, serving) = until_asked(serving).await?;
+    let (served, serving) = until_asked(serving, lock.as_ref()).await?;
     let listen = &config.listen;
     let finished = async {
         if let Some(serving) = serving {
@@ -112,14 +118,22 @@ pub async fn serve(config: Config, file: Option<PathBuf>) -> anyhow::Result<()> 
 
 type Serving = tokio::task::JoinHandle<Result<(), super::listener::ListenError>>;
 
-/// Waits for a signal, or for the ports to end by themselves.
-async fn until_asked(mut serving: Serving) -> anyhow::Result<(anyhow::Result<()>, Option<Serving>)> {
+/// Waits for a signal, for the ports to end by themselves, or for another process that counts too.
+async fn until_asked(
+    mut serving: Serving,
+    lock: Option<&ExclusiveLock>,
+) -> anyhow::Result<(anyhow::Result<()>, Option<Serving>)> {
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut terminate = signal(SignalKind::terminate())?;
     let ended = tokio::select! {
         _ = interrupt.recv() => None,
         _ = terminate.recv() => None,
         ended = &mut serving => Some(ended),
+        () = lost(lock) => {
+            let why = "another tollward serves this directory now, with counters of its own";
+            tracing::error!("stopping: {why}");
+            return Ok((Err(anyhow!(why)), Some(serving)));
+        }
     };
     Ok(match ended {
         None => {
@@ -130,47 +144,71 @@ async fn until_asked(mut serving: Serving) -> anyhow::Result<(anyhow::Result<()>
     })
 }
 
+/// Waits until a lock that is held is lost.
+async fn lost(lock: Option<&ExclusiveLock>) {
+    match lock {
+        Some(lock) => lock.lost().await,
+        None => std::future::pending().await,
+    }
+}
+
 /// The master key, where `/metrics` needs it.
 fn metrics_key(config: &Config) -> Option<Secret> {
     let asked = config.litellm_settings.require_auth_for_metrics_endpoint;
     config.general_settings.master_key.clone().filter(|_| asked)
 }
 
-fn readiness(ledger: &Arc<Ledger>) -> Readiness {
-    let ledger = Arc::clone(ledger);
-    Readiness::new().part("ledger", move || {
-        if ledger.is_writable() { Ok(()) } else { Err("cannot be written; is the disk full?".to_owned()) }
-    })
+fn readiness(house: &House) -> Readiness {
+    let ledger = Arc::clone(&house.ledger);
+    let writable =
+        move || if ledger.is_writable() { Ok(()) } else { Err("cannot be written; is the disk full?".to_owned()) };
+    let readiness = Readiness::new().part("ledger", writable);
+    match &house.redis {
+        None => readiness,
+        Some(shared) => {
+            let counters = Arc::clone(&shared.counters);
+            readiness.degradable("counters", move || {
+                if counters.is_down() { Err("redis does not answer".to_owned()) } else { Ok(()) }
+            })
+        }
+    }
 }
 
 impl House {
     /// Opens the ledger (booking what a crash left in flight), loads prices, and builds counters and gate.
     pub async fn build(config: Arc<Config>, directory: Arc<Directory>) -> anyhow::Result<House> {
-        if config.counters.url.expose() != "memory://" {
-            return Err(anyhow!("counters.url must be memory://"));
-        }
         let metrics = Arc::new(Metrics::new());
         let store = directory.store();
-        let spool = directory.spool().context("the directory is not a file")?;
+        let spool = directory.spool().context("ledger.spool is not set")?;
+        let spool_lock = SpoolLock::take(&spool)?;
         let (ledger, recovery) = Ledger::open(Arc::clone(store), &spool, Timestamp::now()).await?;
         if recovery.replayed > 0 || recovery.unsettled > 0 || !recovery.corrupt.is_empty() {
             tracing::info!(?recovery, "the ledger was completed from its spool");
         }
         let books: Arc<dyn Books> =
             Arc::new(CountedBooks { ledger: Arc::clone(&ledger), metrics: Arc::clone(&metrics) });
-        let settings = MemorySettings {
-            max_holds: config.counters.max_holds,
-            max_waiting: config.quota.max_waiting,
-            ..MemorySettings::default()
+        let redis = match config.counters.url().expose() {
+            "memory://" => None,
+            _ => Some(shared::open(&config, &books, &ledger, store).await?),
         };
-        let counters = Arc::new(MemoryCounters::new(Arc::clone(&books), settings));
+        let (counters, books): (Arc<dyn Counters>, Arc<dyn Books>) = match &redis {
+            Some(shared) => (Arc::clone(&shared.counters) as _, Arc::clone(&shared.books) as _),
+            None => {
+                let settings = MemorySettings {
+                    max_holds: config.counters.max_holds,
+                    max_waiting: config.quota.max_waiting,
+                    ..MemorySettings::default()
+                };
+                (Arc::new(MemoryCounters::new(Arc::clone(&books), settings)), books)
+            }
+        };
         let prices = Arc::new(Prices::new(prices(&config)?));
         let signer = Signer::new(&signing_key(store).await?);
-        let (quota, releasing) = Quota::new(Arc::clone(&counters) as _, books, signer, prices);
+        let (quota, releasing) = Quota::new(Arc::clone(&counters), books, signer, prices);
         // Not waited for at the end: it ends with the quota, and so does what is held.
         tokio::spawn(releasing);
         let gate = Gate::new(Arc::clone(&config), Arc::clone(&directory), quota).map_err(|error| anyhow!(error))?;
-        Ok(House { config, directory, ledger, counters, gate: Arc::new(gate), metrics })
+        Ok(House { config, directory, ledger, counters, redis, gate: Arc::new(gate), metrics, _spool: spool_lock })
     }
 }
 

@@ -14,9 +14,9 @@ use super::engine::Engine;
 use super::start::{self, House};
 use crate::config::Config;
 use crate::config::watch::Watch;
+use crate::directory::Directory;
 use crate::domain::Timestamp;
 use crate::gate::Gate;
-use crate::quota::counters::Counters;
 use crate::telemetry::Metrics;
 
 /// How often holds are swept and metrics filled.
@@ -25,6 +25,10 @@ const SWEEP: Duration = Duration::from_secs(1);
 const RENEW: Duration = Duration::from_secs(15);
 /// How often the price map's file is looked at.
 const PRICES: Duration = Duration::from_secs(5);
+
+/// How often the ledger is looked at for days that are too old, beginning at the start.
+const RETENTION: Duration = Duration::from_secs(3_600);
+const DAY_MILLIS: i64 = 86_400_000;
 
 /// Starts all of it; every task ends when `stop` is cancelled.
 pub fn spawn(
@@ -37,6 +41,9 @@ pub fn spawn(
 ) {
     let directory = Arc::clone(&house.directory);
     tasks.spawn(directory.watch(stop.clone()));
+    if let Some(shared) = &house.redis {
+        shared.spawn(stop, tasks);
+    }
 
     let (counters, ledger, metrics) =
         (Arc::clone(&house.counters), Arc::clone(&house.ledger), Arc::clone(&house.metrics));
@@ -45,7 +52,7 @@ pub fn spawn(
         let (counters, quota) = (Arc::clone(&counters), Arc::clone(&quota));
         let (ledger, metrics) = (Arc::clone(&ledger), Arc::clone(&metrics));
         async move {
-            counters.sweep(Timestamp::now());
+            counters.sweep().await;
             for passed in counters.soft_events() {
                 metrics.soft_budgets.inc();
                 let (scope, spent, soft_budget) = (&passed.counter.scope, passed.spent, passed.soft_limit);
@@ -59,6 +66,12 @@ pub fn spawn(
             metrics.ledger.pending.set(gauge(ledger.pending()));
             metrics.ledger.lag_seconds.set(ledger.lag().as_secs_f64());
         }
+    });
+
+    let (directory, current) = (Arc::clone(&house.directory), Arc::clone(in_force));
+    every(RETENTION, stop, tasks, move || {
+        let (directory, config) = (Arc::clone(&directory), current.load_full());
+        async move { trim(&directory, &config).await }
     });
 
     let quota = Arc::clone(house.gate.quota());
@@ -141,6 +154,18 @@ fn every<F>(
     });
 }
 
+/// Takes days out of the ledger that are older than `ledger.keep`.
+async fn trim(directory: &Directory, config: &Config) {
+    let Some(keep) = config.ledger.keep else { return };
+    let keep = i64::try_from(keep.as_duration().as_millis()).unwrap_or(i64::MAX);
+    let day = Timestamp::now().as_millis().saturating_sub(keep).div_euclid(DAY_MILLIS);
+    match directory.store().trim_ledger(day).await {
+        Ok(0) => {}
+        Ok(days) => tracing::info!(days, "old days have left the ledger; what they add up to is kept"),
+        Err(error) => tracing::warn!(%error, "old days could not leave the ledger; it is tried again in an hour"),
+    }
+}
+
 fn gauge(value: u64) -> i64 {
     i64::try_from(value).unwrap_or(i64::MAX)
 }
@@ -171,6 +196,7 @@ fn warn_of_restart(old: &Config, new: &Config) {
     let sections = [
         ("listen", format!("{:?}", old.listen) != format!("{:?}", new.listen)),
         ("directory.url", url(old) != url(new)),
+        ("ledger.spool", old.ledger.spool != new.ledger.spool),
         ("tls", format!("{:?}", old.tls) != format!("{:?}", new.tls)),
         ("telemetry", logs(old) != logs(new)),
     ];

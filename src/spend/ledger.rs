@@ -11,8 +11,8 @@ mod spool;
 mod tests;
 
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
@@ -62,6 +62,9 @@ pub struct Recovery {
     pub corrupt: Vec<PathBuf>,
 }
 
+/// Hears of records that are in the directory now, and whether each of them was new there.
+pub type Written = Box<dyn Fn(&[Record], &[bool]) + Send + Sync>;
+
 /// The embedded ledger.
 pub struct Ledger {
     shared: Arc<Shared>,
@@ -82,6 +85,7 @@ struct Shared {
     /// The directory refused the last batch because its disk is full.
     full: AtomicBool,
     closing: AtomicBool,
+    hears: OnceLock<Written>,
 }
 
 impl Ledger {
@@ -129,6 +133,7 @@ impl Ledger {
             flushing: AtomicU64::new(0),
             full: AtomicBool::new(false),
             closing: AtomicBool::new(false),
+            hears: OnceLock::new(),
         });
         let writer = tokio::spawn(write_batches(Arc::clone(&shared)));
         Arc::new(Ledger { shared, writer: Mutex::new(Some(writer)) })
@@ -138,6 +143,18 @@ impl Ledger {
     #[must_use]
     pub fn is_writable(&self) -> bool {
         !self.shared.full.load(Ordering::Acquire) && self.shared.spool.is_writable() && self.pending() <= MAX_PENDING
+    }
+
+    /// From now on `hears` is told of every batch that is written. Only the first to ask is.
+    pub fn tell_written(&self, hears: Written) {
+        // Whoever asked before stays the one.
+        let _ = self.shared.hears.set(hears);
+    }
+
+    /// Records on this account that are not known to be in the directory: hold, sequence and cost.
+    #[must_use]
+    pub fn pending_on(&self, account: &Account) -> Vec<(HoldId, u32, Money)> {
+        self.shared.pending.lock().on(account)
     }
 
     /// Records booked and not yet in the directory.
@@ -211,6 +228,17 @@ impl Ledger {
         let verification = self.shared.store.verify().await?;
         Ok(Verification { pending: self.pending(), ..verification })
     }
+}
+
+/// A record as bytes that [`record_from_bytes`] reads, for others than the spool that keep it until it is written.
+pub fn record_to_bytes(record: &Record) -> std::io::Result<Vec<u8>> {
+    codec::record_to_bytes(record)
+}
+
+/// `None` where the bytes are no record.
+#[must_use]
+pub fn record_from_bytes(bytes: &[u8]) -> Option<Record> {
+    codec::record_from_bytes(bytes)
 }
 
 impl Drop for Ledger {
@@ -313,6 +341,9 @@ async fn write_batches(shared: Arc<Shared>) {
         let failed = outcome.is_err();
         if let Err(error) = &outcome {
             tracing::warn!(%error, records = records.len(), "the directory takes no records; they wait in the spool");
+        }
+        if let (Ok(new), Some(hears)) = (&outcome, shared.hears.get()) {
+            hears(&records, new);
         }
         let written = shared.pending.lock().end(outcome.map(drop));
         if let Some(written) = written {

@@ -6,6 +6,7 @@
 pub mod call;
 pub mod child;
 pub mod cli;
+pub mod folder;
 pub mod manage;
 pub mod port;
 pub mod postgres;

@@ -7,15 +7,17 @@ use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::child::Child;
+use super::folder::Folder;
 use super::port;
 use super::wait::eventually_blocking;
 
 /// One server; it ends with the test process, or when it is dropped.
 pub struct Postgres {
-    folder: tempfile::TempDir,
+    // Before its folder: fields are dropped in this order.
+    child: Option<Child>,
     port: u16,
     settings: Vec<String>,
-    child: Option<Child>,
+    folder: Folder,
 }
 
 impl Postgres {
@@ -27,7 +29,7 @@ impl Postgres {
 
     /// Starts a server of its own with these settings (`name=value`).
     pub fn start(settings: &[&str]) -> Postgres {
-        let folder = tempfile::tempdir().expect("a folder");
+        let folder = Folder::new();
         if let Some((user, group)) = servant() {
             chown(folder.path(), Some(user), Some(group)).expect("the folder changes hands");
         }
@@ -37,26 +39,57 @@ impl Postgres {
         let made = initdb.arg(&data).output().expect("initdb runs");
         assert!(made.status.success(), "initdb: {}", String::from_utf8_lossy(&made.stderr));
         let settings = settings.iter().map(|setting| (*setting).to_owned()).collect();
-        let mut server = Postgres { folder, port: port::free(), settings, child: None };
-        server.run();
-        server
+        let mut server = Postgres { child: None, port: 0, settings, folder };
+        // Another process may take a port between the moment it was free and this server's start.
+        for _ in 0..5 {
+            server.port = port::free();
+            match server.try_run() {
+                Ok(()) => return server,
+                Err(log) if log.contains("Address already in use") => {}
+                Err(log) => panic!("postgres ended: {log}"),
+            }
+        }
+        panic!("postgres finds its port in use again and again");
     }
 
-    /// Starts the process again after [`Postgres::stop`], over the same data.
+    /// Starts the process again after [`Postgres::stop`], on the same port and over the same data: what was committed
+    /// is there.
     pub fn run(&mut self) {
+        if let Err(log) = self.try_run() {
+            panic!("postgres ended: {log}");
+        }
+    }
+
+    /// Starts the process and waits until it, and no other server on that port, answers. The error is its log.
+    fn try_run(&mut self) -> Result<(), String> {
+        assert!(self.child.is_none(), "postgres runs already");
         let command = self.command();
         let arguments: Vec<&str> = command.iter().skip(1).map(String::as_str).collect();
         let log = self.folder.path().join("log");
+        let _ = std::fs::remove_file(&log);
         let child = Child::start("postgres", Path::new(&command[0]), &arguments, &[], log);
-        eventually_blocking("postgres answers", || {
-            assert!(child.runs(), "postgres ended: {}", child.log());
-            let ready = Command::new(program("pg_isready"))
-                .args(["-q", "-h", "127.0.0.1", "-p", &self.port.to_string()])
-                .status()
-                .map_err(|error| error.to_string())?;
-            if ready.success() { Ok(()) } else { Err(child.log()) }
+        let came_up = eventually_blocking("postgres answers", || {
+            if !child.runs() {
+                return Ok(false);
+            }
+            // First the process that made the file, far below whether it is ready.
+            let told = std::fs::read_to_string(self.folder.path().join("data/postmaster.pid")).unwrap_or_default();
+            let lines: Vec<&str> = told.lines().map(str::trim).collect();
+            let ours = lines.first() == Some(&child.pid().to_string().as_str());
+            if ours && lines.get(7) == Some(&"ready") && self.is_ready() { Ok(true) } else { Err(child.log()) }
         });
+        if !came_up {
+            return Err(child.log());
+        }
         self.child = Some(child);
+        Ok(())
+    }
+
+    /// Whether it takes connections, and says so within a second.
+    pub fn is_ready(&self) -> bool {
+        let mut ask = Command::new(program("pg_isready"));
+        ask.args(["-q", "-t", "1", "-h", "127.0.0.1", "-p", &self.port.to_string()]);
+        ask.status().expect("pg_isready runs").success()
     }
 
     /// Ends it at once, as a crash does.
@@ -70,11 +103,16 @@ impl Postgres {
 
     /// Stops every process of the server in its tracks (`STOP`), or lets all go on (`CONT`).
     pub fn signal_all(&self, name: &str) {
-        let pid = self.child.as_ref().expect("it runs").pid();
+        let child = self.child.as_ref().expect("it runs");
+        // The postmaster first: what has stopped makes no more children.
+        child.signal(name);
+        let pid = child.pid();
         let children = std::fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap_or_default();
-        let mut kill = Command::new("kill");
-        kill.arg(format!("-{name}")).arg(pid.to_string()).args(children.split_whitespace());
-        let _ = kill.stderr(std::process::Stdio::null()).status();
+        for backend in children.split_whitespace() {
+            // It may have ended meanwhile.
+            let mut kill = Command::new("kill");
+            let _ = kill.arg(format!("-{name}")).arg(backend).stderr(std::process::Stdio::null()).status();
+        }
     }
 
     /// A fresh database, by its URL.
@@ -112,9 +150,8 @@ impl Postgres {
         let mut command = vec![text(postgres.get_program())];
         command.extend(postgres.get_args().map(text));
         let data = self.folder.path().join("data").to_string_lossy().into_owned();
-        let sockets = self.folder.path().to_string_lossy().into_owned();
-        command
-            .extend(["-D", &data, "-h", "127.0.0.1", "-p", &self.port.to_string(), "-k", &sockets].map(String::from));
+        // No socket file: the path of a temporary folder may be too long for one.
+        command.extend(["-D", &data, "-h", "127.0.0.1", "-p", &self.port.to_string(), "-k", ""].map(String::from));
         let ours = ["fsync=off", "max_connections=200", "shared_buffers=32MB"];
         for setting in ours.into_iter().chain(self.settings.iter().map(String::as_str)) {
             command.extend(["-c".to_owned(), setting.to_owned()]);
@@ -123,14 +160,34 @@ impl Postgres {
     }
 }
 
+impl Drop for Postgres {
+    fn drop(&mut self) {
+        if let Some(child) = &self.child {
+            // Not by `kill -9`: its children would live a moment longer and write into a folder that goes away. One that
+            // was stopped in its tracks must go on to end.
+            for signal in ["CONT", "QUIT"] {
+                let mut kill = Command::new("kill");
+                let _ = kill.arg(format!("-{signal}")).arg(child.pid().to_string()).status();
+            }
+            let patience = std::time::Instant::now() + std::time::Duration::from_secs(10);
+            while child.runs() && std::time::Instant::now() < patience {
+                std::thread::sleep(std::time::Duration::from_millis(10));
+            }
+        }
+    }
+}
+
 /// A program of PostgreSQL: on PATH, or where Debian puts it.
 fn program(name: &str) -> PathBuf {
     let path = std::env::var_os("PATH").unwrap_or_default();
     let on_path = std::env::split_paths(&path).map(|folder| folder.join(name));
     let versions = std::fs::read_dir("/usr/lib/postgresql").into_iter().flatten().flatten();
-    let mut debian: Vec<_> = versions.map(|version| version.path().join("bin").join(name)).collect();
+    let numbered = versions.filter_map(|version| Some((version.file_name().to_str()?.parse::<u32>().ok()?, version)));
+    let mut debian: Vec<_> =
+        numbered.map(|(number, version)| (number, version.path().join("bin").join(name))).collect();
     debian.sort();
-    let found = on_path.chain(debian.into_iter().rev()).find(|file| file.is_file());
+    let newest_first = debian.into_iter().rev().map(|(_, file)| file);
+    let found = on_path.chain(newest_first).find(|file| file.is_file());
     found.unwrap_or_else(|| panic!("{name} of PostgreSQL is not installed: `make setup` installs it"))
 }
 

@@ -4,6 +4,8 @@
 
 #[path = "child.rs"]
 pub mod child;
+#[path = "folder.rs"]
+pub mod folder;
 #[path = "port.rs"]
 pub mod port;
 #[path = "postgres.rs"]

@@ -1,7 +1,7 @@
 use proptest::strategy::Strategy;
 
 use super::*;
-use crate::config::{OnCounterFailure, Unmeterable};
+use crate::config::{RateLimitsWithout, Unmeterable};
 use crate::domain::Money;
 
 const KEY: &str = "general_settings: {master_key: sk-0123456789}\n";
@@ -29,7 +29,7 @@ fn the_environment_stands_in_for_texts_numbers_switches_and_choices() {
     let config = parse(
         "general_settings: {master_key: os.environ/KEY, enforce_user_param: '${SWITCH}', max_request_size_mb: os.environ/NUMBER}\n\
          litellm_settings: {max_budget: os.environ/MONEY, timezone: '${ZONE:-Asia/Tokyo}'}\n\
-         quota: {max_waiting: '${NUMBER}', on_counter_failure: '${CHOICE}'}\n\
+         quota: {max_waiting: '${NUMBER}', on_counter_failure: {rate_limits: '${CHOICE}'}}\n\
          metering: {unmeterable: {price: os.environ/MONEY}}\n\
          model_list: [{model_name: m, litellm_params: {input_cost_per_token: os.environ/PRICE}}]\n",
     )
@@ -40,7 +40,7 @@ fn the_environment_stands_in_for_texts_numbers_switches_and_choices() {
     assert_eq!(config.litellm_settings.max_budget, Money::nanos(12_500_000_000));
     assert_eq!(config.litellm_settings.timezone, "Asia/Tokyo");
     assert_eq!(config.quota.max_waiting, 42);
-    assert_eq!(config.quota.on_counter_failure, OnCounterFailure::Allow);
+    assert_eq!(config.quota.on_counter_failure.rate_limits, RateLimitsWithout::Allow);
     assert_eq!(config.metering.unmeterable, Unmeterable::Price { price: 12.5 });
     assert_eq!(config.model_list[0].litellm_params.other["input_cost_per_token"], 1e-6);
 }
@@ -86,8 +86,14 @@ fn bad_values_and_contradictions_are_told_all_at_once() {
         ("listen: {http: 127.0.0.1:9001}", "listen.http"),
         ("listen: {ops: 0.0.0.0:9002}", "listen.ops"),
         ("listen: {grpc: 0.0.0.0:9001}", "listen.grpc"),
-        ("directory: {url: postgres://db/x}", "directory.url"),
-        ("counters: {url: redis://x}", "counters.url"),
+        ("directory: {url: mysql://db/x}", "directory.url"),
+        ("directory: {read_url: postgres://db/x}", "directory.read_url"),
+        ("directory: {listen_url: postgres://db/x}", "directory.listen_url"),
+        ("directory: {url: postgres://db/x, read_url: sqlite://x}", "directory.read_url"),
+        ("directory: {prepared_statements: off}", "directory.prepared_statements"),
+        ("directory: {pool_size: 0}", "directory.pool_size"),
+        ("ledger: {keep: 1d}", "ledger.keep"),
+        ("counters: {url: mysql://x}", "counters.url"),
         ("counters: {max_holds: 0}", "counters.max_holds"),
         ("quota: {cap_output: true, reserve: none}", "quota.cap_output"),
         ("metering: {unknown_model: {input_cost_per_token: -1, output_cost_per_token: 0}}", "metering.unknown_model"),

@@ -4,9 +4,6 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-/// Entries are read again after this time while the watch on the directory is not alive.
-const UNWATCHED_TTL_MILLIS: u64 = 1_000;
-
 /// Milliseconds that only go forward.
 pub(super) type Clock = Box<dyn Fn() -> u64 + Send + Sync>;
 
@@ -18,12 +15,29 @@ pub(super) struct Lifetimes {
     pub stale_if_error: Duration,
 }
 
+/// What the watch on the directory is worth.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Watchfulness {
+    /// It is alive when it saw the directory this lately.
+    pub live_for: Duration,
+    /// Entries are read again after this time while it is not.
+    pub unwatched_ttl: Duration,
+}
+
+impl Watchfulness {
+    /// A file that is looked at every 50 ms cannot fall silent.
+    pub(super) const FILE: Watchfulness =
+        Watchfulness { live_for: Duration::from_secs(1), unwatched_ttl: Duration::from_secs(1) };
+}
+
 /// See the module.
 pub(super) struct Freshness {
     clock: Clock,
     ttl: u64,
     negative_ttl: u64,
     stale_if_error: u64,
+    live_for: u64,
+    unwatched_ttl: u64,
     generation: Arc<AtomicU64>,
     /// Whether a watch was begun, and when it last saw the directory.
     watched: AtomicBool,
@@ -31,13 +45,20 @@ pub(super) struct Freshness {
 }
 
 impl Freshness {
-    pub(super) fn new(lifetimes: Lifetimes, generation: Arc<AtomicU64>, clock: Clock) -> Self {
+    pub(super) fn new(
+        lifetimes: Lifetimes,
+        watchfulness: Watchfulness,
+        generation: Arc<AtomicU64>,
+        clock: Clock,
+    ) -> Self {
         let millis = |duration: Duration| u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
         Freshness {
             clock,
             ttl: millis(lifetimes.present),
             negative_ttl: millis(lifetimes.absent),
             stale_if_error: millis(lifetimes.stale_if_error),
+            live_for: millis(watchfulness.live_for),
+            unwatched_ttl: millis(watchfulness.unwatched_ttl),
             generation,
             watched: AtomicBool::new(false),
             seen_at: AtomicU64::new(0),
@@ -64,7 +85,13 @@ impl Freshness {
 
     /// The watch has just seen the directory.
     pub(super) fn seen(&self) {
-        self.seen_at.store(self.now(), Ordering::Relaxed);
+        self.seen_as_of(Duration::ZERO);
+    }
+
+    /// The watch has just learnt how the directory was `age` ago.
+    pub(super) fn seen_as_of(&self, age: Duration) {
+        let age = u64::try_from(age.as_millis()).unwrap_or(u64::MAX);
+        self.seen_at.store(self.now().saturating_sub(age), Ordering::Relaxed);
         self.watched.store(true, Ordering::Release);
     }
 
@@ -73,10 +100,15 @@ impl Freshness {
         self.watched.store(false, Ordering::Release);
     }
 
+    /// Whether there is a watch, and it is alive.
+    pub(super) fn is_watched(&self) -> bool {
+        self.watched.load(Ordering::Acquire) && !self.watch_is_dead(self.now())
+    }
+
     /// Whether an entry read at `at` may be used at `now`.
     pub(super) fn is_fresh(&self, at: u64, now: u64, present: bool) -> bool {
         let ttl = if present { self.ttl } else { self.negative_ttl };
-        now.saturating_sub(at) < if self.watch_is_dead(now) { ttl.min(UNWATCHED_TTL_MILLIS) } else { ttl }
+        now.saturating_sub(at) < if self.watch_is_dead(now) { ttl.min(self.unwatched_ttl) } else { ttl }
     }
 
     pub(super) fn is_usable_on_error(&self, age: u64) -> bool {
@@ -85,6 +117,6 @@ impl Freshness {
 
     fn watch_is_dead(&self, now: u64) -> bool {
         self.watched.load(Ordering::Acquire)
-            && now.saturating_sub(self.seen_at.load(Ordering::Relaxed)) >= UNWATCHED_TTL_MILLIS
+            && now.saturating_sub(self.seen_at.load(Ordering::Relaxed)) >= self.live_for
     }
 }

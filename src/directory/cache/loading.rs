@@ -8,6 +8,7 @@ use std::future::Future;
 use std::hash::Hash;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use futures_util::FutureExt;
 use futures_util::future::{BoxFuture, Shared};
@@ -20,8 +21,10 @@ use crate::domain::Timestamp;
 
 /// While the store fails, entries that are old are used at once and one try this often asks whether it is back.
 const RETRY_AFTER_FAILURE_MILLIS: u64 = 1_000;
-/// A load nobody waited for is not taken up again after this time.
+/// A load that takes longer is not joined any more.
 const ABANDONED_AFTER_MILLIS: u64 = 5_000;
+/// Who has an old entry waits this long for a new one: less than Envoy waits for an answer.
+const PATIENCE: Duration = Duration::from_millis(400);
 /// Names remembered as absent, whoever asks for them: guessed keys never push real ones out.
 const ABSENT_ENTRIES: usize = 16_384;
 
@@ -125,7 +128,17 @@ where
                 return Ok(entry.found.value.clone());
             }
         }
-        match inner.join(own(key), now, generation, load).await {
+        let has_old = known.as_ref().is_some_and(|entry| inner.usable_stale(entry, now.saturating_sub(entry.at)));
+        let loading = inner.join(own(key), now, generation, load);
+        let loaded = if has_old {
+            tokio::time::timeout(PATIENCE, loading).await.unwrap_or_else(|_| {
+                inner.failed();
+                Err(DirectoryError::Unavailable("no answer in time".to_owned()))
+            })
+        } else {
+            loading.await
+        };
+        match loaded {
             Ok(found) => Ok(found.value.filter(|_| found.until.is_none_or(|until| wall < until))),
             Err(error) => {
                 let old = known.filter(|_| matches!(error, DirectoryError::Unavailable(_)));
@@ -155,6 +168,10 @@ where
         let valid =
             |entry: &Entry<V>| entry.generation == generation && entry.found.until.is_none_or(|until| wall < until);
         self.present.get(key).filter(valid).or_else(|| self.absent.get(key).filter(valid))
+    }
+
+    fn failed(&self) {
+        self.failed_at.store(self.freshness.now().max(1), Ordering::Relaxed);
     }
 
     fn failed_lately(&self, now: u64) -> bool {
@@ -193,6 +210,8 @@ where
         };
         let load = load.boxed().shared();
         flights.insert(key, Flight { id, at: now, generation, load: load.clone() });
+        // It goes on, in bounded time, when all who wait for it have gone: it may hold a connection.
+        tokio::spawn(load.clone());
         load
     }
 
@@ -208,7 +227,7 @@ where
                 other.remove(key);
                 home.insert(key.clone(), entry);
             }
-            Err(_) => self.failed_at.store(self.freshness.now().max(1), Ordering::Relaxed),
+            Err(_) => self.failed(),
         }
         let mut flights = self.flights.lock();
         if flights.get(key).is_some_and(|flight| flight.id == begun.id) {

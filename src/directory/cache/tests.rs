@@ -10,10 +10,12 @@ use tokio::sync::{Semaphore, mpsc};
 use tokio_util::sync::CancellationToken;
 
 use super::super::faulty::{Fault, FaultyStore};
+use super::super::migrations::Mode;
+use super::super::origin::Origin;
 use super::super::sqlite::{SqliteStore, Watch};
 use super::super::testing::{TempStore, audit};
 use super::super::{DirectoryError, Result, Store};
-use super::freshness::{Freshness, Lifetimes};
+use super::freshness::{Freshness, Lifetimes, Watchfulness};
 use super::loading::{Loaded, LoadingCache};
 use super::{Directory, forever};
 use crate::config::Config;
@@ -41,7 +43,7 @@ impl World {
         let clock = Arc::new(AtomicU64::new(1_000_000));
         let turned = Arc::clone(&clock);
         let clock_of_cache = Box::new(move || turned.load(Ordering::SeqCst));
-        let freshness = Arc::new(Freshness::new(LIFETIMES, Arc::default(), clock_of_cache));
+        let freshness = Arc::new(Freshness::new(LIFETIMES, Watchfulness::FILE, Arc::default(), clock_of_cache));
         World { clock, cache: LoadingCache::new(100, Arc::clone(&freshness)), freshness, loads: AtomicU64::new(0) }
     }
 
@@ -216,11 +218,12 @@ impl Two {
         let temp = TempStore::sqlite().await;
         let file = temp.folder.path().join("directory.db");
         let generation = Arc::new(AtomicU64::new(0));
-        let own = SqliteStore::open(&file, Arc::clone(&generation)).await.unwrap();
+        let own = SqliteStore::open(&file, Mode::Auto, Arc::clone(&generation)).await.unwrap();
         let faulty = FaultyStore::over(Arc::new(own));
         let store: super::SharedStore = Arc::clone(&faulty) as _;
-        let directory = Directory::over(store, LIFETIMES, 100, generation, Freshness::monotonic());
-        Two { temp, faulty, directory: Arc::new(Directory { file: Some(file), ..directory }) }
+        let freshness = Freshness::new(LIFETIMES, Watchfulness::FILE, generation, Freshness::monotonic());
+        let directory = Directory::over(store, 100, freshness);
+        Two { temp, faulty, directory: Arc::new(Directory { origin: Some(Origin::File(file)), ..directory }) }
     }
 
     fn other(&self) -> &dyn Store {
@@ -291,7 +294,7 @@ async fn a_key_revoked_by_another_process_is_gone_within_the_poll() {
 async fn the_watch_tells_a_written_row_from_a_written_record() {
     let two = Two::new().await;
     let (report, mut reports) = mpsc::unbounded_channel();
-    let file = two.directory.file.clone().unwrap();
+    let file = two.temp.folder.path().join("directory.db");
     let watch = Watch::begin(file, Duration::from_millis(1), move |seen| {
         let _ = report.send(seen.changed);
     });
@@ -356,7 +359,7 @@ async fn a_second_gate_on_the_same_directory_is_refused() {
 
 #[tokio::test]
 async fn a_url_that_is_no_file_is_refused_without_being_repeated() {
-    for url in ["postgres://user:hunter2@host/db", "sqlite://", "tollward.db", "sqlite://:memory:"] {
+    for url in ["mysql://user:hunter2@host/db", "sqlite://", "tollward.db", "sqlite://:memory:"] {
         let mut config = Config::default();
         config.directory.url = Some(Secret::new(url));
         let error = Directory::open(&config).await.unwrap_err().to_string();

@@ -30,6 +30,10 @@ pub(in super::super) const RECORD_COLUMNS: &[&str] = &[
     "accounts",
 ];
 
+/// Those of them that are numbers.
+pub(in super::super) const RECORD_NUMBERS: &[&str] =
+    &["day", "sequence", "admitted_at", "settled_at", "cost", "estimated"];
+
 const DAY_MILLIS: i64 = 86_400_000;
 
 /// The UTC day of an admission, counted from 1970-01-01: what the ledger is cut into.
@@ -66,6 +70,13 @@ pub(crate) fn accounts_from_json(json: &serde_json::Value) -> Option<Vec<Account
         Some(Account { scope, period })
     };
     json.as_array()?.iter().map(one).collect()
+}
+
+/// Reads the cost of a record, and the accounts it adds to.
+pub(in super::super) fn read_costs(columns: &mut dyn Columns) -> Result<(Money, Vec<Account>)> {
+    let (cost, accounts) = (Money::get(columns)?, String::get(columns)?);
+    let accounts = serde_json::from_str(&accounts).ok().and_then(|json| accounts_from_json(&json));
+    Ok((cost, accounts.ok_or_else(|| corrupt("a record has unknown accounts"))?))
 }
 
 /// The values of [`RECORD_COLUMNS`].

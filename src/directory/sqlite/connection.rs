@@ -8,12 +8,9 @@ use std::time::{Duration, Instant};
 
 use rusqlite::{Connection, ErrorCode, OpenFlags};
 
+use super::super::migrations::{self, Mode, Schema};
 use super::super::{DirectoryError, Result};
 use super::errors;
-
-mod embedded {
-    refinery::embed_migrations!("src/directory/migrations");
-}
 
 /// How long a call waits for another process that writes. Below the bound of a call.
 const BUSY: Duration = Duration::from_secs(4);
@@ -21,12 +18,27 @@ const BUSY: Duration = Duration::from_secs(4);
 const PREPARED: usize = 128;
 const HISTORY: &str = "refinery_schema_history";
 
-/// The connection that writes, on a file that is certainly ours.
-pub(super) fn open_and_migrate(file: &Path) -> Result<Connection> {
+/// What version the tables of a file have; a file that is not there has none. Writes nothing.
+pub(super) fn schema(file: &Path) -> Result<Schema> {
     let refuse = |why: String| DirectoryError::Unavailable(format!("{}: {why}", file.display()));
-    match std::fs::metadata(file) {
+    let found = match std::fs::metadata(file) {
         Ok(found) if !found.is_file() => return Err(refuse("this is not a file".to_owned())),
         Ok(found) if found.len() > 0 => inspect(file, found.len()).map_err(refuse)?,
+        Ok(_) => 0,
+        Err(error) if error.kind() == ErrorKind::NotFound => 0,
+        Err(error) => return Err(refuse(error.to_string())),
+    };
+    Ok(Schema::new("sqlite", found, &migrations::shared()))
+}
+
+/// The connection that writes, on a file that is certainly ours, and what was found in it.
+pub(super) fn open_and_migrate(file: &Path, mode: Mode) -> Result<(Connection, Schema)> {
+    let refuse = |why: String| DirectoryError::Unavailable(format!("{}: {why}", file.display()));
+    let schema = schema(file)?;
+    if mode == Mode::Check {
+        schema.require_current().map_err(refuse)?;
+    }
+    match std::fs::metadata(file) {
         Ok(_) => {}
         Err(error) if error.kind() == ErrorKind::NotFound => {
             // Hashes of credentials are nobody else's business; SQLite gives its other files the same mode.
@@ -45,8 +57,10 @@ pub(super) fn open_and_migrate(file: &Path) -> Result<Connection> {
         return Err(refuse("the file cannot be written; check its permissions".to_owned()));
     }
     prepare(&connection).map_err(|error| refuse(error.to_string()))?;
-    migrate(&mut connection).map_err(refuse)?;
-    Ok(connection)
+    if mode == Mode::Auto {
+        migrate(&mut connection).map_err(refuse)?;
+    }
+    Ok((connection, schema))
 }
 
 /// A connection that cannot write.
@@ -61,7 +75,8 @@ pub(super) fn open_reader(file: &Path) -> Result<Connection> {
 /// Looks at a file of some length without writing: whether it is a database, ours, and of a version we know. It is
 /// looked at through SQLite alone: a process that closes a second descriptor of a database file gives up every lock it
 /// has there (POSIX advisory locks, `fcntl(2)`).
-fn inspect(file: &Path, length: u64) -> std::result::Result<(), String> {
+/// Answers the version.
+fn inspect(file: &Path, length: u64) -> std::result::Result<i64, String> {
     let connection =
         Connection::open_with_flags(file, OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX)
             .and_then(|connection| connection.busy_timeout(BUSY).map(|()| connection))
@@ -81,27 +96,16 @@ fn inspect(file: &Path, length: u64) -> std::result::Result<(), String> {
         .query_row(tables, [HISTORY], |row| Ok((row.get(0)?, row.get(1)?)))
         .map_err(|error| format!("its tables cannot be read: {error}"))?;
     if tables == 0 {
-        return Ok(());
+        return Ok(0);
     }
     if history == 0 {
         return Err("this is a database of another program".to_owned());
     }
-    let known = newest();
     let found: i64 = connection
         .query_row(&format!("SELECT COALESCE(MAX(version), 0) FROM {HISTORY}"), [], |row| row.get(0))
         .map_err(|error| error.to_string())?;
-    if found > known {
-        return Err(format!(
-            "its tables have version {found}, this tollward knows them up to {known}: use the newer tollward"
-        ));
-    }
-    Ok(())
-}
-
-/// The version our migrations lead to.
-fn newest() -> i64 {
-    let runner = embedded::migrations::runner();
-    runner.get_migrations().iter().map(|migration| i64::from(migration.version())).max().unwrap_or(0)
+    migrations::refuse_newer(found, &migrations::shared())?;
+    Ok(found)
 }
 
 /// `synchronous = FULL`: an answered write outlives a power cut. Rows are written seldom and a revoked key must stay
@@ -137,7 +141,7 @@ fn write_ahead(connection: &Connection) -> rusqlite::Result<()> {
 fn migrate(connection: &mut Connection) -> std::result::Result<(), String> {
     connection.set_transaction_behavior(rusqlite::TransactionBehavior::Immediate);
     let run = |connection: &mut Connection| {
-        let runner = embedded::migrations::runner().set_grouped(true).set_abort_divergent(true);
+        let runner = migrations::runner().set_grouped(true).set_abort_divergent(true);
         runner.run(connection).map(drop).map_err(|error| format!("cannot migrate its tables: {error}"))
     };
     let migrated = run(connection).or_else(|_| run(connection));

@@ -6,6 +6,9 @@ use std::sync::atomic::AtomicU64;
 
 use rusqlite::Connection;
 
+use super::super::engine::{Engine, Reading};
+use super::super::migrations::Mode;
+use super::super::session;
 use super::super::statements::{Dialect, Statements};
 use super::super::testing::{TempStore, audit};
 use super::super::{DirectoryError, Store};
@@ -13,7 +16,7 @@ use super::SqliteStore;
 use crate::domain::{Key, KeyHash, Timestamp};
 
 async fn open(file: &Path) -> super::Result<SqliteStore> {
-    SqliteStore::open(file, Arc::new(AtomicU64::new(0))).await
+    SqliteStore::open(file, Mode::Auto, Arc::new(AtomicU64::new(0))).await
 }
 
 #[tokio::test]
@@ -90,11 +93,8 @@ async fn a_full_disk_is_said_to_be_full_and_nothing_is_half_written() {
     assert_eq!(store.key(&refused.0.token).await.unwrap(), None);
     pages("PRAGMA max_page_count = 1000000").await.unwrap();
     store.create_key(&refused.0, audit()).await.unwrap();
-    let audited = |connection: &Connection| {
-        connection
-            .query_row("SELECT COUNT(*) FROM audit_log", [], |row| row.get::<_, i64>(0))
-            .map_err(super::errors::of)
-    };
-    let lines = store.read(super::CALL, move |connection, _| audited(connection)).await.unwrap();
-    assert_eq!(lines, written.len() as i64 + 1, "a refused write leaves no line of audit");
+    let lines = store.read(Reading::Row, |session, _| {
+        Box::pin(session::number(session, "SELECT COUNT(*) FROM audit_log", Vec::new()))
+    });
+    assert_eq!(lines.await.unwrap(), Some(written.len() as i64 + 1), "a refused write leaves no line of audit");
 }

@@ -218,14 +218,18 @@ impl Counters for MemoryCounters {
         Ok((held as u64, started as u64))
     }
 
+    async fn sweep(&self) {
+        MemoryCounters::sweep(self, self.clock.now());
+    }
+
     fn soft_events(&self) -> Vec<SoftLimitPassed> {
         std::mem::take(&mut self.state().soft_events).into()
     }
 
-    fn meter_is_dead(&self, gateway: IpAddr, now: Timestamp) -> bool {
+    async fn meter_is_dead(&self, gateway: IpAddr, now: Timestamp) -> Result<bool, CountersError> {
         let mut state = self.state.lock();
         state.advance(now);
-        state.meters.is_dead(gateway)
+        Ok(state.meters.is_dead(gateway))
     }
 }
 

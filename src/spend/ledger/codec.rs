@@ -213,3 +213,13 @@ pub(super) fn read(bytes: &[u8]) -> Option<(Entry, usize)> {
     };
     Some((entry, HEAD + length))
 }
+
+/// A record alone, as JSON.
+pub(super) fn record_to_bytes(record: &Record) -> std::io::Result<Vec<u8>> {
+    Ok(serde_json::to_vec(&StoredRecord::from(record))?)
+}
+
+/// Reads it back; `None` where it is none.
+pub(super) fn record_from_bytes(bytes: &[u8]) -> Option<Record> {
+    serde_json::from_slice::<StoredRecord>(bytes).ok()?.record()
+}

@@ -78,6 +78,15 @@ impl Pending {
         self.refused.clone()
     }
 
+    /// Hold, sequence and cost of each record on an account.
+    pub(super) fn on(&self, account: &Account) -> Vec<(HoldId, u32, Money)> {
+        if !self.accounts.contains_key(&place(account)) {
+            return Vec::new();
+        }
+        let touching = self.records.iter().filter(|(record, _)| record.accounts.contains(account));
+        touching.map(|(record, _)| (record.id, record.sequence, record.cost)).collect()
+    }
+
     pub(super) fn knows(&self, hold: HoldId) -> bool {
         self.holds.contains_key(&hold)
     }

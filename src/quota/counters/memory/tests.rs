@@ -10,7 +10,7 @@ fn counters(settings: MemorySettings) -> (Arc<MemoryCounters>, World) {
     let (clock, books) = (Arc::new(TestClock::new()), Arc::new(TestBooks::default()));
     let counters = Arc::new(MemoryCounters::with_clock(books.clone(), settings, clock.clone()));
     let MemorySettings { max_holds, max_waiting, .. } = settings;
-    (counters.clone(), World { counters, clock, books, max_holds, max_waiting })
+    (counters.clone(), World { counters, clock, books, max_holds, max_waiting, journals: true, cases: 512 })
 }
 
 fn world() -> World {

@@ -368,14 +368,15 @@ async fn check(world: &World, model: &Model) -> Result<(), TestCaseError> {
     expected.sort_by_key(order);
     prop_assert_eq!(booked, expected);
     for (number, meter) in model.meters.iter().enumerate() {
-        prop_assert_eq!(world.counters.meter_is_dead(gateway(number as u8), world.now()), meter.dead);
+        prop_assert_eq!(world.counters.meter_is_dead(gateway(number as u8), world.now()).await.unwrap(), meter.dead);
     }
     Ok(())
 }
 
 pub(crate) fn any_interleaving_does_what_the_table_says(make_world: impl Fn() -> World) {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    let mut runner = TestRunner::new(ProptestConfig { cases: 512, failure_persistence: None, ..Default::default() });
+    let mut runner =
+        TestRunner::new(ProptestConfig { cases: make_world().cases, failure_persistence: None, ..Default::default() });
     let outcome = runner.run(&vec(step(), 1..80), |steps| {
         runtime.block_on(async {
             let (world, mut model) = (make_world(), Model::new());

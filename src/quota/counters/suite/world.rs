@@ -68,6 +68,10 @@ pub(crate) struct World {
     /// How many holds may be open, and how many may wait.
     pub(crate) max_holds: usize,
     pub(crate) max_waiting: usize,
+    /// Whether starts and renewals are told to the books, because what is in flight is lost with the counters.
+    pub(crate) journals: bool,
+    /// How many random cases there is time for.
+    pub(crate) cases: u32,
 }
 
 impl World {

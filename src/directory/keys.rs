@@ -1,14 +1,12 @@
 //! Keys: rotation, and the lists people ask for.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 
-use rusqlite::{Connection, Transaction};
-
-use super::super::rows::{Column, Row, Value};
-use super::super::statements::Statements;
-use super::super::{KeyFilter, Page, Result};
-use super::{ledger, random_id, rows};
+use super::engine::random_id;
+use super::rows::{Column, Row, Value};
+use super::session::{self, Session};
+use super::statements::Statements;
+use super::{KeyFilter, Page, Result, ledger};
 use crate::domain::{
     Account, DeprecatedKey, Key, KeyHash, Money, Parties, Period, Record, RecordStatus, Scope, ScopeKind, Timestamp,
     Usage,
@@ -16,8 +14,8 @@ use crate::domain::{
 
 /// Moves a key to a new hash. What the old hash spent moves with it, as adjustments in the ledger: a rotated key is no
 /// fresh budget.
-pub(super) fn rotate(
-    transaction: &Transaction<'_>,
+pub(super) async fn rotate(
+    session: &mut dyn Session,
     statements: &Statements,
     old: &KeyHash,
     new: &Key,
@@ -25,23 +23,23 @@ pub(super) fn rotate(
     now: Timestamp,
 ) -> Result<()> {
     let hash = old.to_string();
-    let moved = rows::texts(&[&new.token.to_string(), &hash]);
-    if rows::execute(transaction, &statements.move_key, moved)? == 0 {
-        return Err(rows::missing::<Key>(hash));
+    let moved = session::texts(&[&new.token.to_string(), &hash]);
+    if session::execute(session, &statements.move_key, moved).await? == 0 {
+        return Err(session::missing::<Key>(hash));
     }
-    rows::put(transaction, &statements.keys, new, false)?;
+    session::put(session, &statements.keys, new, false).await?;
     if let Some(revoke_at) = revoke_old_at {
         let deprecated = DeprecatedKey { token: *old, active_token: new.token, revoke_at, created_at: now };
-        rows::put(transaction, &statements.deprecated, &deprecated, true)?;
+        session::put(session, &statements.deprecated, &deprecated, true).await?;
     }
-    let carried = carry_over(transaction, statements, old, &new.token, now)?;
-    ledger::write(transaction, statements, &carried)?;
+    let carried = carry_over(session, statements, old, &new.token, now).await?;
+    ledger::write(session, statements, &carried).await?;
     Ok(())
 }
 
 /// The records that move every account of the old hash to the new one; they also give the moved row its spend back.
-fn carry_over(
-    transaction: &Transaction<'_>,
+async fn carry_over(
+    session: &mut dyn Session,
     statements: &Statements,
     old: &KeyHash,
     new: &KeyHash,
@@ -54,11 +52,12 @@ fn carry_over(
         pattern(ScopeKind::ModelPerKey),
         pattern(ScopeKind::TagPerKey),
     ];
-    let accounts = rows::all(transaction, &statements.ledger.periods_of_key, values, |columns| {
+    let accounts = session::all(session, &statements.ledger.periods_of_key, values, |columns| {
         let (scope, id) = (String::get(columns)?, Arc::<str>::get(columns)?);
         let period = Period { id, start: Timestamp::get(columns)?, end: Timestamp::get(columns)? };
         Ok((scope, period, Money::get(columns)?))
-    })?;
+    })
+    .await?;
     let id = random_id()?;
     let mut records = Vec::with_capacity(accounts.len() * 2);
     for (scope, period, spent) in accounts.into_iter().filter(|(_, _, spent)| !spent.is_zero()) {
@@ -85,21 +84,19 @@ fn carry_over(
 }
 
 /// One page of the keys that fit the filter, newest first.
-pub(super) fn list(connection: &Connection, statements: &Statements, filter: &KeyFilter) -> Result<Page<Key>> {
+pub(super) async fn list(session: &mut dyn Session, statements: &Statements, filter: &KeyFilter) -> Result<Page<Key>> {
     let token = filter.token.map(|token| token.to_string());
-    let conditions: HashMap<&str, &String> = [
+    let conditions = [
         ("user_id", &filter.user_id),
         ("team_id", &filter.team_id),
         ("organization_id", &filter.organization_id),
         ("project_id", &filter.project_id),
         ("key_alias", &filter.key_alias),
         ("token", &token),
-    ]
-    .into_iter()
-    .filter_map(|(column, value)| value.as_ref().map(|value| (column, value)))
-    .collect();
+    ];
+    let conditions = conditions.into_iter().filter_map(|(column, value)| value.as_ref().map(|value| (column, value)));
     let (columns, values): (Vec<_>, Vec<_>) =
-        conditions.into_iter().map(|(column, value)| (column, Value::Text(value.clone()))).unzip();
+        conditions.map(|(column, value)| (column, Value::Text(value.clone()))).unzip();
     let (page, count) = statements.keys_where(&columns);
-    rows::page(connection, (&page, &count), (values, filter.offset, filter.limit), Key::read)
+    session::page(session, (&page, &count), (values, filter.offset, filter.limit), Key::read).await
 }

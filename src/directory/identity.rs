@@ -1,25 +1,23 @@
 //! Resolving a caller: one query, and the limits of linked budget rows filled in.
 
-use rusqlite::Connection;
-
-use super::super::Result;
-use super::super::rows::{Columns, Row, Value};
-use super::super::statements::Statements;
-use super::rows;
+use super::Result;
+use super::rows::{Columns, Row, Value};
+use super::session::{self, Session};
+use super::statements::Statements;
 use crate::domain::{
     AccessGroup, Budget, EndUser, Identity, Key, KeyHash, Limits, Member, Organization, Project, Tag, Team, Timestamp,
     User,
 };
 
 /// The key and all that belongs to it.
-pub(super) fn of_key(
-    connection: &Connection,
+pub(super) async fn of_key(
+    session: &mut dyn Session,
     statements: &Statements,
     key: &KeyHash,
     now: Timestamp,
 ) -> Result<Option<Identity>> {
     let values = vec![Value::Text(key.to_string()), Value::Integer(now.as_millis())];
-    rows::one(connection, &statements.identity, values, |columns| {
+    session::one(session, &statements.identity, values, |columns| {
         let mut identity = Identity {
             key: Some(Key::read(columns)?),
             user: User::read_joined(columns)?.map(Box::new),
@@ -46,11 +44,16 @@ pub(super) fn of_key(
         link(identity.member.as_mut().map(|row| &mut row.limits), member.as_ref());
         Ok(identity)
     })
+    .await
 }
 
 /// A user without a key.
-pub(super) fn of_user(connection: &Connection, statements: &Statements, user_id: &str) -> Result<Option<Identity>> {
-    rows::one(connection, &statements.user_identity, rows::texts(&[user_id]), |columns| {
+pub(super) async fn of_user(
+    session: &mut dyn Session,
+    statements: &Statements,
+    user_id: &str,
+) -> Result<Option<Identity>> {
+    session::one(session, &statements.user_identity, session::texts(&[user_id]), |columns| {
         let user = User::read(columns)?;
         let mut organization = Organization::read_joined(columns)?.map(Box::new);
         let budget = Budget::read_joined(columns)?;
@@ -62,6 +65,7 @@ pub(super) fn of_user(connection: &Connection, statements: &Statements, user_id:
         link(organization.as_mut().map(|row| &mut row.limits), budget.as_ref());
         Ok(Identity { user: Some(Box::new(user)), organization, dangling, ..Identity::default() })
     })
+    .await
 }
 
 /// What is named and not there. A user is not among it: keys may carry the ids of users who have no row.
@@ -117,14 +121,18 @@ fn with_budget<R: Limited>(columns: &mut dyn Columns) -> Result<R> {
     Ok(row)
 }
 
-pub(super) fn end_user(connection: &Connection, statements: &Statements, user_id: &str) -> Result<Option<EndUser>> {
-    rows::one(connection, &statements.end_user, rows::texts(&[user_id]), with_budget)
+pub(super) async fn end_user(
+    session: &mut dyn Session,
+    statements: &Statements,
+    user_id: &str,
+) -> Result<Option<EndUser>> {
+    session::one(session, &statements.end_user, session::texts(&[user_id]), with_budget).await
 }
 
-pub(super) fn tags(connection: &Connection, statements: &Statements) -> Result<Vec<Tag>> {
-    rows::all(connection, &statements.tags_with_budgets, Vec::new(), with_budget)
+pub(super) async fn tags(session: &mut dyn Session, statements: &Statements) -> Result<Vec<Tag>> {
+    session::all(session, &statements.tags_with_budgets, Vec::new(), with_budget).await
 }
 
-pub(super) fn access_groups(connection: &Connection, statements: &Statements) -> Result<Vec<AccessGroup>> {
-    rows::all(connection, &statements.access_groups_with_budgets, Vec::new(), with_budget)
+pub(super) async fn access_groups(session: &mut dyn Session, statements: &Statements) -> Result<Vec<AccessGroup>> {
+    session::all(session, &statements.access_groups_with_budgets, Vec::new(), with_budget).await
 }

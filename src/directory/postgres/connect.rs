@@ -1,0 +1,187 @@
+//! From a URL to a connection: what libpq understands, and what URLs written for other programs carry along.
+
+use std::path::Path;
+use std::str::FromStr;
+use std::time::Duration;
+
+use tokio::task::JoinHandle;
+use tokio_postgres::{Client, Config, Connection, Error, Socket};
+use tokio_postgres_rustls::MakeRustlsConnect;
+
+use super::super::{DirectoryError, Result, tls};
+use super::errors::unavailable;
+use crate::domain::Secret;
+
+/// How long connecting may take, a handshake included.
+pub(super) const CONNECT: Duration = Duration::from_secs(3);
+/// A peer that has fallen silent is found out after about this time.
+const SILENCE: Duration = Duration::from_secs(5);
+/// A statement that is not in a transaction ends after this time.
+const STATEMENT_MILLIS: u64 = 4_500;
+
+/// A place to connect to.
+#[derive(Clone)]
+pub(in super::super) struct Target {
+    config: Config,
+    tls: MakeRustlsConnect,
+    prepared: bool,
+}
+
+type Stream = <MakeRustlsConnect as tokio_postgres::tls::MakeTlsConnect<Socket>>::Stream;
+
+impl Target {
+    /// Reads a URL; `path` is its name in messages, and the URL itself is never repeated.
+    pub(super) fn parse(url: &Secret, path: &'static str, prepared: bool) -> Result<Target> {
+        let refuse = |why: String| DirectoryError::Unavailable(format!("{path}: {why}"));
+        let read = Url::read(url.expose());
+        let mut config = Config::from_str(&read.url).map_err(|error| {
+            // The library names the parameter, and no value.
+            let cause = std::error::Error::source(&error).map(ToString::to_string);
+            refuse(format!("this is no URL of PostgreSQL: {}", cause.unwrap_or_else(|| error.to_string())))
+        })?;
+        if config.get_hosts().is_empty() {
+            return Err(refuse("no host is named".to_owned()));
+        }
+        let prepared = prepared && !read.pooled;
+        if prepared {
+            // Not behind a pooler, which refuses options it does not keep track of.
+            let given = config.get_options().map(|given| format!("{given} ")).unwrap_or_default();
+            let schema = read.schema.as_ref().map(|schema| format!(" -c search_path={schema}")).unwrap_or_default();
+            config.options(format!(
+                "{given}-c statement_timeout={STATEMENT_MILLIS} -c tcp_keepalives_idle=10 -c tcp_keepalives_interval=5 \
+                 -c tcp_keepalives_count=3{schema}"
+            ));
+        } else if read.schema.is_some() {
+            return Err(refuse("schema= cannot be set through a pooler; set search_path for the role".to_owned()));
+        }
+        if config.get_application_name().is_none() {
+            config.application_name("tollward");
+        }
+        config.connect_timeout(CONNECT.min(config.get_connect_timeout().copied().unwrap_or(CONNECT)));
+        config.keepalives_idle(SILENCE).keepalives_interval(Duration::from_secs(1)).keepalives_retries(3);
+        config.tcp_user_timeout(SILENCE);
+        let tls = tls::connector(config.get_ssl_mode(), read.root.as_deref().map(Path::new)).map_err(refuse)?;
+        Ok(Target { config, tls, prepared })
+    }
+
+    pub(super) fn config(&self) -> &Config {
+        &self.config
+    }
+
+    pub(super) fn prepared(&self) -> bool {
+        self.prepared
+    }
+
+    /// The same place under another name in `pg_stat_activity`.
+    pub(super) fn named(&self, name: &str) -> Target {
+        let mut named = self.clone();
+        named.config.application_name(name);
+        named
+    }
+
+    /// Connects in time; whoever calls drives the connection.
+    pub(super) async fn connect(&self) -> Result<(Client, Connection<Socket, Stream>)> {
+        in_time(self.config.connect(self.tls.clone())).await
+    }
+
+    /// Connects; a task of the present runtime drives the connection until it or its client ends.
+    pub(super) async fn connect_alone(&self) -> std::result::Result<(Client, JoinHandle<()>), Error> {
+        let (client, connection) = self.config.connect(self.tls.clone()).await?;
+        let driving = tokio::spawn(async move {
+            if let Err(error) = connection.await {
+                tracing::info!(error = super::errors::said(&error), "a connection to PostgreSQL ended");
+            }
+        });
+        Ok((client, driving))
+    }
+}
+
+/// A URL with what is not for the server taken out.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Url {
+    url: String,
+    /// A file with the certificates to trust.
+    root: Option<String>,
+    schema: Option<String>,
+    /// The URL says that a pooler in transaction mode answers it.
+    pooled: bool,
+}
+
+impl Url {
+    fn read(url: &str) -> Url {
+        let Some((place, query)) = url.split_once('?') else { return Url { url: url.to_owned(), ..Url::default() } };
+        let mut read = Url::default();
+        let mut kept = Vec::new();
+        for part in query.split('&') {
+            let (name, value) = part.split_once('=').unwrap_or((part, ""));
+            match (name, value) {
+                // rustls always verifies the certificate and the name.
+                ("sslmode", "verify-ca" | "verify-full") => kept.push("sslmode=require".to_owned()),
+                ("sslmode", "allow") => kept.push("sslmode=prefer".to_owned()),
+                ("sslrootcert", "system") => {}
+                ("sslrootcert", file) => read.root = Some(file.replace("%2F", "/").replace("%2f", "/")),
+                ("schema", schema) => read.schema = Some(schema.to_owned()),
+                ("pgbouncer", on) => read.pooled = on == "true",
+                // Of other programs' pools.
+                ("connection_limit" | "pool_timeout" | "socket_timeout" | "statement_cache_size", _) => {}
+                _ => kept.push(part.to_owned()),
+            }
+        }
+        read.url = place.to_owned();
+        if !kept.is_empty() {
+            read.url = format!("{place}?{}", kept.join("&"));
+        }
+        read
+    }
+}
+
+/// Connects for a few questions, on the present runtime.
+pub(super) async fn ask(target: &Target) -> Result<Client> {
+    // The task ends with its client.
+    let (client, _) = in_time(target.connect_alone()).await?;
+    Ok(client)
+}
+
+async fn in_time<T>(connecting: impl Future<Output = std::result::Result<T, Error>>) -> Result<T> {
+    match tokio::time::timeout(CONNECT, connecting).await {
+        Ok(connected) => connected.map_err(|error| super::errors::of(&error)),
+        Err(_) => Err(unavailable("PostgreSQL does not take a connection in time")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn urls_of_libpq_and_of_other_programs_are_understood() {
+        let cases = [
+            ("postgres://u@h/d", "postgres://u@h/d"),
+            ("postgres://u@h/d?sslmode=verify-full", "postgres://u@h/d?sslmode=require"),
+            ("postgres://u@h/d?sslmode=disable&connection_limit=5&pool_timeout=3", "postgres://u@h/d?sslmode=disable"),
+            ("postgres://u@h/d?connection_limit=5", "postgres://u@h/d"),
+        ];
+        for (url, expected) in cases {
+            assert_eq!(Url::read(url).url, expected, "{url}");
+        }
+        let prisma = Url::read("postgresql://u@h/d?schema=public&pgbouncer=true&sslrootcert=%2Fca.pem");
+        assert_eq!((prisma.schema.as_deref(), prisma.pooled), (Some("public"), true));
+        assert_eq!(prisma.root.as_deref(), Some("/ca.pem"));
+    }
+
+    #[test]
+    fn a_url_that_cannot_be_used_is_refused_without_being_repeated() {
+        for (url, why) in [
+            ("postgres://user:hunter2@host/db?bogus=hunter2", "bogus"),
+            ("postgres://user:hunter2@host:port/db", "port"),
+            ("postgres:///db", "host"),
+            ("postgres://user:hunter2@host/db?sslmode=perhaps", "sslmode"),
+            ("postgres://user:hunter2@host/db?sslrootcert=/no/such/file", "/no/such/file"),
+        ] {
+            let error = Target::parse(&Secret::new(url), "directory.url", true).err().map(|error| error.to_string());
+            let error = error.unwrap_or_default();
+            assert!(error.contains("directory.url") && error.contains(why), "{url}: {error}");
+            assert!(!error.contains("hunter2"), "{error}");
+        }
+    }
+}

@@ -1,0 +1,382 @@
+//! [`Store`] on any engine: which statement each call is.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+
+use super::engine::{Engine, Reading, Writing};
+use super::import::{self, Bundle, Imported};
+use super::rows::{Column, Row, Value, day_of, read_record};
+use super::{
+    AuditEntry, DirectoryError, KeyFilter, Page, Result, Store, Verification, identity, keys, ledger, retention,
+    session, verify,
+};
+use crate::domain::{
+    AccessGroup, Account, Budget, EndUser, HoldId, Identity, Key, KeyHash, Member, Money, Organization, Project,
+    Record, Tag, Team, Timestamp, User,
+};
+
+/// The calls every entity has: one row, one page, put, delete.
+macro_rules! row {
+    ($self:ident, $table:ident, $($key:expr),+) => {{
+        let key = session::texts(&[$($key),+]);
+        $self.read(Reading::Row, move |session, statements| {
+            Box::pin(session::one(session, &statements.$table.select, key, Row::read))
+        }).await
+    }};
+}
+
+macro_rules! page {
+    ($self:ident, $table:ident, $offset:ident, $limit:ident) => {
+        $self
+            .read(Reading::List, move |session, statements| {
+                let table = &statements.$table;
+                let texts = (table.page.as_str(), table.count.as_str());
+                Box::pin(session::page(session, texts, (Vec::new(), $offset, $limit), Row::read))
+            })
+            .await
+    };
+}
+
+macro_rules! put {
+    ($self:ident, $table:ident, $row:ident, $create:ident, $audit:ident) => {{
+        let row = $row.clone();
+        $self
+            .change($audit, move |session, statements| {
+                Box::pin(async move { session::put(session, &statements.$table, &row, $create).await })
+            })
+            .await
+    }};
+}
+
+macro_rules! by {
+    ($self:ident, $table:ident, $column:literal, $value:expr) => {{
+        let value = session::texts(&[$value]);
+        $self
+            .read(Reading::Row, move |session, statements| {
+                let text = statements.by(&statements.$table, $column);
+                Box::pin(async move { session::one(session, &text, value, Row::read).await })
+            })
+            .await
+    }};
+}
+
+macro_rules! delete {
+    ($self:ident, $table:ident, $type:ty, $audit:ident, $($key:expr),+) => {{
+        let key = [$($key.to_string()),+];
+        $self
+            .change($audit, move |session, statements| {
+                Box::pin(async move {
+                    let key = key.each_ref().map(String::as_str);
+                    session::delete::<$type>(session, &statements.$table, &key).await
+                })
+            })
+            .await
+    }};
+}
+
+#[async_trait]
+impl<E: Engine> Store for E {
+    async fn identity(&self, key: &KeyHash, now: Timestamp) -> Result<Option<Identity>> {
+        let key = *key;
+        self.read(Reading::Row, move |session, statements| {
+            Box::pin(async move { identity::of_key(session, statements, &key, now).await })
+        })
+        .await
+    }
+
+    async fn revoked_at(&self, old: &KeyHash) -> Result<Option<Timestamp>> {
+        let old = session::texts(&[&old.to_string()]);
+        self.read(Reading::Row, move |session, statements| {
+            Box::pin(session::one(session, &statements.revoked_at, old, Timestamp::get))
+        })
+        .await
+    }
+
+    async fn user_identity(&self, user_id: &str) -> Result<Option<Identity>> {
+        let user_id = user_id.to_owned();
+        self.read(Reading::Row, move |session, statements| {
+            Box::pin(async move { identity::of_user(session, statements, &user_id).await })
+        })
+        .await
+    }
+
+    async fn end_user(&self, user_id: &str) -> Result<Option<EndUser>> {
+        let user_id = user_id.to_owned();
+        self.read(Reading::Row, move |session, statements| {
+            Box::pin(async move { identity::end_user(session, statements, &user_id).await })
+        })
+        .await
+    }
+
+    async fn budget(&self, budget_id: &str) -> Result<Option<Budget>> {
+        row!(self, budgets, budget_id)
+    }
+
+    async fn tags(&self) -> Result<Vec<Tag>> {
+        self.read(Reading::Row, |session, statements| Box::pin(identity::tags(session, statements))).await
+    }
+
+    async fn access_groups(&self) -> Result<Vec<AccessGroup>> {
+        self.read(Reading::Row, |session, statements| Box::pin(identity::access_groups(session, statements))).await
+    }
+
+    async fn create_key(&self, key: &Key, audit: AuditEntry) -> Result<()> {
+        let create = true;
+        put!(self, keys, key, create, audit)
+    }
+
+    async fn key(&self, token: &KeyHash) -> Result<Option<Key>> {
+        row!(self, keys, &token.to_string())
+    }
+
+    async fn key_by_alias(&self, alias: &str) -> Result<Option<Key>> {
+        by!(self, keys, "key_alias", alias)
+    }
+
+    async fn update_key(&self, key: &Key, audit: AuditEntry) -> Result<()> {
+        let create = false;
+        put!(self, keys, key, create, audit)
+    }
+
+    async fn delete_key(&self, token: &KeyHash, audit: AuditEntry) -> Result<()> {
+        delete!(self, keys, Key, audit, token)
+    }
+
+    async fn rotate_key(
+        &self,
+        old: &KeyHash,
+        new: &Key,
+        revoke_old_at: Option<Timestamp>,
+        audit: AuditEntry,
+    ) -> Result<()> {
+        let (old, new, now) = (*old, new.clone(), audit.at);
+        self.change(audit, move |session, statements| {
+            Box::pin(async move { keys::rotate(session, statements, &old, &new, revoke_old_at, now).await })
+        })
+        .await
+    }
+
+    async fn list_keys(&self, filter: &KeyFilter) -> Result<Page<Key>> {
+        let filter = filter.clone();
+        self.read(Reading::List, move |session, statements| {
+            Box::pin(async move { keys::list(session, statements, &filter).await })
+        })
+        .await
+    }
+
+    async fn put_team(&self, team: &Team, create: bool, audit: AuditEntry) -> Result<()> {
+        put!(self, teams, team, create, audit)
+    }
+
+    async fn team(&self, team_id: &str) -> Result<Option<Team>> {
+        row!(self, teams, team_id)
+    }
+
+    async fn list_teams(&self, offset: u64, limit: u64) -> Result<Page<Team>> {
+        page!(self, teams, offset, limit)
+    }
+
+    async fn delete_team(&self, team_id: &str, audit: AuditEntry) -> Result<()> {
+        let team_id = team_id.to_owned();
+        self.change(audit, move |session, statements| {
+            Box::pin(async move {
+                session::execute(session, &statements.members_leave_team, session::texts(&[&team_id])).await?;
+                session::execute(session, &statements.keys_of_team, session::texts(&[&team_id])).await?;
+                session::delete::<Team>(session, &statements.teams, &[&team_id]).await
+            })
+        })
+        .await
+    }
+
+    async fn put_member(&self, member: &Member, create: bool, audit: AuditEntry) -> Result<()> {
+        put!(self, members, member, create, audit)
+    }
+
+    async fn members_of_team(&self, team_id: &str) -> Result<Vec<Member>> {
+        let team_id = session::texts(&[team_id]);
+        self.read(Reading::Row, move |session, statements| {
+            Box::pin(session::all(session, &statements.members_of_team, team_id, Row::read))
+        })
+        .await
+    }
+
+    async fn memberships_of_user(&self, user_id: &str) -> Result<Vec<Member>> {
+        let user_id = session::texts(&[user_id]);
+        self.read(Reading::Row, move |session, statements| {
+            Box::pin(session::all(session, &statements.members_of_user, user_id, Row::read))
+        })
+        .await
+    }
+
+    async fn delete_member(&self, team_id: &str, user_id: &str, audit: AuditEntry) -> Result<()> {
+        delete!(self, members, Member, audit, team_id, user_id)
+    }
+
+    async fn put_user(&self, user: &User, create: bool, audit: AuditEntry) -> Result<()> {
+        put!(self, users, user, create, audit)
+    }
+
+    async fn user(&self, user_id: &str) -> Result<Option<User>> {
+        row!(self, users, user_id)
+    }
+
+    async fn user_by_email(&self, email: &str) -> Result<Option<User>> {
+        by!(self, users, "user_email", email)
+    }
+
+    async fn list_users(&self, offset: u64, limit: u64) -> Result<Page<User>> {
+        page!(self, users, offset, limit)
+    }
+
+    async fn delete_user(&self, user_id: &str, audit: AuditEntry) -> Result<()> {
+        let user_id = user_id.to_owned();
+        self.change(audit, move |session, statements| {
+            Box::pin(async move {
+                session::execute(session, &statements.user_leaves_teams, session::texts(&[&user_id])).await?;
+                session::execute(session, &statements.keys_of_user, session::texts(&[&user_id])).await?;
+                session::delete::<User>(session, &statements.users, &[&user_id]).await
+            })
+        })
+        .await
+    }
+
+    async fn put_organization(&self, organization: &Organization, create: bool, audit: AuditEntry) -> Result<()> {
+        put!(self, organizations, organization, create, audit)
+    }
+
+    async fn organization(&self, organization_id: &str) -> Result<Option<Organization>> {
+        row!(self, organizations, organization_id)
+    }
+
+    async fn list_organizations(&self, offset: u64, limit: u64) -> Result<Page<Organization>> {
+        page!(self, organizations, offset, limit)
+    }
+
+    async fn delete_organization(&self, organization_id: &str, audit: AuditEntry) -> Result<()> {
+        delete!(self, organizations, Organization, audit, organization_id)
+    }
+
+    async fn put_project(&self, project: &Project, create: bool, audit: AuditEntry) -> Result<()> {
+        put!(self, projects, project, create, audit)
+    }
+
+    async fn project(&self, project_id: &str) -> Result<Option<Project>> {
+        row!(self, projects, project_id)
+    }
+
+    async fn put_budget(&self, budget: &Budget, create: bool, audit: AuditEntry) -> Result<()> {
+        put!(self, budgets, budget, create, audit)
+    }
+
+    async fn list_budgets(&self, offset: u64, limit: u64) -> Result<Page<Budget>> {
+        page!(self, budgets, offset, limit)
+    }
+
+    async fn delete_budget(&self, budget_id: &str, audit: AuditEntry) -> Result<()> {
+        delete!(self, budgets, Budget, audit, budget_id)
+    }
+
+    async fn put_end_user(&self, end_user: &EndUser, create: bool, audit: AuditEntry) -> Result<()> {
+        put!(self, end_users, end_user, create, audit)
+    }
+
+    async fn put_tag(&self, tag: &Tag, create: bool, audit: AuditEntry) -> Result<()> {
+        put!(self, tags, tag, create, audit)
+    }
+
+    async fn put_access_group(&self, group: &AccessGroup, create: bool, audit: AuditEntry) -> Result<()> {
+        put!(self, access_groups, group, create, audit)
+    }
+
+    async fn import(&self, bundle: Arc<Bundle>) -> Result<Imported> {
+        import::import(self, bundle).await
+    }
+
+    async fn setting(&self, name: &str) -> Result<Option<String>> {
+        let name = session::texts(&[name]);
+        self.read(Reading::Row, move |session, statements| {
+            Box::pin(session::one(session, &statements.setting, name, Column::get))
+        })
+        .await
+    }
+
+    async fn setting_or_insert(&self, name: &str, value: &str) -> Result<String> {
+        let (name, both) = (session::texts(&[name]), session::texts(&[name, value]));
+        self.write(Writing::Setting, move |session, statements| {
+            Box::pin(async move {
+                session::execute(session, &statements.insert_setting, both).await?;
+                let found = session::one(session, &statements.setting, name, String::get).await?;
+                found.ok_or_else(|| DirectoryError::Unavailable("a setting is gone that was just written".to_owned()))
+            })
+        })
+        .await
+    }
+
+    async fn write_records(&self, records: &[Record]) -> Result<Vec<bool>> {
+        if records.is_empty() {
+            return Ok(Vec::new());
+        }
+        let days: BTreeSet<i64> = records.iter().map(|record| day_of(record.admitted_at)).collect();
+        self.make_room(&days.into_iter().collect::<Vec<_>>()).await;
+        let records = records.to_vec();
+        self.write(Writing::Batch, move |session, statements| {
+            Box::pin(async move { ledger::write(session, statements, &records).await })
+        })
+        .await
+    }
+
+    async fn spent(&self, account: &Account) -> Result<Money> {
+        let place = session::texts(&[account.scope.as_str(), &account.period.id]);
+        let spent = self.read(Reading::Row, move |session, statements| {
+            Box::pin(session::number(session, &statements.ledger.spent, place))
+        });
+        Ok(Money::nanos(spent.await?.unwrap_or(0)))
+    }
+
+    async fn knows_record(&self, id: HoldId) -> Result<bool> {
+        let id = session::texts(&[&id.to_string()]);
+        let known = self.read(Reading::Row, move |session, statements| {
+            Box::pin(session::number(session, &statements.ledger.knows, id))
+        });
+        Ok(known.await?.is_some())
+    }
+
+    async fn knows_records(&self, records: &[(HoldId, u32)]) -> Result<Vec<bool>> {
+        let records = records.to_vec();
+        let known = self.read(Reading::Row, move |session, statements| {
+            Box::pin(async move {
+                let mut known = Vec::with_capacity(records.len());
+                for (id, sequence) in &records {
+                    let name = vec![Value::Text(id.to_string()), Value::Integer(i64::from(*sequence))];
+                    known.push(session::number(session, &statements.ledger.knows_one, name).await?.is_some());
+                }
+                Ok(known)
+            })
+        });
+        known.await
+    }
+
+    async fn records(&self, key: Option<&KeyHash>, offset: u64, limit: u64) -> Result<Page<Record>> {
+        let key = key.map(|key| Value::Text(key.to_string()));
+        self.read(Reading::List, move |session, statements| {
+            let all = &statements.ledger;
+            let texts = match key {
+                Some(_) => (all.page_of_key.as_str(), all.count_of_key.as_str()),
+                None => (all.page.as_str(), all.count.as_str()),
+            };
+            let values = key.into_iter().collect::<Vec<_>>();
+            Box::pin(session::page(session, texts, (values, offset, limit), read_record))
+        })
+        .await
+    }
+
+    async fn trim_ledger(&self, day: i64) -> Result<u64> {
+        retention::trim(self, day).await
+    }
+
+    async fn verify(&self) -> Result<Verification> {
+        self.read(Reading::Ledger, |session, statements| Box::pin(verify::verify(session, statements))).await
+    }
+}

@@ -1,0 +1,188 @@
+//! Records as the stream of a shard holds them: what was booked there and is not known to be in the directory, for
+//! whoever takes over when the replica that booked it is gone.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use parking_lot::Mutex;
+
+use super::super::{Books, CountersError};
+use super::RedisCounters;
+use super::message::{Malformed, Reader};
+use super::turns::unavailable;
+use crate::domain::{Account, Hold, HoldId, Money, Progress, Record, RecordStatus, Timestamp, Usage};
+use crate::quota::token;
+use crate::spend::ledger;
+
+/// Where a record stands in a stream.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Entry {
+    pub shard: u32,
+    pub id: String,
+}
+
+/// The entries of this replica's own records that are not known to be written.
+#[derive(Default)]
+pub(super) struct Stream {
+    entries: Mutex<HashMap<(HoldId, u32), Entry, ahash::RandomState>>,
+}
+
+impl Stream {
+    pub(super) fn note(&self, record: &Record, shard: u32, id: String) {
+        self.entries.lock().insert((record.id, record.sequence), Entry { shard, id });
+    }
+
+    pub(super) fn has(&self, record: &Record) -> bool {
+        self.entries.lock().contains_key(&(record.id, record.sequence))
+    }
+
+    /// The entries of these records, each with its record's place, and the places of those that have none.
+    pub(super) fn take(&self, records: &[Record]) -> (Vec<(Entry, usize)>, Vec<usize>) {
+        let mut entries = self.entries.lock();
+        let (mut found, mut without) = (Vec::with_capacity(records.len()), Vec::new());
+        for (at, record) in records.iter().enumerate() {
+            match entries.remove(&(record.id, record.sequence)) {
+                Some(entry) => found.push((entry, at)),
+                None => without.push(at),
+            }
+        }
+        (found, without)
+    }
+}
+
+pub(super) fn to_bytes(record: &Record) -> Result<Vec<u8>, CountersError> {
+    ledger::record_to_bytes(record).map_err(unavailable)
+}
+
+/// Makes a record the late correction of what was booked before.
+pub(super) fn correct(record: &mut Record, before: Progress) {
+    record.sequence = 1;
+    record.cost -= before.cost;
+    record.usage.input_tokens = record.usage.input_tokens.saturating_sub(before.input_tokens);
+    record.usage.output_tokens = record.usage.output_tokens.saturating_sub(before.output_tokens);
+}
+
+/// The record of a hold that ended by itself: status, input, output, cost, moment, hold.
+pub(super) fn read_expired(event: &mut Reader) -> Result<Record, Malformed> {
+    let status = match &*event.bytes()? {
+        b"unsettled" => RecordStatus::Unsettled,
+        b"unmetered" => RecordStatus::Unmetered,
+        _ => return Err(Malformed),
+    };
+    let (input_tokens, output_tokens) = (event.count()?, event.count()?);
+    let (cost, at) = (Money::nanos(event.int()?), Timestamp::millis(event.int()?));
+    let hold = token::read_hold(&event.bytes()?).ok_or(Malformed)?;
+    Ok(Record {
+        id: hold.id,
+        sequence: 0,
+        status,
+        admitted_at: hold.admitted_at,
+        settled_at: at,
+        parties: hold.binding.parties.clone(),
+        model: hold.binding.model.clone(),
+        usage: Usage { input_tokens, output_tokens, ..Usage::default() },
+        cost,
+        price_version: hold.price_version.clone(),
+        estimated: true,
+        accounts: hold.binding.accounts.clone(),
+    })
+}
+
+/// A record from an entry of the stream: `r`, a record and what was booked before it, or `e`, a hold that ended.
+pub(super) fn read_entry(field: &[u8], value: Vec<u8>) -> Result<Record, Malformed> {
+    let mut reader = Reader::new(Bytes::from(value));
+    match field {
+        b"e" => {
+            reader.list()?;
+            read_expired(&mut reader)
+        }
+        b"r" => {
+            reader.list()?;
+            let mut record = ledger::record_from_bytes(&reader.bytes()?).ok_or(Malformed)?;
+            let mut before = reader.value()?;
+            if before.bool().is_err() {
+                before.list()?;
+                let before = Progress {
+                    input_tokens: before.count()?,
+                    output_tokens: before.count()?,
+                    cost: Money::nanos(before.int()?),
+                };
+                correct(&mut record, before);
+            }
+            Ok(record)
+        }
+        _ => Err(Malformed),
+    }
+}
+
+/// The books of counters that several replicas share: what an account has spent is what the directory has, and what any
+/// replica has booked and not written.
+pub struct SharedBooks {
+    /// The ledger of this replica.
+    pub books: Arc<dyn Books>,
+    pub counters: Arc<RedisCounters>,
+    pub unwritten: Arc<dyn Unwritten>,
+}
+
+/// What [`SharedBooks`] need to know of this replica's ledger and of the directory.
+#[async_trait]
+pub trait Unwritten: Send + Sync {
+    /// This replica's records on an account that are not known to be written: hold, sequence, cost.
+    fn pending_on(&self, account: &Account) -> Vec<(HoldId, u32, Money)>;
+    /// What the directory has on an account.
+    async fn written(&self, account: &Account) -> Result<Money, CountersError>;
+    /// Which of these records the directory has.
+    async fn has_written(&self, records: &[(HoldId, u32)]) -> Result<Vec<bool>, CountersError>;
+}
+
+/// How often an account is read before it is said to change too fast.
+const READINGS: usize = 20;
+
+#[async_trait]
+impl Books for SharedBooks {
+    fn book(&self, record: Record) {
+        self.books.book(record);
+    }
+
+    /// Redis is the journal of what is in flight.
+    fn started(&self, _: &Arc<Hold>, _: Progress) {}
+
+    fn progressed(&self, _: &[(HoldId, Progress)]) {}
+
+    async fn spent(&self, account: &Account) -> Result<Money, CountersError> {
+        let mut booked: HashMap<(HoldId, u32), Money, ahash::RandomState> = HashMap::default();
+        let pending = self.unwritten.pending_on(account).into_iter().map(|(id, sequence, cost)| ((id, sequence), cost));
+        booked.extend(pending);
+        let streamed = self.counters.in_streams(|record| record.accounts.contains(account)).await?;
+        booked.extend(streamed.into_iter().map(|record| ((record.id, record.sequence), record.cost)));
+        let (ids, costs): (Vec<_>, Vec<_>) = booked.into_iter().unzip();
+        if ids.is_empty() {
+            return self.unwritten.written(account).await;
+        }
+        // Records only ever become written: where the same ones were before and after, the sum holds exactly those.
+        let mut before = self.unwritten.has_written(&ids).await?;
+        for _ in 0..READINGS {
+            let written = self.unwritten.written(account).await?;
+            let after = self.unwritten.has_written(&ids).await?;
+            if before == after {
+                let beside = costs.iter().zip(&after).filter(|(_, written)| !**written).map(|(cost, _)| *cost);
+                return Ok(written + beside.sum());
+            }
+            before = after;
+        }
+        Err(unavailable("the books change faster than they can be read"))
+    }
+
+    fn is_writable(&self) -> bool {
+        self.books.is_writable()
+    }
+
+    async fn knows(&self, hold: HoldId) -> Result<bool, CountersError> {
+        if self.books.knows(hold).await? {
+            return Ok(true);
+        }
+        Ok(!self.counters.in_streams(|record| record.id == hold).await?.is_empty())
+    }
+}

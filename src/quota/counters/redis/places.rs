@@ -1,0 +1,241 @@
+//! Where a binding's counters lie: the names of its counters as Redis has them, and the shards they are spread over. Worked
+//! out once a binding.
+
+use smallvec::SmallVec;
+
+use super::message::{EXACT, Writer, split};
+use crate::domain::{Account, Binding, CounterKey, Hold, Kind, Period, Scope, Window};
+use crate::quota::token;
+
+/// The part of a binding that lies in one shard.
+pub(super) struct Part {
+    pub(super) shard: u32,
+    /// For each of its lines, which limit of the binding it is.
+    pub(super) limits: SmallVec<[usize; 12]>,
+    /// Whether a token or money limit is among all of the binding's, wherever they lie.
+    pub(super) needs_meter: bool,
+    /// The lines as the script judges them.
+    pub(super) lines: Box<[u8]>,
+    /// The names of its counters, `''` where a line before has the same, then of its accounts: two lists.
+    pub(super) names: Box<[u8]>,
+    pub(super) counters: Box<[u8]>,
+    pub(super) accounts: Box<[u8]>,
+}
+
+/// See the module. The first part is the home of the hold: there its record is booked.
+pub(super) struct Places {
+    shards: u32,
+    pub(super) parts: SmallVec<[Part; 1]>,
+    /// What all tokens of the binding begin with.
+    token: Box<[u8]>,
+}
+
+/// The name of a counter. The first letter is its kind; the rest is unambiguous, since a period's id has no bar.
+pub(super) fn name(key: &CounterKey) -> String {
+    match (&key.window, key.kind) {
+        (Window::Period(period), Kind::Spend) => budget_name(&key.scope, period),
+        (_, Kind::Requests) => format!("r|{}", key.scope),
+        (_, Kind::Tokens) => format!("t|{}", key.scope),
+        (_, Kind::InFlight) => format!("f|{}", key.scope),
+        (_, Kind::Spend) => budget_name(&key.scope, &Period::total()),
+    }
+}
+
+pub(super) fn account_name(account: &Account) -> String {
+    budget_name(&account.scope, &account.period)
+}
+
+fn budget_name(scope: &Scope, period: &Period) -> String {
+    format!("s|{}|{scope}", period.id)
+}
+
+/// The scope and the id of the period in the name of a budget.
+pub(super) fn budget_of(name: &str) -> Option<(Scope, &str)> {
+    let (period, scope) = name.strip_prefix("s|")?.split_once('|')?;
+    Some((Scope::parse(scope)?, period))
+}
+
+/// The shard of a scope: by its first name, so that a team lies with its members and models, and a scope lies in the
+/// same place for ever, whoever asks.
+pub(super) fn shard_of(scope: &Scope, shards: u32) -> u32 {
+    if shards <= 1 {
+        return 0;
+    }
+    let text = scope.as_str();
+    let mut names = text.split(':');
+    let (kind, first) = (names.next().unwrap_or_default(), names.next().unwrap_or_default());
+    let root = match kind {
+        "team_member" | "model_per_team" | "model_per_team_member" => "team",
+        "model_per_key" | "tag_per_key" => "key",
+        "model_per_organization" => "organization",
+        "model_per_project" => "project",
+        "model_per_user" => "user",
+        "model_per_end_user" => "end_user",
+        other => other,
+    };
+    // FNV-1a: the same on every replica of every version.
+    let mut hash = 0xcbf2_9ce4_8422_2325_u64;
+    for byte in root.bytes().chain([b':']).chain(first.bytes()) {
+        hash = (hash ^ u64::from(byte)).wrapping_mul(0x100_0000_01b3);
+    }
+    // Short names leave its upper half alone; this spreads it.
+    hash = (hash ^ (hash >> 33)).wrapping_mul(0xff51_afd7_ed55_8ccd);
+    ((hash >> 33) % u64::from(shards)) as u32
+}
+
+/// A limit that a double can hold.
+fn bounded(amount: i64) -> i64 {
+    amount.clamp(-EXACT, EXACT)
+}
+
+impl Places {
+    pub(super) fn of(binding: &Binding, shards: u32) -> Places {
+        let mut order: SmallVec<[u32; 8]> = SmallVec::new();
+        let limits = binding.limits();
+        let of_limit = |limit: &crate::domain::Limit| shard_of(&limit.counter.scope, shards);
+        let of_account = |account: &Account| shard_of(&account.scope, shards);
+        order.extend(limits.iter().map(of_limit).chain(binding.accounts.iter().map(of_account)));
+        order.sort_unstable();
+        order.dedup();
+        if order.is_empty() {
+            order.push(0);
+        }
+        let needs_meter = limits.iter().any(|limit| matches!(limit.counter.kind, Kind::Tokens | Kind::Spend));
+        let part = |shard: u32| {
+            let here: SmallVec<[usize; 12]> = (0..limits.len()).filter(|at| of_limit(&limits[*at]) == shard).collect();
+            let (mut lines, mut names) = (Writer::list(here.len() * 8), Writer::list(here.len()));
+            for at in &here {
+                let (limit, repeated) = (&limits[*at], binding.is_repeated(*at));
+                let name = name(&limit.counter);
+                let (hi, lo) =
+                    if limit.counter.kind == Kind::Spend { split(limit.limit) } else { (0, bounded(limit.limit)) };
+                lines.bytes(&name).int(hi).int(lo);
+                match limit.soft_limit {
+                    Some(soft) => lines.money(soft),
+                    None => lines.bool(false).int(0),
+                };
+                match &limit.counter.window {
+                    Window::Period(period) if limit.counter.kind == Kind::Spend && !period.is_total() => {
+                        lines.int(period.start.as_millis()).int(period.end.as_millis())
+                    }
+                    _ => lines.bool(false).bool(false),
+                };
+                lines.bool(repeated);
+                names.bytes(if repeated { "" } else { &name });
+            }
+            let own: SmallVec<[&Account; 8]> =
+                binding.accounts.iter().filter(|account| of_account(account) == shard).collect();
+            let mut accounts = Writer::list(own.len());
+            for account in own {
+                accounts.bytes(account_name(account));
+            }
+            let (counters, accounts) = (names.take(), accounts.take());
+            let both = [counters.as_slice(), accounts.as_slice()].concat();
+            Part {
+                shard,
+                limits: here,
+                needs_meter,
+                lines: lines.take().into(),
+                names: both.into(),
+                counters: counters.into(),
+                accounts: accounts.into(),
+            }
+        };
+        let parts = order.into_iter().map(part).collect();
+        Places { shards, parts, token: token::binding_bytes(binding).into() }
+    }
+
+    pub(super) fn shards(&self) -> u32 {
+        self.shards
+    }
+}
+
+impl Part {
+    /// What the script keeps of a hold as it is: names, and the whole hold where this is its home.
+    fn own(&self, places: &Places, hold: &Hold) -> Vec<u8> {
+        let mut own = Writer::default();
+        own.raw(&self.names);
+        if self.is_home(places) {
+            let mut bytes = places.token.to_vec();
+            token::append_hold(hold, &mut bytes);
+            own.bytes(bytes);
+        } else {
+            own.bytes("");
+        }
+        own.take()
+    }
+
+    pub(super) fn is_home(&self, places: &Places) -> bool {
+        places.parts.first().is_some_and(|home| home.shard == self.shard)
+    }
+
+    /// Amounts held under the lines of this part.
+    fn amounts(&self, hold: &Hold, writer: &mut Writer) {
+        writer.array(self.limits.len());
+        for at in &self.limits {
+            writer.int(hold.amounts.get(*at).copied().unwrap_or_default().clamp(0, EXACT));
+        }
+    }
+
+    /// The message that asks to admit.
+    pub(super) fn admit(&self, places: &Places, hold: &Hold, terms: &Asked<'_>) -> Vec<u8> {
+        let mut writer = Writer::list(12);
+        writer.bytes("A").bytes(hold.id.as_bytes()).bytes(terms.gateway);
+        writer.bool(terms.meter_required && self.needs_meter).int(terms.how as i64).count(terms.max_holds);
+        writer.raw(&self.lines);
+        self.amounts(hold, &mut writer);
+        writer.bytes(self.own(places, hold));
+        writer.count(hold.input_tokens).count(hold.output_tokens).int(hold.estimate.as_nanos().clamp(0, EXACT));
+        writer.take()
+    }
+
+    /// What a settlement needs where the counters no longer have the hold: counters, amounts, accounts.
+    pub(super) fn in_full(&self, hold: &Hold, writer: &mut Writer) {
+        writer.raw(&self.counters);
+        self.amounts(hold, writer);
+        writer.raw(&self.accounts);
+    }
+}
+
+/// What is to be done with an admission.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum How {
+    /// Judge, then charge everything or nothing.
+    Both = 0,
+    Judge = 1,
+    /// It took place: charge whatever the limits say.
+    Charge = 2,
+}
+
+/// How an admission is asked for.
+pub(super) struct Asked<'a> {
+    pub(super) gateway: &'a str,
+    pub(super) meter_required: bool,
+    pub(super) how: How,
+    pub(super) max_holds: u64,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::ScopeKind;
+
+    #[test]
+    fn what_belongs_together_lies_together_and_everything_lies_somewhere() {
+        let team = shard_of(&Scope::new(ScopeKind::Team, &["red"]), 64);
+        assert_eq!(shard_of(&Scope::new(ScopeKind::Member, &["red", "ann"]), 64), team);
+        assert_eq!(shard_of(&Scope::new(ScopeKind::ModelPerTeam, &["red", "gpt-4o"]), 64), team);
+        let spread: std::collections::HashSet<_> =
+            (0..1_000).map(|n| shard_of(&Scope::new(ScopeKind::User, &[&n.to_string()]), 64)).collect();
+        assert_eq!(spread.len(), 64);
+        assert_eq!(shard_of(&Scope::global(), 1), 0);
+    }
+
+    #[test]
+    fn the_name_of_a_budget_tells_its_scope() {
+        let scope = Scope::new(ScopeKind::Tag, &["a|b"]);
+        let account = Account { scope: scope.clone(), period: Period::total() };
+        let name = account_name(&account);
+        assert_eq!(budget_of(&name), Some((scope, &*Period::total().id)));
+    }
+}

@@ -1,0 +1,521 @@
+//! The counters in Redis, asked directly: what each call is in messages to one shard or several.
+
+use std::collections::VecDeque;
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use parking_lot::Mutex;
+
+use super::super::clock::Clock;
+use super::super::{
+    Books, CountersError, HoldState, Refusal, Remaining, Settled, SoftLimitPassed, Terms, Unseeded, Verdict,
+};
+use super::RedisSettings;
+use super::books::{self, Stream};
+use super::link::{AddressError, Target};
+use super::message::{self, Malformed, Reader, Writer, join, split};
+use super::places::{self, Asked, How, Part, Places};
+use super::rooms::Rooms;
+use super::turns::{Answer, News, Turns, unavailable};
+use crate::domain::{
+    Account, Amount, Binding, CounterKey, Hold, HoldId, Kind, Money, Period, Progress, Record, Timestamp, Window,
+};
+
+/// Events that wait to be fetched; the oldest makes room for the newest.
+const MAX_SOFT_EVENTS: usize = 4_096;
+
+/// See the module.
+pub(super) struct Remote {
+    pub(super) turns: Arc<Turns>,
+    pub(super) shared: Arc<Shared>,
+    max_holds: u64,
+}
+
+/// What the calls' answers bring along.
+pub(super) struct Shared {
+    pub(super) books: Arc<dyn Books>,
+    pub(super) rooms: Rooms,
+    softs: Mutex<VecDeque<SoftLimitPassed>>,
+    pub(super) stream: Stream,
+}
+
+impl Remote {
+    pub(super) fn new(
+        books: Arc<dyn Books>,
+        settings: &RedisSettings,
+        clock: Option<Arc<dyn Clock>>,
+    ) -> Result<Remote, AddressError> {
+        let target = Target::new(&settings.url)?;
+        let shards = if target.is_cluster() { settings.shards.max(1) } else { 1 };
+        let shared =
+            Arc::new(Shared { books, rooms: Rooms::default(), softs: Mutex::default(), stream: Stream::default() });
+        let hear = {
+            let shared = Arc::clone(&shared);
+            Box::new(move |shard, news| shared.hear(shard, news))
+        };
+        let turns = Turns::new(target, &settings.prefix, shards, settings.timeout, clock, hear);
+        Ok(Remote { turns: Arc::new(turns), shared, max_holds: settings.max_holds as u64 })
+    }
+
+    /// Whether a shard of this hold does not answer.
+    pub(super) fn is_down(&self, hold: &Hold) -> bool {
+        self.places(hold).is_some_and(|places| places.parts.iter().any(|part| self.turns.is_down(part.shard)))
+    }
+
+    /// Gives a hold back in every shard, as if it had never been asked for.
+    pub(super) async fn forget(&self, hold: &Hold) -> Result<(), CountersError> {
+        let places = self.places(hold).ok_or_else(unplaced)?;
+        self.undo(hold, &places.parts).await
+    }
+
+    /// Where the counters of a binding lie.
+    fn places<'h>(&self, hold: &'h Hold) -> Option<&'h Places> {
+        let shards = self.turns.shards();
+        let places = hold.binding.places.get_or_init(|| Places::of(&hold.binding, shards))?;
+        (places.shards() == shards).then_some(places)
+    }
+
+    pub(super) async fn ask(&self, shard: u32, message: Vec<u8>) -> Result<Answer, CountersError> {
+        self.turns.ask(shard, message).await
+    }
+
+    /// Sends the same message to every shard; answers in their order.
+    pub(super) async fn ask_all(&self, message: &[u8]) -> Result<Vec<Answer>, CountersError> {
+        let asking = (0..self.turns.shards()).map(|shard| self.ask(shard, message.to_vec()));
+        futures_util::future::try_join_all(asking).await
+    }
+
+    /// Undoes an admission on the shards that gave it, since another one refused.
+    async fn undo(&self, hold: &Hold, parts: &[Part]) -> Result<(), CountersError> {
+        for part in parts {
+            let mut message = Writer::list(3);
+            message.bytes("L").bytes(hold.id.as_bytes()).bool(true);
+            self.ask(part.shard, message.take()).await?;
+        }
+        Ok(())
+    }
+
+    /// Judges and charges in every shard of the hold, or in none; with [`How::Charge`] it took place already.
+    pub(super) async fn admit(&self, hold: &Hold, terms: Terms, how: How) -> Result<Verdict, CountersError> {
+        let places = self.places(hold).ok_or_else(unplaced)?;
+        let gateway = terms.gateway.to_string();
+        let mut asked =
+            Asked { gateway: &gateway, meter_required: terms.meter_required, how, max_holds: self.max_holds };
+        let mut remaining = Vec::with_capacity(hold.amounts.len());
+        remaining.resize(hold.amounts.len(), NOTHING_LEFT);
+        let mut refused: Option<Verdict> = None;
+        for (at, part) in places.parts.iter().enumerate() {
+            let answer = self.ask(part.shard, part.admit(places, hold, &asked)).await;
+            let verdict = answer.and_then(|answer| {
+                said(hold, part, answer, &mut remaining).map_err(unavailable).and_then(std::convert::identity)
+            });
+            let verdict = match verdict {
+                Ok(None) => continue,
+                Ok(Some(verdict)) => verdict,
+                Err(error) => {
+                    if asked.how == How::Both {
+                        // They end with their hold where this fails too.
+                        let _ = self.undo(hold, &places.parts[..at]).await;
+                    }
+                    return Err(error);
+                }
+            };
+            if asked.how == How::Both {
+                self.undo(hold, &places.parts[..at]).await?;
+                asked.how = How::Judge;
+            }
+            refused = Some(match refused {
+                None => verdict,
+                Some(known) => heavier(known, verdict),
+            });
+        }
+        Ok(refused.unwrap_or(Verdict::Admitted { remaining }))
+    }
+}
+
+const NOTHING_LEFT: Remaining = Remaining { remaining: 0, reset: Duration::ZERO, soft_limit_passed: false };
+
+fn millis(count: i64) -> Duration {
+    Duration::from_millis(u64::try_from(count).unwrap_or_default())
+}
+
+/// What one shard says to an admission: `None` where it admits, and what is left then.
+fn said(
+    hold: &Hold,
+    part: &Part,
+    answer: Answer,
+    remaining: &mut [Remaining],
+) -> Result<Result<Option<Verdict>, CountersError>, Malformed> {
+    let Answer { now, mut said } = answer;
+    let length = said.list()?;
+    let limit_at = |line: i64| {
+        let line = usize::try_from(line).map_err(|_| Malformed)?;
+        part.limits.get(line).copied().ok_or(Malformed)
+    };
+    Ok(Ok(Some(match said.int()? {
+        0 => {
+            for at in &part.limits {
+                let Some(charge) = hold.charge(*at) else { return Err(Malformed) };
+                let (hi, lo, held) = (said.int()?, said.int()?, said.int()?);
+                let (reset, soft_limit_passed) = (millis(said.int()?), said.int()? == 1);
+                // A budget that left meanwhile tells nothing of what is left.
+                let used = if lo < 0 { Amount::MAX } else { join(hi, lo).saturating_add(held) };
+                let reset = match &charge.counter.window {
+                    Window::Period(period) => period.end.since(Timestamp::millis(now)),
+                    Window::Minute | Window::InFlight => reset,
+                };
+                let left = charge.limit.saturating_sub(used).max(0);
+                if let Some(slot) = remaining.get_mut(*at) {
+                    *slot = Remaining { remaining: left, reset, soft_limit_passed };
+                }
+            }
+            return Ok(Ok(None));
+        }
+        1 => {
+            let charge = limit_at(said.int()?)?;
+            let (spent, held) = (join(said.int()?, said.int()?), said.int()?);
+            let (retry_after, never) = (millis(said.int()?), said.bool()?);
+            Verdict::Refused(Refusal {
+                charge,
+                spent,
+                held,
+                retry_after,
+                never,
+                may_be_released: said.bool()?,
+                epoch: said.count()?,
+            })
+        }
+        2 => {
+            let mut missing = Vec::with_capacity(length / 2);
+            for _ in 0..length / 2 {
+                let (at, generation) = (limit_at(said.int()?)?, said.count()?);
+                let Some(charge) = hold.charge(at) else { return Err(Malformed) };
+                missing.push(Unseeded { counter: charge.counter.clone(), generation });
+            }
+            Verdict::Unseeded(missing)
+        }
+        3 => Verdict::WrongPeriod { now: Timestamp::millis(now) },
+        4 => Verdict::MeterDead { retry_after: millis(said.int()?) },
+        5 => return Ok(Err(CountersError::Full(usize::try_from(said.int()?).unwrap_or(usize::MAX)))),
+        _ => return Err(Malformed),
+    })))
+}
+
+/// Of what two shards have against an admission, what is to be told.
+fn heavier(one: Verdict, other: Verdict) -> Verdict {
+    match (one, other) {
+        (Verdict::Unseeded(mut one), Verdict::Unseeded(other)) => {
+            one.extend(other);
+            Verdict::Unseeded(one)
+        }
+        (Verdict::Refused(one), Verdict::Refused(other)) => {
+            let may_be_released = one.may_be_released && other.may_be_released;
+            let rank = |refusal: &Refusal| (refusal.never, refusal.retry_after);
+            let (one_first, same) = (one.charge < other.charge, rank(&one) == rank(&other));
+            let longer = if rank(&other) > rank(&one) || (same && !one_first) { other } else { one };
+            Verdict::Refused(Refusal { may_be_released, ..longer })
+        }
+        (wrong @ Verdict::WrongPeriod { .. }, _) | (_, wrong @ Verdict::WrongPeriod { .. }) => wrong,
+        (dead @ Verdict::MeterDead { .. }, _) | (_, dead @ Verdict::MeterDead { .. }) => dead,
+        (unseeded @ Verdict::Unseeded(_), _) | (_, unseeded @ Verdict::Unseeded(_)) => unseeded,
+        (one, _) => one,
+    }
+}
+
+fn state(code: i64) -> HoldState {
+    match code {
+        1 => HoldState::Held,
+        2 => HoldState::Started,
+        3 => HoldState::Settled,
+        4 => HoldState::Expired,
+        5 => HoldState::Released,
+        _ => HoldState::Absent,
+    }
+}
+
+fn unplaced() -> CountersError {
+    unavailable("this binding was placed by other counters")
+}
+
+impl Remote {
+    pub(super) async fn start(
+        &self,
+        hold: &Arc<Hold>,
+        gateway: IpAddr,
+        progress: Progress,
+    ) -> Result<HoldState, CountersError> {
+        let places = self.places(hold).ok_or_else(unplaced)?;
+        let gateway = gateway.to_string();
+        let mut found = HoldState::Absent;
+        for (at, part) in places.parts.iter().enumerate() {
+            let mut message = Writer::list(6);
+            message.bytes("S").bytes(hold.id.as_bytes()).bytes(&gateway);
+            write_progress(progress, &mut message);
+            let mut answer = self.ask(part.shard, message.take()).await?;
+            if at == 0 {
+                found = state(answer.said.int().map_err(unavailable)?);
+            }
+        }
+        // Redis is the journal of what is in flight: the books need none.
+        Ok(found)
+    }
+
+    pub(super) async fn renew(&self, running: &[(HoldId, Progress)]) -> Result<(), CountersError> {
+        let mut asking = Vec::with_capacity(running.len());
+        for (hold, progress) in running {
+            let mut message = Writer::list(5);
+            message.bytes("R").bytes(hold.as_bytes());
+            write_progress(*progress, &mut message);
+            // Where the hold lies is in its binding, which a renewal does not have: who does not know it does nothing.
+            let message = message.take();
+            asking.extend((0..self.turns.shards()).map(|shard| self.ask(shard, message.clone())));
+        }
+        futures_util::future::try_join_all(asking).await.map(drop)
+    }
+
+    pub(super) async fn release(&self, hold: HoldId) -> Result<HoldState, CountersError> {
+        let mut message = Writer::list(3);
+        message.bytes("L").bytes(hold.as_bytes()).bool(false);
+        let mut found = HoldState::Absent;
+        for mut answer in self.ask_all(&message.take()).await? {
+            let here = state(answer.said.int().map_err(unavailable)?);
+            if found == HoldState::Absent {
+                found = here;
+            }
+        }
+        Ok(found)
+    }
+
+    pub(super) async fn seed(
+        &self,
+        counter: &CounterKey,
+        generation: u64,
+        spent: Money,
+    ) -> Result<bool, CountersError> {
+        let shard = places::shard_of(&counter.scope, self.turns.shards());
+        let mut message = Writer::list(5);
+        message.bytes("D").bytes(places::name(counter)).count(generation).money(spent);
+        self.ask(shard, message.take()).await?.said.bool().map_err(unavailable)
+    }
+
+    pub(super) async fn adjust(&self, record: Record) -> Result<(), CountersError> {
+        let places = Places::of(
+            &Binding::new(Vec::new(), record.accounts.clone(), record.parties.clone(), Arc::clone(&record.model)),
+            self.turns.shards(),
+        );
+        for part in &places.parts {
+            let home = part.is_home(&places);
+            let mut message = Writer::list(5);
+            message.bytes("J").raw(&part.accounts).money(record.cost);
+            if home {
+                message.bytes(books::to_bytes(&record)?);
+            } else {
+                message.bytes("");
+            }
+            let mut answer = self.ask(part.shard, message.take()).await?;
+            if home {
+                let entry = answer.said.text().map_err(unavailable)?;
+                self.shared.book(record.clone(), part.shard, entry);
+            }
+        }
+        Ok(())
+    }
+
+    pub(super) async fn read(&self, counter: &CounterKey) -> Result<Option<(Amount, Amount)>, CountersError> {
+        let shard = places::shard_of(&counter.scope, self.turns.shards());
+        let mut message = Writer::list(2);
+        message.bytes("Q").bytes(places::name(counter));
+        let mut said = self.ask(shard, message.take()).await?.said;
+        let read = |said: &mut Reader| {
+            if said.list()? == 0 {
+                return Ok::<_, Malformed>(None);
+            }
+            Ok(Some((join(said.int()?, said.int()?), said.int()?)))
+        };
+        read(&mut said).map_err(unavailable)
+    }
+
+    pub(super) async fn budgets(&self) -> Result<Vec<(Account, Money)>, CountersError> {
+        let mut found = Vec::new();
+        for shard in 0..self.turns.shards() {
+            let mut cursor = "0".to_owned();
+            loop {
+                let mut message = Writer::list(2);
+                message.bytes("B").bytes(&cursor);
+                let mut said = self.ask(shard, message.take()).await?.said;
+                cursor = read_budgets(&mut said, &mut found).map_err(unavailable)?;
+                if cursor == "0" {
+                    break;
+                }
+            }
+        }
+        // A scan may come by twice.
+        let mut seen = std::collections::HashSet::new();
+        found.retain(|(account, _): &(Account, Money)| seen.insert(account.clone()));
+        Ok(found)
+    }
+
+    pub(super) async fn holds(&self) -> Result<(u64, u64), CountersError> {
+        let mut message = Writer::list(1);
+        message.bytes("N");
+        let (mut held, mut started) = (0, 0);
+        for mut answer in self.ask_all(&message.take()).await? {
+            answer.said.list().map_err(unavailable)?;
+            held += answer.said.count().map_err(unavailable)?;
+            started += answer.said.count().map_err(unavailable)?;
+        }
+        Ok((held, started))
+    }
+
+    pub(super) async fn meter_is_dead(&self, gateway: IpAddr) -> Result<bool, CountersError> {
+        let mut message = Writer::list(2);
+        message.bytes("G").bytes(gateway.to_string());
+        let mut dead = false;
+        for mut answer in self.ask_all(&message.take()).await? {
+            dead |= answer.said.bool().map_err(unavailable)?;
+        }
+        Ok(dead)
+    }
+}
+
+fn write_progress(progress: Progress, message: &mut Writer) {
+    message.count(progress.input_tokens).count(progress.output_tokens);
+    message.int(progress.cost.as_nanos().clamp(0, message::EXACT));
+}
+
+fn read_progress(said: &mut Reader) -> Result<Progress, Malformed> {
+    Ok(Progress { input_tokens: said.count()?, output_tokens: said.count()?, cost: Money::nanos(said.int()?) })
+}
+
+fn read_budgets(said: &mut Reader, found: &mut Vec<(Account, Money)>) -> Result<String, Malformed> {
+    let count = said.list()?;
+    let cursor = said.text()?;
+    for _ in 1..count {
+        said.list()?;
+        let (name, spent) = (said.text()?, said.money()?);
+        let (start, end) = (said.optional()?, said.optional()?);
+        let Some((scope, id)) = places::budget_of(&name) else { continue };
+        let period = match (start, end) {
+            (Some(start), Some(end)) => {
+                Period { id: id.into(), start: Timestamp::millis(start), end: Timestamp::millis(end) }
+            }
+            _ => Period::total(),
+        };
+        found.push((Account { scope, period }, spent));
+    }
+    Ok(cursor)
+}
+
+impl Remote {
+    pub(super) async fn settle(
+        &self,
+        hold: &Arc<Hold>,
+        tokens: Amount,
+        mut record: Record,
+        forgotten: bool,
+    ) -> Result<Settled, CountersError> {
+        let places = self.places(hold).ok_or_else(unplaced)?;
+        record.id = hold.id;
+        record.sequence = 0;
+        let bytes = books::to_bytes(&record)?;
+        let (dollars, nanos) = split(record.cost.as_nanos());
+        let message = |part: &Part, bytes: &[u8], full: bool, forgotten: bool| {
+            let mut message = Writer::list(10);
+            message.bytes("T").bytes(hold.id.as_bytes()).int(tokens.clamp(0, message::EXACT)).int(dollars).int(nanos);
+            message.bool(forgotten).bytes(bytes);
+            if full {
+                part.in_full(hold, &mut message);
+            } else {
+                message.bool(false).bool(false).bool(false);
+            }
+            message.take()
+        };
+        let mut outcome = Settled::Applied;
+        for part in &places.parts {
+            let home = part.is_home(places);
+            // Elsewhere the record is not booked; what the home said holds there too.
+            let (bytes, forgotten) = if home { (&bytes[..], forgotten) } else { (&[][..], true) };
+            let mut full = forgotten;
+            let mut said;
+            let code = loop {
+                said = self.ask(part.shard, message(part, bytes, full, forgotten)).await?.said;
+                said.list().map_err(unavailable)?;
+                match said.int().map_err(unavailable)? {
+                    4 if !full => full = true,
+                    code => break code,
+                }
+            };
+            if !home {
+                continue;
+            }
+            match code {
+                0 => {}
+                1 => {
+                    let before = read_progress(&mut said).map_err(unavailable)?;
+                    books::correct(&mut record, before);
+                    outcome = Settled::Corrected;
+                }
+                2 => return Ok(Settled::Duplicate),
+                3 => return Ok(Settled::Forgotten),
+                _ => return Err(unavailable(Malformed)),
+            }
+            let entry = said.text().map_err(unavailable)?;
+            self.shared.book(record.clone(), part.shard, entry);
+        }
+        Ok(outcome)
+    }
+}
+
+impl Shared {
+    pub(super) fn take_softs(&self) -> Vec<SoftLimitPassed> {
+        std::mem::take(&mut *self.softs.lock()).into()
+    }
+
+    fn hear(&self, shard: u32, news: News) {
+        if let Err(error) = self.rooms.hear(news.wakes) {
+            tracing::error!(%error, "who waits for room could not be told");
+        }
+        if let Err(error) = self.hear_softs(news.softs) {
+            tracing::error!(%error, "a soft limit that was passed could not be told");
+        }
+        if let Err(error) = self.hear_events(shard, news.events) {
+            tracing::error!(%error, "a hold that ended could not be booked by this replica; another will");
+        }
+    }
+
+    fn hear_softs(&self, mut news: Reader) -> Result<(), Malformed> {
+        for _ in 0..news.list()? {
+            news.list()?;
+            let name = news.text()?;
+            let (soft_limit, spent) = (news.money()?, news.money()?);
+            let Some((scope, id)) = places::budget_of(&name) else { continue };
+            let mut period = Period::total();
+            period.id = id.into();
+            let counter = CounterKey { scope, kind: Kind::Spend, window: Window::Period(period) };
+            let mut softs = self.softs.lock();
+            if softs.len() >= MAX_SOFT_EVENTS {
+                softs.pop_front();
+            }
+            softs.push_back(SoftLimitPassed { counter, soft_limit, spent });
+        }
+        Ok(())
+    }
+
+    fn hear_events(&self, shard: u32, mut news: Reader) -> Result<(), Malformed> {
+        for _ in 0..news.list()? {
+            let mut event = news.value()?;
+            event.list()?;
+            let record = books::read_expired(&mut event)?;
+            let entry = event.text()?;
+            self.book(record, shard, entry);
+        }
+        Ok(())
+    }
+
+    /// Books what Redis has in its stream as well, until it is known to be written.
+    pub(super) fn book(&self, record: Record, shard: u32, entry: String) {
+        self.stream.note(&record, shard, entry);
+        self.books.book(record);
+    }
+}

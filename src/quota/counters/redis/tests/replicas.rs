@@ -1,0 +1,258 @@
+//! Several replicas over one Redis, which fails now and then.
+
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+
+use super::*;
+use crate::directory::testing::TempStore;
+use crate::domain::RecordStatus;
+use crate::real::wait::eventually;
+
+/// A replica whose upkeep runs until it is dropped.
+struct Replica {
+    counters: Arc<RedisCounters>,
+    books: Arc<TestBooks>,
+    written: mpsc::UnboundedSender<(Vec<Record>, Vec<bool>)>,
+    stop: CancellationToken,
+}
+
+impl Drop for Replica {
+    fn drop(&mut self) {
+        self.stop.cancel();
+    }
+}
+
+impl Replica {
+    fn start(settings: &RedisSettings) -> Replica {
+        Replica::with(settings, |_| {})
+    }
+
+    fn with(settings: &RedisSettings, change: impl FnOnce(&mut RedisCounters)) -> Replica {
+        let books = Arc::new(TestBooks::default());
+        let mut counters = RedisCounters::new(books.clone(), settings).unwrap();
+        change(&mut counters);
+        let (counters, stop) = (Arc::new(counters), CancellationToken::new());
+        let (written, hears) = mpsc::unbounded_channel();
+        tokio::spawn(Arc::clone(&counters).run(hears, stop.clone()));
+        Replica { counters, books, written, stop }
+    }
+
+    /// Admits, and loads from `books` what is not loaded.
+    async fn admit(&self, hold: &Arc<Hold>, books: &dyn Books) -> Result<Verdict, CountersError> {
+        loop {
+            let terms = Terms { gateway: GATEWAY, meter_required: false };
+            match self.counters.admit(hold.clone(), terms).await? {
+                Verdict::Unseeded(missing) => {
+                    for budget in missing {
+                        let spent = books.spent(&account_of(&budget.counter)).await?;
+                        self.counters.seed(&budget.counter, budget.generation, spent).await?;
+                    }
+                }
+                verdict => return Ok(verdict),
+            }
+        }
+    }
+
+    async fn admitted(&self, hold: &Arc<Hold>) {
+        let verdict = self.admit(hold, &*self.books).await;
+        assert!(matches!(verdict, Ok(Verdict::Admitted { .. })), "{verdict:?}");
+    }
+
+    async fn settle(&self, hold: &Arc<Hold>, cost: i64) -> Settled {
+        let record = record(hold, 1, cost, Timestamp::now());
+        self.counters.settle(hold, 1, record, false).await.unwrap()
+    }
+}
+
+/// A hold of this moment.
+fn now(number: u8) -> Make {
+    hold(number)
+}
+
+fn hasty(url: String) -> RedisSettings {
+    RedisSettings { timeout: Duration::from_millis(200), ..settings(url) }
+}
+
+#[tokio::test]
+async fn what_one_replica_admits_counts_at_every_other() {
+    let settings = settings(Redis::shared().url());
+    let (one, other) = (Replica::start(&settings), Replica::start(&settings));
+    one.admitted(&now(1).requests(1).done()).await;
+    let refused = other.admit(&now(2).requests(1).done(), &*other.books).await.unwrap();
+    assert!(matches!(refused, Verdict::Refused(_)), "{refused:?}");
+    eventually("both replicas are seen", || async {
+        let seen = one.counters.replicas.load(Ordering::Relaxed);
+        if seen == 2 { Ok(()) } else { Err(format!("{seen}")) }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn room_made_at_one_replica_wakes_who_waits_at_another() {
+    let redis = Redis::start(&[]);
+    let settings = settings(redis.url());
+    let (one, other) = (Replica::start(&settings), Replica::start(&settings));
+    eventually("both replicas listen", || async {
+        let patterns = redis.command(&["PUBSUB", "NUMPAT"]);
+        let clients = redis.command(&["CLIENT", "LIST", "TYPE", "PUBSUB"]);
+        if clients.lines().count() == 2 { Ok(()) } else { Err(patterns) }
+    })
+    .await;
+    let (first, second) = (now(1).in_flight(1).done(), now(2).in_flight(1).done());
+    one.admitted(&first).await;
+    let Ok(Verdict::Refused(refusal)) = other.admit(&second, &*other.books).await else { panic!("one slot") };
+    let counters = other.counters.clone();
+    let wait = tokio::spawn(async move {
+        counters.wait_for_room(&counter("t", Kind::InFlight), refusal.epoch, Duration::from_secs(30)).await
+    });
+    one.settle(&first, 0).await;
+    assert!(wait.await.unwrap());
+    other.admitted(&second).await;
+}
+
+#[tokio::test]
+async fn what_a_dead_replica_booked_is_booked_by_another_and_only_once() {
+    let settings = settings(Redis::shared().url());
+    let dead = Replica::start(&settings);
+    let one = now(1).spend(10, 100).done();
+    dead.admitted(&one).await;
+    assert_eq!(dead.settle(&one, 7).await, Settled::Applied);
+    drop(dead);
+    let heir = Replica::with(&settings, |counters| counters.orphaned = Duration::from_millis(50));
+    eventually("its record is found", || async {
+        let found = heir.books.records.lock().clone();
+        if found.is_empty() { Err("nothing yet") } else { Ok(found) }.map_err(String::from)
+    })
+    .await;
+    let found = heir.books.records.lock().clone();
+    assert_eq!((found.len(), found[0].id, found[0].cost), (1, one.id, Money::nanos(7)));
+    heir.written.send((found.clone(), vec![true])).unwrap();
+    let stream = format!("{}:{{0}}:books", settings.prefix);
+    eventually("its entry is dropped", || async {
+        let left = Redis::shared().command(&["XLEN", &stream]);
+        if left == "0" { Ok(()) } else { Err(left) }
+    })
+    .await;
+    assert_eq!(heir.counters.read(&counter("t", Kind::Spend)).await.unwrap(), Some((7, 0)), "still what it was");
+}
+
+#[tokio::test]
+async fn a_record_that_was_there_before_makes_its_budget_load_again() {
+    let settings = settings(Redis::shared().url());
+    let one = Replica::start(&settings);
+    let hold = now(1).spend(10, 100).done();
+    one.admitted(&hold).await;
+    one.settle(&hold, 7).await;
+    let records = one.books.records.lock().clone();
+    one.written.send((records, vec![false])).unwrap();
+    eventually("the budget is not loaded any more", || async {
+        let standing = one.counters.read(&counter("t", Kind::Spend)).await.unwrap();
+        if standing.is_none() { Ok(()) } else { Err(format!("{standing:?}")) }
+    })
+    .await;
+    one.admitted(&now(2).spend(10, 100).done()).await;
+    assert_eq!(one.counters.read(&counter("t", Kind::Spend)).await.unwrap(), Some((7, 10)));
+}
+
+#[tokio::test]
+async fn while_redis_is_silent_rates_go_on_here_budgets_wait_and_all_of_it_is_told_after() {
+    let redis = Redis::start(&[]);
+    let one = Replica::start(&hasty(redis.url()));
+    let paid = now(1).requests(3).spend(10, 100).done();
+    one.admitted(&paid).await;
+    redis.signal("STOP");
+    let rated = |number| now(number).requests(3).in_flight(2).done();
+    for number in [2, 3] {
+        one.admitted(&rated(number)).await;
+    }
+    let over = one.admit(&rated(4), &*one.books).await.unwrap();
+    assert!(matches!(over, Verdict::Refused(Refusal { never: false, .. })), "{over:?}");
+    assert!(one.admit(&now(5).spend(1, 100).done(), &*one.books).await.is_err());
+    assert!(one.counters.is_down());
+    one.counters.start(&rated(2), GATEWAY, Progress::default()).await.unwrap();
+    assert_eq!(one.settle(&rated(2), 0).await, Settled::Queued);
+    assert_eq!(one.settle(&paid, 7).await, Settled::Queued);
+    one.admitted(&rated(6)).await;
+    redis.signal("CONT");
+    eventually("all of it is told", || async {
+        let left = one.counters.backlog();
+        if left == 0 && !one.counters.is_down() { Ok(()) } else { Err(format!("{left} left")) }
+    })
+    .await;
+    assert_eq!(one.counters.read(&counter("t", Kind::Requests)).await.unwrap(), Some((4, 0)), "1, 2, 3 and 6");
+    assert_eq!(one.counters.read(&counter("t", Kind::InFlight)).await.unwrap(), Some((0, 2)), "3 and 6");
+    assert_eq!(one.counters.read(&counter("t", Kind::Spend)).await.unwrap(), Some((7, 0)));
+    let booked: Vec<_> = one.books.records.lock().iter().map(|record| (record.id, record.cost.as_nanos())).collect();
+    assert_eq!(booked, [(rated(2).id, 0), (paid.id, 7)]);
+}
+
+#[tokio::test]
+async fn a_redis_that_comes_back_empty_loads_what_was_spent_and_books_what_was_in_flight() {
+    let mut redis = Redis::start(&[]);
+    let one = Replica::start(&hasty(redis.url()));
+    let (before, running) = (now(1).spend(10, 100).done(), now(2).spend(10, 100).done());
+    one.admitted(&before).await;
+    one.settle(&before, 7).await;
+    one.admitted(&running).await;
+    redis.stop();
+    assert_eq!(one.settle(&running, 9).await, Settled::Queued);
+    redis.run();
+    redis.wait();
+    eventually("all of it is told", || async {
+        let left = one.counters.backlog();
+        if left == 0 && !one.counters.is_down() { Ok(()) } else { Err(format!("{left} left")) }
+    })
+    .await;
+    one.admitted(&now(3).spend(10, 100).done()).await;
+    assert_eq!(one.counters.read(&counter("t", Kind::Spend)).await.unwrap(), Some((16, 10)));
+    let statuses: Vec<_> = one.books.records.lock().iter().map(|record| record.status).collect();
+    assert_eq!(statuses, [RecordStatus::Usage; 2]);
+}
+
+/// What this replica's ledger has pending, over a directory.
+struct Pending {
+    store: TempStore,
+    pending: Arc<TestBooks>,
+}
+
+#[async_trait]
+impl Unwritten for Pending {
+    fn pending_on(&self, account: &Account) -> Vec<(HoldId, u32, Money)> {
+        let records = self.pending.records.lock();
+        let here = records.iter().filter(|record| record.accounts.contains(account));
+        here.map(|record| (record.id, record.sequence, record.cost)).collect()
+    }
+
+    async fn written(&self, account: &Account) -> Result<Money, CountersError> {
+        Ok(self.store.store.spent(account).await.unwrap())
+    }
+
+    async fn has_written(&self, records: &[(HoldId, u32)]) -> Result<Vec<bool>, CountersError> {
+        Ok(self.store.store.knows_records(records).await.unwrap())
+    }
+}
+
+#[tokio::test]
+async fn what_was_spent_counts_every_record_once_wherever_it_is() {
+    let settings = settings(Redis::shared().url());
+    let (one, other) = (Replica::start(&settings), Replica::start(&settings));
+    let pending = Arc::new(Pending { store: TempStore::sqlite().await, pending: one.books.clone() });
+    let books = SharedBooks { books: one.books.clone(), counters: one.counters.clone(), unwritten: pending.clone() };
+    let account = account_of(&counter("t", Kind::Spend));
+    let book = async |replica: &Replica, number: u8, cost: i64| {
+        let hold = now(number).booked(&counter("t", Kind::Spend)).done();
+        replica.admitted(&hold).await;
+        replica.settle(&hold, cost).await;
+    };
+    // In one's ledger and the stream; in the stream alone; in the directory and the stream.
+    book(&one, 1, 1).await;
+    book(&other, 2, 20).await;
+    book(&other, 3, 300).await;
+    let third = other.books.records.lock()[1].clone();
+    pending.store.store.write_records(&[third]).await.unwrap();
+    assert_eq!(books.spent(&account).await.unwrap(), Money::nanos(321));
+    for number in [1, 2, 3] {
+        assert!(books.knows(now(number).done().id).await.unwrap());
+    }
+    assert!(!books.knows(now(4).done().id).await.unwrap());
+}

@@ -1,0 +1,291 @@
+//! The tasks beside the requests: hearing of room that other replicas make, telling the backlog when Redis answers again,
+//! ending what is overdue, and taking over what a dead replica had booked and not written.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures_util::StreamExt;
+use redis::{FromRedisValue, Value};
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+
+use super::super::{CountersError, Settled, Terms};
+use super::RedisCounters;
+use super::backlog::Told;
+use super::books::{Entry, read_entry};
+use super::message::{Reader, Writer};
+use super::places::{How, account_name, shard_of};
+use super::turns::unavailable;
+use crate::domain::{HoldId, Record};
+
+/// How often a silent Redis is asked whether it answers again.
+const PROBE: Duration = Duration::from_millis(50);
+/// How often the replicas tell that they are alive.
+const BEAT: Duration = Duration::from_secs(1);
+/// How often streams are searched for records of dead replicas.
+const SEARCH: Duration = Duration::from_secs(5);
+/// A record that stands in a stream for so long belongs to a replica that died.
+pub(super) const ORPHANED: Duration = Duration::from_secs(30);
+/// Entries read at once.
+const PAGE: usize = 500;
+/// Messages of the backlog that are told at once.
+const TOLD_AT_ONCE: usize = 64;
+
+impl RedisCounters {
+    /// Runs the upkeep until it is cancelled. `written` brings the records that are in the directory now, and whether
+    /// each was new there.
+    pub async fn run(
+        self: Arc<Self>,
+        mut written: mpsc::UnboundedReceiver<(Vec<Record>, Vec<bool>)>,
+        stop: CancellationToken,
+    ) {
+        let dropping = async {
+            while let Some((records, new)) = written.recv().await {
+                self.drop_written(&records, &new).await;
+            }
+        };
+        let replica = replica_name();
+        tokio::select! {
+            () = stop.cancelled() => {}
+            () = self.listen() => {}
+            () = self.tell() => {}
+            () = self.beat(&replica) => {}
+            () = self.search() => {}
+            () = async { dropping.await; std::future::pending().await } => {}
+        }
+    }
+
+    /// What Redis does when its memory is full: `noeviction` where it keeps what it is given.
+    pub async fn eviction_policy(&self) -> Result<String, CountersError> {
+        let mut command = redis::cmd("INFO");
+        command.arg("memory");
+        let unreadable = |_| unavailable("what it says of its memory cannot be read");
+        let info = String::from_redis_value(self.remote.turns.command(&command).await?).map_err(unreadable)?;
+        let policy = info.lines().find_map(|line| line.strip_prefix("maxmemory_policy:"));
+        Ok(policy.unwrap_or("noeviction").trim().to_owned())
+    }
+
+    /// Hears of room that is made by any replica.
+    async fn listen(&self) {
+        loop {
+            if let Ok(mut pubsub) = self.remote.turns.target.listen().await
+                && pubsub.psubscribe(self.remote.turns.rooms()).await.is_ok()
+            {
+                let mut messages = pubsub.on_message();
+                while let Some(message) = messages.next().await {
+                    let told = Reader::new(Bytes::copy_from_slice(message.get_payload_bytes()));
+                    if self.remote.shared.rooms.hear(told).is_err() {
+                        tracing::error!("a message of another replica cannot be read");
+                    }
+                }
+            }
+            // Whoever waits meanwhile asks again when its patience ends.
+            tokio::time::sleep(BEAT).await;
+        }
+    }
+
+    /// Asks a silent Redis until it answers, then tells it what happened meanwhile.
+    async fn tell(&self) {
+        loop {
+            if !self.is_down() && self.backlog.len() == 0 {
+                let _ = tokio::time::timeout(PROBE, self.told.notified()).await;
+                continue;
+            }
+            if self.is_down() {
+                for shard in (0..self.remote.turns.shards()).filter(|shard| self.remote.turns.is_down(*shard)) {
+                    let mut message = Writer::list(1);
+                    message.bytes("N");
+                    // Its answer ends the outage by itself.
+                    let _ = self.remote.ask(shard, message.take()).await;
+                }
+                if self.is_down() {
+                    tokio::time::sleep(PROBE).await;
+                    continue;
+                }
+            }
+            for told in self.backlog.first(TOLD_AT_ONCE) {
+                match self.tell_one(told).await {
+                    Ok(()) => self.backlog.done(),
+                    Err(CountersError::Unavailable(_)) => break,
+                    Err(error @ CountersError::Full(_)) => {
+                        tracing::error!(%error, "something that happened without redis could not be told to it");
+                        self.backlog.done();
+                    }
+                }
+            }
+        }
+    }
+
+    async fn tell_one(&self, told: Told) -> Result<(), CountersError> {
+        match told {
+            Told::Undo(hold) => self.remote.forget(&hold).await,
+            Told::Admit(hold, gateway) => {
+                self.remote.admit(&hold, Terms { gateway, meter_required: false }, How::Charge).await?;
+                self.local.forget(hold.id).await;
+                Ok(())
+            }
+            Told::Start(hold, gateway, progress) => self.remote.start(&hold, gateway, progress).await.map(drop),
+            Told::Release(hold) => self.remote.release(hold).await.map(drop),
+            Told::Settle(hold, tokens, record) => {
+                match self.remote.settle(&hold, tokens, Record::clone(&record), false).await? {
+                    Settled::Forgotten if !self.remote.shared.books.knows(hold.id).await? => {
+                        self.remote.settle(&hold, tokens, *record, true).await.map(drop)
+                    }
+                    _ => Ok(()),
+                }
+            }
+        }
+    }
+
+    /// Tells that this replica is alive, and hears how many are.
+    async fn beat(&self, replica: &str) {
+        loop {
+            if !self.is_down() {
+                let mut message = Writer::list(2);
+                message.bytes("H").bytes(replica);
+                if let Ok(mut answer) = self.remote.ask(0, message.take()).await
+                    && let Ok(alive) = answer.said.count()
+                {
+                    self.replicas.store(alive.max(1), Ordering::Relaxed);
+                }
+            }
+            tokio::time::sleep(BEAT).await;
+        }
+    }
+
+    /// Books what a dead replica left in the streams.
+    async fn search(&self) {
+        loop {
+            tokio::time::sleep(SEARCH.min(self.orphaned)).await;
+            for shard in 0..self.remote.turns.shards() {
+                if self.remote.turns.is_down(shard) {
+                    continue;
+                }
+                match self.orphans(shard).await {
+                    Ok(0) => {}
+                    Ok(found) => tracing::info!(found, "records of a replica that is gone are booked by this one"),
+                    Err(error) => tracing::warn!(%error, "records of dead replicas could not be searched for"),
+                }
+            }
+        }
+    }
+
+    async fn orphans(&self, shard: u32) -> Result<usize, CountersError> {
+        let mut found = 0;
+        for (entry, record) in self.entries(shard, Some(self.orphaned)).await? {
+            // What waits here is written from here.
+            if !self.remote.shared.stream.has(&record) {
+                self.remote.shared.book(record, entry.shard, entry.id);
+                found += 1;
+            }
+        }
+        Ok(found)
+    }
+
+    /// The records in the stream of a shard, oldest first; with `older`, only those that stand there for so long.
+    async fn entries(&self, shard: u32, older: Option<Duration>) -> Result<Vec<(Entry, Record)>, CountersError> {
+        let turns = &self.remote.turns;
+        let end = match older {
+            Some(age) => (turns.server_millis() - age.as_millis() as i64).max(0).to_string(),
+            None => "+".to_owned(),
+        };
+        let (mut found, mut from) = (Vec::new(), "-".to_owned());
+        loop {
+            let mut command = redis::cmd("XRANGE");
+            command.arg(format!("{}books", turns.prefix(shard))).arg(&from).arg(&end).arg("COUNT").arg(PAGE);
+            let Value::Array(entries) = turns.command(&command).await? else { return Ok(found) };
+            let count = entries.len();
+            for entry in entries {
+                let (id, fields) = <(String, Vec<Vec<u8>>)>::from_redis_value(entry)
+                    .map_err(|_| unavailable("an entry of a stream cannot be read"))?;
+                let [field, value] =
+                    <[Vec<u8>; 2]>::try_from(fields).map_err(|_| unavailable("an entry of a stream cannot be read"))?;
+                match read_entry(&field, value) {
+                    Ok(record) => found.push((Entry { shard, id: id.clone() }, record)),
+                    Err(error) => tracing::error!(%error, id, "an entry of the stream of records cannot be read"),
+                }
+                from = format!("({id}");
+            }
+            if count < PAGE {
+                return Ok(found);
+            }
+        }
+    }
+
+    /// Every record in the streams that adds to this account or is of this hold: hold, sequence, cost.
+    pub(super) async fn in_streams(&self, concerns: impl Fn(&Record) -> bool) -> Result<Vec<Record>, CountersError> {
+        let mut found = Vec::new();
+        for shard in 0..self.remote.turns.shards() {
+            found.extend(
+                self.entries(shard, None)
+                    .await?
+                    .into_iter()
+                    .map(|(_, record)| record)
+                    .filter(|record| concerns(record)),
+            );
+        }
+        Ok(found)
+    }
+
+    /// These records are in the directory: their entries are dropped. One that was there before, or whose entry is gone,
+    /// tells that Redis has lost something: what is spent on its accounts is loaded again.
+    async fn drop_written(&self, records: &[Record], new: &[bool]) {
+        let (entries, without) = self.remote.shared.stream.take(records);
+        let mut lost: Vec<&Record> = without.into_iter().map(|at| &records[at]).collect();
+        lost.extend(records.iter().zip(new).filter(|(_, new)| !**new).map(|(record, _)| record));
+        for shard in 0..self.remote.turns.shards() {
+            let here: Vec<&(Entry, usize)> = entries.iter().filter(|(entry, _)| entry.shard == shard).collect();
+            if here.is_empty() {
+                continue;
+            }
+            let mut command = redis::cmd("XDEL");
+            command.arg(format!("{}books", self.remote.turns.prefix(shard)));
+            for (entry, _) in &here {
+                command.arg(&entry.id);
+            }
+            match self.remote.turns.command(&command).await {
+                Ok(Value::Int(dropped)) if dropped == here.len() as i64 => {}
+                // Not all of them were there; which, nobody knows.
+                Ok(_) => lost.extend(here.iter().map(|(_, at)| &records[*at])),
+                // They are found as orphans, and are in the directory already.
+                Err(error) => tracing::debug!(%error, "entries of written records could not be dropped"),
+            }
+        }
+        if !lost.is_empty()
+            && let Err(error) = self.load_again(&lost).await
+        {
+            tracing::warn!(%error, "what redis lost could not be marked; its budgets are compared by `ledger verify`");
+        }
+    }
+
+    /// What is spent on the accounts of these records is loaded from the books when it is next needed.
+    async fn load_again(&self, records: &[&Record]) -> Result<(), CountersError> {
+        let shards = self.remote.turns.shards();
+        let accounts: HashSet<_> = records.iter().flat_map(|record| &record.accounts).collect();
+        tracing::warn!(accounts = accounts.len(), "redis has lost records; what was spent is loaded again");
+        for shard in 0..shards {
+            let here: Vec<_> = accounts.iter().filter(|account| shard_of(&account.scope, shards) == shard).collect();
+            if here.is_empty() {
+                continue;
+            }
+            let mut message = Writer::list(2);
+            message.bytes("X").array(here.len());
+            for account in here {
+                message.bytes(account_name(account));
+            }
+            self.remote.ask(shard, message.take()).await?;
+        }
+        Ok(())
+    }
+}
+
+/// A name no other replica has.
+fn replica_name() -> String {
+    let mut bytes = [0; 16];
+    // Without randomness two replicas may share a name, and each is counted once all the same while it is alone.
+    let _ = aws_lc_rs::rand::fill(&mut bytes);
+    HoldId::new(bytes).hex()
+}
