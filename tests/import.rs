@@ -9,7 +9,9 @@ use std::fmt::Write as _;
 use support::call::chat_body;
 use support::cli::{run, text};
 use support::postgres::Postgres;
+use support::redis::Redis;
 use support::{Answer, MASTER, Options, Stack, Value, eventually, json};
+use tempfile::TempDir;
 
 const SCHEMA: &str = include_str!("support/litellm.sql");
 
@@ -111,6 +113,73 @@ async fn old_keys_work_unchanged_and_stay_blocked_expired_and_spent() {
     })
     .await;
     stack.verify_counters().await;
+}
+
+/// A gate whose directory is in PostgreSQL and whose counters are in this Redis; it may spend a dollar in all, and has
+/// counted what it spent so far.
+async fn shared_stack(redis: &Redis) -> (Stack, String, TempDir) {
+    let spool = TempDir::with_prefix("tollward-test-").unwrap();
+    let config = json!({
+        "directory": {"url": Postgres::shared().database()},
+        "counters": {"url": redis.url(), "prefix": "import"},
+        "ledger": {"spool": spool.path()},
+        "litellm_settings": {"max_budget": 1},
+    });
+    let stack = Stack::start(Options::config(config));
+    let key = stack.manage("POST", "/key/generate", json!({})).await["key"].as_str().unwrap().to_owned();
+    assert_eq!(chat(&stack, &key).await.status, 200);
+    (stack, key, spool)
+}
+
+/// A LiteLLM database with one key, whose proxy has spent more than that.
+fn spent_database(secret: &str) -> String {
+    let (url, name) = database(&[(secret, "", "")]);
+    let proxy = "INSERT INTO \"LiteLLM_UserTable\" (user_id, spend) VALUES ('litellm-proxy-budget', 5)";
+    Postgres::shared().execute(&name, proxy);
+    url
+}
+
+async fn spends_no_more(stack: &Stack, secret: &str) {
+    eventually(&format!("the budget of the gate is spent for {secret}"), || async {
+        let answer = chat(stack, secret).await;
+        if answer.status == 429 && answer.kind() == "budget_exceeded" { Ok(()) } else { Err(answer.text()) }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn counters_in_redis_count_what_is_imported_beside_running_gates() {
+    let (stack, key, _spool) = shared_stack(Redis::shared()).await;
+    let url = spent_database("sk-old-beside");
+    let from = ["import", "litellm", "--from", &url];
+    let would = stack.command_json(&[&from[..], &["--dry-run"]].concat());
+    assert_eq!((counts(&would, "keys"), &would["opening_records"]), ([1, 1, 0, 0], &json!(1)));
+    assert_eq!(chat(&stack, &key).await.status, 200, "a dry run spends nothing");
+    let report = stack.command_json(&from);
+    assert_eq!((counts(&report, "keys"), &report["opening_records"]), ([1, 1, 0, 0], &json!(1)));
+    let answer = chat(&stack, &key).await;
+    assert_eq!((answer.status, answer.kind()), (429, "budget_exceeded".into()), "at once: {}", answer.text());
+    spends_no_more(&stack, "sk-old-beside").await;
+    stack.verify_counters().await;
+    stack.verify_ledger();
+}
+
+#[tokio::test]
+async fn an_import_that_redis_did_not_hear_of_says_so_and_is_started_again() {
+    let mut redis = Redis::start(&["--appendonly", "yes", "--appendfsync", "always"]);
+    let (stack, key, _spool) = shared_stack(&redis).await;
+    let url = spent_database("sk-old-unheard");
+    let from = ["import", "litellm", "--from", &url];
+    redis.stop();
+    let output = stack.command(&from);
+    assert_eq!(output.status.code(), Some(1), "{}", text(&output));
+    assert!(text(&output).contains("Run the same command again when Redis answers"), "{}", text(&output));
+    redis.run();
+    redis.wait();
+    let again = stack.command_json(&from);
+    assert_eq!((counts(&again, "keys"), &again["opening_records"]), ([1, 0, 1, 0], &json!(0)));
+    spends_no_more(&stack, &key).await;
+    stack.verify_ledger();
 }
 
 #[test]

@@ -1,5 +1,6 @@
 //! `tollward import`.
 
+use anyhow::Context;
 use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 
@@ -9,6 +10,8 @@ use crate::config::Config;
 use crate::directory::Directory;
 use crate::domain::{Money, Secret, Timestamp};
 use crate::import::{Options, Report, litellm};
+use crate::quota::counters::CountersError;
+use crate::server::shared;
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
@@ -34,27 +37,48 @@ fn secret(text: &str) -> Result<Secret, std::convert::Infallible> {
 pub(super) fn run(config: &Config, command: &Command, output: &Output) -> anyhow::Result<()> {
     let Command::Litellm(litellm) = command;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let report = runtime.block_on(import(config, litellm, output))?;
+    let (report, told) = runtime.block_on(import(config, litellm, output))?;
     let document = serde_json::to_value(&report)?;
     output.tables(&document, tables)?;
     if !output.is_json() {
         output.hint(&summary(&report));
     }
-    Ok(())
+    told.context(
+        "everything is imported, but the counters could not be told: budgets that servers have loaded already do not \
+         count what was spent before. Run the same command again when Redis answers; it changes nothing else",
+    )
 }
 
-async fn import(config: &Config, command: &Litellm, output: &Output) -> anyhow::Result<Report> {
+/// The report of what is written, and whether the counters heard of it.
+async fn import(
+    config: &Config,
+    command: &Litellm,
+    output: &Output,
+) -> anyhow::Result<(Report, Result<(), CountersError>)> {
     let directory = Directory::open(config).await?;
     let mut options = Options::new(config, Timestamp::now()).map_err(anyhow::Error::msg)?;
     options.dry_run = command.dry_run;
+    let counters = if config.counters.in_memory() {
+        None
+    } else {
+        // Servers may run: they count in Redis, and hear of it there.
+        Some(shared::beside(config).context("counters.url")?)
+    };
     // Held until all is written: no server starts to count in between.
-    let lock = directory.exclusive_lock().await.ok();
-    options.server_runs = lock.is_none();
+    let lock = if counters.is_none() { directory.exclusive_lock().await.ok() } else { None };
+    options.server_runs = counters.is_none() && lock.is_none();
     let mut progress = output.progress();
     let imported = litellm(&command.from, directory.store(), options, &mut |what| progress.show(what)).await;
-    drop(progress);
     drop(lock);
-    Ok(imported?)
+    let report = imported?;
+    let told = match counters {
+        Some(counters) if !report.dry_run => {
+            progress.show("telling the counters");
+            counters.reload(&report.accounts).await
+        }
+        _ => Ok(()),
+    };
+    Ok((report, told))
 }
 
 fn tables(report: &Value) -> Vec<Table> {

@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 
 use crate::directory::import::{Imported, Obstacle};
+use crate::domain::Account;
 
 /// Rows named for one remark.
 const EXAMPLES: usize = 3;
@@ -49,6 +50,9 @@ pub struct Report {
     pub opening_records: u64,
     pub opening_nanodollars: i64,
     pub remarks: Vec<Remark>,
+    /// Accounts on which something was spent before: what is counted of them must be loaded again.
+    #[serde(skip)]
+    pub accounts: Vec<Account>,
     #[serde(skip)]
     found: BTreeMap<(String, String, String), Remark>,
     /// Names of rows for people, by our table and the name in the directory.
@@ -120,6 +124,7 @@ impl Report {
                 self.remark(table, "", told(*obstacle), &shown);
             }
         }
+        self.accounts.clone_from(&imported.accounts);
         self.opening_records = imported.records;
         self.opening_nanodollars = imported.opening.as_nanos();
         self.remarks = std::mem::take(&mut self.found).into_values().collect();
