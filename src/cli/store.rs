@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use parking_lot::Mutex;
+use tempfile::TempDir;
 
 use crate::config::Config;
 use crate::directory::{Directory, DirectoryError, ExclusiveLock};
@@ -28,12 +29,29 @@ impl Desk {
     }
 }
 
-/// Books adjustments while no server runs: what a running one counts in memory must not change behind its back.
+/// Books adjustments. What a running server counts in its memory must not change behind its back, so then none may run;
+/// counters in Redis hear of it.
 struct BesideNoServer {
     directory: Arc<Directory>,
     config: Arc<Config>,
     /// Held from the moment an adjustment is found possible until it is booked.
     lock: Mutex<Option<ExclusiveLock>>,
+}
+
+impl BesideNoServer {
+    async fn lock(&self) -> Result<Option<ExclusiveLock>, DirectoryError> {
+        if self.config.counters.in_memory() { self.directory.exclusive_lock().await.map(Some) } else { Ok(None) }
+    }
+
+    /// Everything that books; beside servers it has a spool of its own, which is empty when it is done.
+    async fn house(&self, spool: &TempDir) -> anyhow::Result<House> {
+        let (config, directory) = (Arc::clone(&self.config), Arc::clone(&self.directory));
+        if self.config.counters.in_memory() {
+            House::build(config, directory).await
+        } else {
+            House::with_spool(config, directory, spool.path().to_owned()).await
+        }
+    }
 }
 
 #[async_trait]
@@ -42,25 +60,28 @@ impl SpendAdjuster for BesideNoServer {
         if self.lock.lock().is_some() {
             return Ok(());
         }
-        let lock = self.directory.exclusive_lock().await.map_err(|_| {
+        let lock = self.lock().await.map_err(|_| {
             ManageError::conflict(
                 "a server runs on this directory and counts what is spent; set it there, with POST /key/update or \
                  POST /key/{key}/reset_spend of the management API",
             )
         })?;
-        *self.lock.lock() = Some(lock);
+        *self.lock.lock() = lock;
         Ok(())
     }
 
     async fn adjust(&self, scope: Scope, to: Money) -> Result<(), DirectoryError> {
         let held = self.lock.lock().take();
         let lock = match held {
-            Some(lock) => lock,
-            None => self.directory.exclusive_lock().await?,
+            Some(lock) => Some(lock),
+            None => self.lock().await?,
         };
         let unavailable = |error: &dyn std::fmt::Display| DirectoryError::Unavailable(error.to_string());
-        let house = House::build(Arc::clone(&self.config), Arc::clone(&self.directory)).await;
-        let house = house.map_err(|error| unavailable(&format!("{error:#}")))?;
+        let spool = TempDir::with_prefix("tollward-").map_err(|error| unavailable(&error))?;
+        let house = self.house(&spool).await.map_err(|error| unavailable(&format!("{error:#}")))?;
+        if let Some(shared) = &house.redis {
+            shared.begin();
+        }
         let engine = Engine::new(
             Arc::clone(&house.gate),
             Arc::clone(self.directory.store()),
@@ -68,7 +89,7 @@ impl SpendAdjuster for BesideNoServer {
             Arc::clone(&house.metrics),
         );
         let adjusted = engine.adjust(scope, to).await;
-        house.ledger.shutdown().await.map_err(|error| unavailable(&error))?;
+        house.end().await.map_err(|error| unavailable(&format!("{error:#}")))?;
         drop(lock);
         adjusted
     }

@@ -143,7 +143,7 @@ pub trait Counters: Send + Sync {
     ) -> Result<HoldState, CountersError>;
 
     /// The requests are still running, and have used this much.
-    async fn renew(&self, running: &[(HoldId, Progress)]) -> Result<(), CountersError>;
+    async fn renew(&self, running: &[(Arc<Hold>, Progress)]) -> Result<(), CountersError>;
 
     /// Replaces what was held by what was used and books `record` (through [`Books::book`]) in the same atomic step.
     /// `tokens` is what counts against token limits. Applied once.

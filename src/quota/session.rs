@@ -79,14 +79,15 @@ impl Quota {
 
     /// Tells the counters how far every running stream is. Called every 15 s.
     pub async fn renew(&self) -> Result<(), CountersError> {
-        let running: Vec<(HoldId, Progress)> = {
+        let running: Vec<(Arc<Hold>, Progress)> = {
             let streams = self.running.0.lock();
-            streams.iter().map(|(id, stream)| (*id, stream.progress())).collect()
+            streams.values().map(|stream| (Arc::clone(&stream.hold), stream.progress())).collect()
         };
         if running.is_empty() {
             return Ok(());
         }
-        self.books.progressed(&running);
+        let named: Vec<_> = running.iter().map(|(hold, progress)| (hold.id, *progress)).collect();
+        self.books.progressed(&named);
         self.counters.renew(&running).await
     }
 }

@@ -7,8 +7,8 @@ use anyhow::{Context, bail};
 use async_trait::async_trait;
 use parking_lot::Mutex;
 use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
-use tokio_util::task::TaskTracker;
 
 use crate::config::Config;
 use crate::directory::SharedStore;
@@ -19,6 +19,8 @@ use crate::spend::ledger::Ledger;
 
 /// The longest a call from beside the replicas may take.
 const PATIENCE: Duration = Duration::from_secs(5);
+/// How long the end of the upkeep may take.
+const END: Duration = Duration::from_secs(5);
 
 type Written = (Vec<Record>, Vec<bool>);
 
@@ -27,6 +29,8 @@ pub struct Shared {
     pub counters: Arc<RedisCounters>,
     pub books: Arc<SharedBooks>,
     written: Mutex<Option<mpsc::UnboundedReceiver<Written>>>,
+    upkeep: Mutex<Option<JoinHandle<()>>>,
+    stop: CancellationToken,
 }
 
 /// Opens the counters and asks whether Redis keeps what it is given; that it cannot be asked now is no reason not to
@@ -57,7 +61,13 @@ pub async fn open(
     }));
     let unwritten = Arc::new(Ours { ledger: Arc::clone(ledger), store: Arc::clone(store) });
     let books = Arc::new(SharedBooks { books: Arc::clone(books), counters: Arc::clone(&counters), unwritten });
-    Ok(Shared { counters, books, written: Mutex::new(Some(written)) })
+    Ok(Shared {
+        counters,
+        books,
+        written: Mutex::new(Some(written)),
+        upkeep: Mutex::default(),
+        stop: CancellationToken::new(),
+    })
 }
 
 /// The counters that replicas share, for a process that changes what they count from beside them; nothing is asked yet.
@@ -81,10 +91,22 @@ fn settings(config: &Config) -> RedisSettings {
 }
 
 impl Shared {
-    /// Starts the upkeep; it ends when `stop` is cancelled.
-    pub fn spawn(&self, stop: &CancellationToken, tasks: &TaskTracker) {
+    /// Starts the upkeep, until [`Shared::end`].
+    pub fn begin(&self) {
         if let Some(written) = self.written.lock().take() {
-            tasks.spawn(Arc::clone(&self.counters).run(written, stop.clone()));
+            let upkeep = tokio::spawn(Arc::clone(&self.counters).run(written, self.stop.clone()));
+            *self.upkeep.lock() = Some(upkeep);
+        }
+    }
+
+    /// Ends the upkeep, after the ledger: what it wrote last is told to Redis first.
+    pub async fn end(&self) {
+        self.stop.cancel();
+        let upkeep = self.upkeep.lock().take();
+        if let Some(upkeep) = upkeep
+            && tokio::time::timeout(END, upkeep).await.is_err()
+        {
+            tracing::warn!("redis could not be told what was written last; another replica finds it");
         }
     }
 }

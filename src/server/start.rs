@@ -105,11 +105,7 @@ pub async fn serve(config: Config, file: Option<PathBuf>) -> anyhow::Result<()> 
     if tokio::time::timeout(Duration::from_secs(5), tasks.wait()).await.is_err() {
         tracing::warn!("a background task did not end in time");
     }
-    house
-        .ledger
-        .shutdown()
-        .await
-        .context("the ledger could not be written to its end; the spool keeps what is left")?;
+    house.end().await?;
     drop(lock);
     tracing::info!("tollward has stopped");
     served
@@ -176,9 +172,14 @@ fn readiness(house: &House) -> Readiness {
 impl House {
     /// Opens the ledger (booking what a crash left in flight), loads prices, and builds counters and gate.
     pub async fn build(config: Arc<Config>, directory: Arc<Directory>) -> anyhow::Result<House> {
+        let spool = directory.spool().context("ledger.spool is not set")?;
+        House::with_spool(config, directory, spool).await
+    }
+
+    /// The same beside a server that uses the configured spool.
+    pub async fn with_spool(config: Arc<Config>, directory: Arc<Directory>, spool: PathBuf) -> anyhow::Result<House> {
         let metrics = Arc::new(Metrics::new());
         let store = directory.store();
-        let spool = directory.spool().context("ledger.spool is not set")?;
         let spool_lock = SpoolLock::take(&spool)?;
         let (ledger, recovery) = Ledger::open(Arc::clone(store), &spool, Timestamp::now()).await?;
         if recovery.replayed > 0 || recovery.unsettled > 0 || !recovery.corrupt.is_empty() {
@@ -206,6 +207,17 @@ impl House {
         tokio::spawn(releasing);
         let gate = Gate::new(Arc::clone(&config), Arc::clone(&directory), quota).map_err(|error| anyhow!(error))?;
         Ok(House { config, directory, ledger, counters, redis, gate: Arc::new(gate), metrics, _spool: spool_lock })
+    }
+}
+
+impl House {
+    /// Writes what is booked, and tells Redis so.
+    pub async fn end(&self) -> anyhow::Result<()> {
+        let written = self.ledger.shutdown().await;
+        if let Some(shared) = &self.redis {
+            shared.end().await;
+        }
+        written.context("the ledger could not be written to its end; the spool keeps what is left")
     }
 }
 

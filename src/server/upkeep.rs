@@ -42,7 +42,7 @@ pub fn spawn(
     let directory = Arc::clone(&house.directory);
     tasks.spawn(directory.watch(stop.clone()));
     if let Some(shared) = &house.redis {
-        shared.spawn(stop, tasks);
+        shared.begin();
     }
 
     let (counters, ledger, metrics) =

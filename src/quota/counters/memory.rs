@@ -161,7 +161,7 @@ impl Counters for MemoryCounters {
         Ok(self.state().start(hold, gateway, progress))
     }
 
-    async fn renew(&self, running: &[(HoldId, Progress)]) -> Result<(), CountersError> {
+    async fn renew(&self, running: &[(Arc<Hold>, Progress)]) -> Result<(), CountersError> {
         self.state().renew(running);
         Ok(())
     }

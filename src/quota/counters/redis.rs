@@ -166,7 +166,7 @@ impl Counters for RedisCounters {
         Ok(HoldState::Held)
     }
 
-    async fn renew(&self, running: &[(HoldId, Progress)]) -> Result<(), CountersError> {
+    async fn renew(&self, running: &[(Arc<Hold>, Progress)]) -> Result<(), CountersError> {
         self.remote.renew(running).await
     }
 

@@ -95,9 +95,10 @@ impl State {
         found
     }
 
-    pub(super) fn renew(&mut self, running: &[(HoldId, Progress)]) {
+    pub(super) fn renew(&mut self, running: &[(Arc<Hold>, Progress)]) {
         let mut known = Vec::with_capacity(running.len());
-        for (id, progress) in running {
+        for (hold, progress) in running {
+            let id = &hold.id;
             self.lapse(*id);
             let Some(open) = self.holds.open(*id) else { continue };
             // A running request whose start was lost has started all the same.

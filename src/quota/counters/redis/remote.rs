@@ -1,6 +1,6 @@
 //! The counters in Redis, asked directly: what each call is in messages to one shard or several.
 
-use std::collections::VecDeque;
+use std::collections::{HashSet, VecDeque};
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -30,6 +30,8 @@ pub(super) struct Remote {
     pub(super) turns: Arc<Turns>,
     pub(super) shared: Arc<Shared>,
     max_holds: u64,
+    /// Gateways whose meters were heard of lately, where other shards must hear of them too.
+    started: Mutex<HashSet<IpAddr>>,
 }
 
 /// What the calls' answers bring along.
@@ -55,7 +57,7 @@ impl Remote {
             Box::new(move |shard, news| shared.hear(shard, news))
         };
         let turns = Turns::new(target, &settings.prefix, shards, settings.timeout, clock, hear);
-        Ok(Remote { turns: Arc::new(turns), shared, max_holds: settings.max_holds as u64 })
+        Ok(Remote { turns: Arc::new(turns), shared, max_holds: settings.max_holds as u64, started: Mutex::default() })
     }
 
     /// Whether a shard of this hold does not answer.
@@ -67,6 +69,17 @@ impl Remote {
     pub(super) async fn forget(&self, hold: &Hold) -> Result<(), CountersError> {
         let places = self.places(hold).ok_or_else(unplaced)?;
         self.undo(hold, &places.parts).await
+    }
+
+    /// Tells every shard of the meters that were heard of in any since the last time.
+    pub(super) async fn tell_meters(&self) -> Result<(), CountersError> {
+        let heard = std::mem::take(&mut *self.started.lock());
+        for gateway in heard {
+            let mut message = Writer::list(3);
+            message.bytes("M").bytes(gateway.to_string()).int(self.turns.server_millis());
+            self.ask_all(&message.take()).await?;
+        }
+        Ok(())
     }
 
     /// Where the counters of a binding lie.
@@ -246,6 +259,9 @@ impl Remote {
         progress: Progress,
     ) -> Result<HoldState, CountersError> {
         let places = self.places(hold).ok_or_else(unplaced)?;
+        if self.turns.shards() > 1 {
+            self.started.lock().insert(gateway);
+        }
         let gateway = gateway.to_string();
         let mut found = HoldState::Absent;
         for (at, part) in places.parts.iter().enumerate() {
@@ -261,15 +277,15 @@ impl Remote {
         Ok(found)
     }
 
-    pub(super) async fn renew(&self, running: &[(HoldId, Progress)]) -> Result<(), CountersError> {
+    pub(super) async fn renew(&self, running: &[(Arc<Hold>, Progress)]) -> Result<(), CountersError> {
         let mut asking = Vec::with_capacity(running.len());
         for (hold, progress) in running {
+            let places = self.places(hold).ok_or_else(unplaced)?;
             let mut message = Writer::list(5);
-            message.bytes("R").bytes(hold.as_bytes());
+            message.bytes("R").bytes(hold.id.as_bytes());
             write_progress(*progress, &mut message);
-            // Where the hold lies is in its binding, which a renewal does not have: who does not know it does nothing.
             let message = message.take();
-            asking.extend((0..self.turns.shards()).map(|shard| self.ask(shard, message.clone())));
+            asking.extend(places.parts.iter().map(|part| self.ask(part.shard, message.clone())));
         }
         futures_util::future::try_join_all(asking).await.map(drop)
     }

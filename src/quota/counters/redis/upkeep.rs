@@ -24,6 +24,8 @@ use crate::domain::{Account, HoldId, Record};
 const PROBE: Duration = Duration::from_millis(50);
 /// How often the replicas tell that they are alive.
 const BEAT: Duration = Duration::from_secs(1);
+/// In how many beats shards are told of meters that others heard of; a meter counts as alive for 30 s.
+const METERS_EVERY: u32 = 5;
 /// How often streams are searched for records of dead replicas.
 const SEARCH: Duration = Duration::from_secs(5);
 /// A record that stands in a stream for so long belongs to a replica that died.
@@ -36,26 +38,32 @@ const RELOADED_AT_ONCE: usize = 256;
 const TOLD_AT_ONCE: usize = 64;
 
 impl RedisCounters {
-    /// Runs the upkeep until it is cancelled. `written` brings the records that are in the directory now, and whether
+    /// Runs the upkeep until it is cancelled, and then drops what is written by then. `written` brings the records that are in the directory now, and whether
     /// each was new there.
     pub async fn run(
         self: Arc<Self>,
         mut written: mpsc::UnboundedReceiver<(Vec<Record>, Vec<bool>)>,
         stop: CancellationToken,
     ) {
-        let dropping = async {
-            while let Some((records, new)) = written.recv().await {
-                self.drop_written(&records, &new).await;
-            }
-        };
         let replica = replica_name();
-        tokio::select! {
-            () = stop.cancelled() => {}
-            () = self.listen() => {}
-            () = self.tell() => {}
-            () = self.beat(&replica) => {}
-            () = self.search() => {}
-            () = async { dropping.await; std::future::pending().await } => {}
+        {
+            let dropping = async {
+                while let Some((records, new)) = written.recv().await {
+                    self.drop_written(&records, &new).await;
+                }
+                std::future::pending().await
+            };
+            tokio::select! {
+                () = stop.cancelled() => {}
+                () = self.listen() => {}
+                () = self.tell() => {}
+                () = self.beat(&replica) => {}
+                () = self.search() => {}
+                () = dropping => {}
+            }
+        }
+        while let Ok((records, new)) = written.try_recv() {
+            self.drop_written(&records, &new).await;
         }
     }
 
@@ -143,6 +151,7 @@ impl RedisCounters {
 
     /// Tells that this replica is alive, and hears how many are.
     async fn beat(&self, replica: &str) {
+        let mut beats = 0_u32;
         loop {
             if !self.is_down() {
                 let mut message = Writer::list(2);
@@ -151,6 +160,12 @@ impl RedisCounters {
                     && let Ok(alive) = answer.said.count()
                 {
                     self.replicas.store(alive.max(1), Ordering::Relaxed);
+                }
+                beats += 1;
+                if beats % METERS_EVERY == 0
+                    && let Err(error) = self.remote.tell_meters().await
+                {
+                    tracing::debug!(%error, "not every shard was told which meters live");
                 }
             }
             tokio::time::sleep(BEAT).await;

@@ -59,7 +59,7 @@ pub(crate) async fn a_start_after_the_settlement_changes_nothing(world: World) {
     world.settle(&one, 25, 30).await;
     assert_eq!(world.start(&one).await, HoldState::Settled);
     assert_eq!(world.counters.release(one.id).await.unwrap(), HoldState::Settled);
-    world.counters.renew(&[(one.id, Progress::default())]).await.unwrap();
+    world.counters.renew(&[(one.clone(), Progress::default())]).await.unwrap();
     world.pass(100 * SECOND);
     assert_eq!(world.counters.holds().await.unwrap(), (0, 0));
     assert_eq!(world.booked().len(), 1);
@@ -165,7 +165,7 @@ pub(crate) async fn a_started_hold_that_falls_silent_is_booked_as_last_reported(
     world.start(&one).await;
     world.pass(40 * SECOND);
     let progress = Progress { input_tokens: 10, output_tokens: 20, cost: Money::nanos(33) };
-    world.counters.renew(&[(one.id, progress)]).await.unwrap();
+    world.counters.renew(&[(one.clone(), progress)]).await.unwrap();
     world.pass(45 * SECOND - 1);
     assert_eq!(world.counters.holds().await.unwrap(), (0, 1));
     world.pass(1);
@@ -208,7 +208,11 @@ pub(crate) async fn renewals_keep_a_hold_and_stand_for_a_lost_start(world: World
     world.admitted(&one).await;
     for _ in 0..20 {
         world.pass(15 * SECOND);
-        world.counters.renew(&[(absent.id, Progress::default()), (one.id, Progress::default())]).await.unwrap();
+        world
+            .counters
+            .renew(&[(absent.clone(), Progress::default()), (one.clone(), Progress::default())])
+            .await
+            .unwrap();
         assert_eq!(world.counters.holds().await.unwrap(), (0, 1));
     }
     if world.journals {
@@ -222,8 +226,8 @@ pub(crate) async fn use_reported_out_of_order_only_grows(world: World) {
     let one = full(1).done();
     world.admitted(&one).await;
     let report = |output_tokens, cost| Progress { input_tokens: 1, output_tokens, cost: Money::nanos(cost) };
-    world.counters.renew(&[(one.id, report(20, 21))]).await.unwrap();
-    world.counters.renew(&[(one.id, report(10, 11))]).await.unwrap();
+    world.counters.renew(&[(one.clone(), report(20, 21))]).await.unwrap();
+    world.counters.renew(&[(one.clone(), report(10, 11))]).await.unwrap();
     world.counters.start(&one, GATEWAY, Progress::default()).await.unwrap();
     world.pass(45 * SECOND);
     assert_eq!(all(&world).await, [(1, 0), (21, 0), (0, 0), (21, 0)]);

@@ -322,7 +322,7 @@ async fn take(step: &Step, world: &World, model: &mut Model) -> Result<(), TestC
         }
         Step::Renew(number, used) => {
             let progress = Progress { input_tokens: 0, output_tokens: used.unsigned_abs(), cost: Money::nanos(*used) };
-            world.counters.renew(&[(hold(number).id, progress)]).await.unwrap();
+            world.counters.renew(&[(hold(number), progress)]).await.unwrap();
             model.renew(*number, *used);
         }
         Step::Settle(number, tokens, cost, forgotten) => {
