@@ -38,8 +38,8 @@ const RELOADED_AT_ONCE: usize = 256;
 const TOLD_AT_ONCE: usize = 64;
 
 impl RedisCounters {
-    /// Runs the upkeep until it is cancelled, and then drops what is written by then. `written` brings the records that are in the directory now, and whether
-    /// each was new there.
+    /// Runs the upkeep until it is cancelled, and then drops what is written by then. `written` brings the records that
+    /// are in the directory now, and whether each was new there.
     pub async fn run(
         self: Arc<Self>,
         mut written: mpsc::UnboundedReceiver<(Vec<Record>, Vec<bool>)>,
@@ -51,7 +51,7 @@ impl RedisCounters {
                 while let Some((records, new)) = written.recv().await {
                     self.drop_written(&records, &new).await;
                 }
-                std::future::pending().await
+                std::future::pending::<()>().await;
             };
             tokio::select! {
                 () = stop.cancelled() => {}
@@ -162,7 +162,7 @@ impl RedisCounters {
                     self.replicas.store(alive.max(1), Ordering::Relaxed);
                 }
                 beats += 1;
-                if beats % METERS_EVERY == 0
+                if beats.is_multiple_of(METERS_EVERY)
                     && let Err(error) = self.remote.tell_meters().await
                 {
                     tracing::debug!(%error, "not every shard was told which meters live");
