@@ -5,6 +5,7 @@ mod arguments;
 mod budget;
 mod check;
 mod configuration;
+mod import;
 mod key;
 mod ledger;
 mod limits;
@@ -69,6 +70,7 @@ fn dispatch(arguments: Arguments, output: &Output) -> anyhow::Result<()> {
         Command::Config(command) => configuration::run(file, &command, output),
         Command::Model(command) => model::run(&configuration::load(file)?, &command, output),
         Command::Ledger(command) => ledger::run(&configuration::load(file)?, &command, output),
+        Command::Import(command) => import::run(&configuration::load(file)?, &command, output),
         Command::Migrate(command) => migrate::run(&configuration::load(file)?, &command, output),
         Command::Completions { shell } => {
             let mut script = Vec::new();

@@ -7,6 +7,7 @@ mod engine;
 #[cfg(test)]
 pub(crate) mod faulty;
 mod identity;
+pub mod import;
 mod keys;
 mod ledger;
 mod lock;
@@ -24,6 +25,7 @@ mod suite;
 mod sums;
 #[cfg(test)]
 pub(crate) mod testing;
+pub(crate) mod tls;
 mod verify;
 
 use std::sync::Arc;
@@ -36,6 +38,7 @@ use crate::domain::{
 };
 
 pub use cache::{Directory, Registry};
+use import::{Bundle, Imported};
 pub use lock::{ExclusiveLock, SpoolLock};
 pub use migrations::{Mode, Schema};
 pub use origin::migrate;
@@ -92,7 +95,7 @@ pub struct AuditEntry {
     pub changed_by: String,
     /// SHA-256 of the credential that acted, where it was a key.
     pub changed_by_key: Option<KeyHash>,
-    /// `created`, `updated`, `deleted`, `blocked`, `unblocked`, `rotated`.
+    /// `created`, `updated`, `deleted`, `blocked`, `unblocked`, `rotated`, `imported`.
     pub action: &'static str,
     pub table: &'static str,
     pub object_id: String,
@@ -164,6 +167,12 @@ pub trait Store: Send + Sync {
     async fn put_end_user(&self, end_user: &EndUser, create: bool, audit: AuditEntry) -> Result<()>;
     async fn put_tag(&self, tag: &Tag, create: bool, audit: AuditEntry) -> Result<()>;
     async fn put_access_group(&self, group: &AccessGroup, create: bool, audit: AuditEntry) -> Result<()>;
+
+    // -- all of another gate's rows --
+
+    /// Writes what is not there yet, in one transaction; a dry run takes all of it back. Rows that are there stay as they
+    /// are, and what was imported once and is gone stays away.
+    async fn import(&self, bundle: Arc<Bundle>) -> Result<Imported>;
 
     // -- settings (small named values; the key that signs hold tokens lives here) --
 

@@ -23,8 +23,8 @@ pub use api::{Api, PromptSize};
 pub use charge::{Amount, Charge, CounterKey, Kind, Limit, Window};
 pub use decision::{Allow, Decision, Denial, ErrorType, Standing};
 pub use entity::{
-    AccessGroup, Budget, BudgetWindow, EndUser, Key, KeyType, Limits, Member, ModelBudget, Organization, Project, Tag,
-    Team, User,
+    AccessGroup, Budget, BudgetWindow, DeprecatedKey, EndUser, Key, KeyMapping, KeyType, Limits, Member, ModelBudget,
+    ObjectPermission, Organization, OrganizationMember, Project, Tag, Team, User,
 };
 pub use fields::Fields;
 pub use hold::{Amounts, Binding, Hold, Progress};

@@ -15,6 +15,8 @@ pub mod http;
 
 pub mod manage;
 
+pub mod import;
+
 pub mod gate;
 
 pub mod request;

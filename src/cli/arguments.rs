@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use clap::{ColorChoice, Parser, Subcommand};
 
-use super::{budget, check, configuration, key, ledger, migrate, model, org, team, user};
+use super::{budget, check, configuration, import, key, ledger, migrate, model, org, team, user};
 
 /// The heading of what every command takes, so that it does not stand among a command's own.
 const GLOBAL: &str = "Global options";
@@ -62,6 +62,9 @@ pub(super) enum Command {
     /// Look after the ledger
     #[command(subcommand)]
     Ledger(ledger::Command),
+    /// Move in from another gate
+    #[command(subcommand)]
+    Import(import::Command),
     /// Bring the directory's tables to this version
     Migrate(migrate::Command),
     /// Print a completion script for a shell
@@ -105,6 +108,7 @@ mod tests {
             "tollward budget create --id b --rpm 3",
             "tollward model list",
             "tollward ledger verify",
+            "tollward import litellm --from postgres://u:p@h/d --dry-run --json",
             "tollward completions bash",
             "tollward version",
         ] {

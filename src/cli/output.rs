@@ -63,6 +63,11 @@ impl Output {
         let _ = writeln!(stderr, "{text}");
     }
 
+    /// Says what is being done, where somebody watches.
+    pub fn progress(&self) -> Progress {
+        Progress { shows: io::stderr().is_terminal() }
+    }
+
     /// Why the command failed; with `--json` as an error object.
     pub fn failure(&self, error: &anyhow::Error) {
         match (self.json, error.downcast_ref::<ManageError>()) {
@@ -99,6 +104,31 @@ impl Output {
 
     fn paint_error(&self, text: &str) -> String {
         if self.colors(io::stderr().is_terminal()) { format!("\x1b[1;31m{text}\x1b[0m") } else { text.to_owned() }
+    }
+}
+
+/// One line of a terminal that is written again and again, and gone in the end. In a pipe there is none.
+pub(super) struct Progress {
+    shows: bool,
+}
+
+impl Progress {
+    pub fn show(&mut self, what: &str) {
+        self.write(&format!("\r\x1b[K{}", super::table::printable(what)));
+    }
+
+    fn write(&self, text: &str) {
+        if self.shows {
+            let mut stderr = io::stderr().lock();
+            // There is nowhere left to tell that this failed.
+            let _ = stderr.write_all(text.as_bytes()).and_then(|()| stderr.flush());
+        }
+    }
+}
+
+impl Drop for Progress {
+    fn drop(&mut self) {
+        self.write("\r\x1b[K");
     }
 }
 

@@ -39,18 +39,14 @@ struct BesideNoServer {
 }
 
 impl BesideNoServer {
-    fn counts_in_memory(&self) -> bool {
-        self.config.counters.url().expose() == "memory://"
-    }
-
     async fn lock(&self) -> Result<Option<ExclusiveLock>, DirectoryError> {
-        if self.counts_in_memory() { self.directory.exclusive_lock().await.map(Some) } else { Ok(None) }
+        if self.config.counters.in_memory() { self.directory.exclusive_lock().await.map(Some) } else { Ok(None) }
     }
 
     /// Everything that books; beside servers it has a spool of its own, which is empty when it is done.
     async fn house(&self, spool: &TempDir) -> anyhow::Result<House> {
         let (config, directory) = (Arc::clone(&self.config), Arc::clone(&self.directory));
-        if self.counts_in_memory() {
+        if self.config.counters.in_memory() {
             House::build(config, directory).await
         } else {
             House::with_spool(config, directory, spool.path().to_owned()).await

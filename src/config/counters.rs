@@ -3,6 +3,9 @@ use serde::Deserialize;
 
 use crate::domain::Secret;
 
+/// The URL of counters in this process.
+const IN_MEMORY: &str = "memory://";
+
 /// Where rate limits, in-flight leases and spend are counted.
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
@@ -42,6 +45,12 @@ impl Counters {
     #[must_use]
     pub fn url(&self) -> Secret {
         let environment = || std::env::var("REDIS_URL").ok().filter(|url| !url.is_empty()).map(Secret::new);
-        self.url.clone().or_else(environment).unwrap_or_else(|| Secret::new("memory://"))
+        self.url.clone().or_else(environment).unwrap_or_else(|| Secret::new(IN_MEMORY))
+    }
+
+    /// Whether each process counts for itself.
+    #[must_use]
+    pub fn in_memory(&self) -> bool {
+        self.url().expose() == IN_MEMORY
     }
 }

@@ -60,6 +60,26 @@ impl Writing {
     }
 }
 
+/// What becomes of what a job wrote.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum End {
+    Commit,
+    Rollback,
+}
+
+impl End {
+    pub(super) fn of(keep: bool) -> End {
+        if keep { End::Commit } else { End::Rollback }
+    }
+
+    pub(super) fn statement(self) -> &'static str {
+        match self {
+            End::Commit => "COMMIT",
+            End::Rollback => "ROLLBACK",
+        }
+    }
+}
+
 /// What a job answers, when it is done.
 pub(super) type Doing<'s, T> = BoxFuture<'s, Result<T>>;
 
@@ -74,6 +94,14 @@ pub(super) trait Engine: Send + Sync + 'static {
     /// Changes rows other than the ledger's in one transaction, with its line of the audit log, and lets every process
     /// know. Changes come one after another.
     async fn change<T, J>(&self, audit: AuditEntry, job: J) -> Result<T>
+    where
+        T: Send + 'static,
+        J: for<'s> FnOnce(&'s mut dyn Session, &'s Statements) -> Doing<'s, T> + Send + 'static;
+
+    /// Changes many rows together with what they have spent, in one transaction that lasts as long as it takes; nobody
+    /// else changes rows or adds to sums meanwhile. The lines of the audit log are the job's. Unless it is to `keep`,
+    /// nothing of it stays.
+    async fn change_many<T, J>(&self, keep: bool, job: J) -> Result<T>
     where
         T: Send + 'static,
         J: for<'s> FnOnce(&'s mut dyn Session, &'s Statements) -> Doing<'s, T> + Send + 'static;
@@ -94,7 +122,17 @@ pub(super) async fn record_change(
     statements: &Statements,
     audit: AuditEntry,
 ) -> Result<i64> {
-    session::execute(session, &statements.insert_audit, audit_values(audit)?).await?;
+    record_audit(session, statements, audit).await?;
+    count_change(session, statements).await
+}
+
+/// Writes a line of the audit log.
+pub(super) async fn record_audit(session: &mut dyn Session, statements: &Statements, audit: AuditEntry) -> Result<()> {
+    session::execute(session, &statements.insert_audit, audit_values(audit)?).await.map(drop)
+}
+
+/// Counts a change, and answers how many there were.
+pub(super) async fn count_change(session: &mut dyn Session, statements: &Statements) -> Result<i64> {
     let version = session::one(session, &statements.bump_version, Vec::new(), |columns| columns.integer()).await?;
     version.flatten().ok_or_else(|| DirectoryError::Corrupt("the count of changes is gone".to_owned()))
 }

@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use async_trait::async_trait;
 use parking_lot::Mutex;
 
+use super::import::{Bundle, Imported};
 use super::{AuditEntry, DirectoryError, KeyFilter, Page, Result, SharedStore, Store, Verification};
 use crate::domain::{
     AccessGroup, Account, Budget, EndUser, HoldId, Identity, Key, KeyHash, Member, Money, Organization, Project,
@@ -99,6 +100,7 @@ delegate! {
     put_end_user(end_user: &EndUser, create: bool, audit: AuditEntry) -> ();
     put_tag(tag: &Tag, create: bool, audit: AuditEntry) -> ();
     put_access_group(group: &AccessGroup, create: bool, audit: AuditEntry) -> ();
+    import(bundle: Arc<Bundle>) -> Imported;
     setting(name: &str) -> Option<String>;
     setting_or_insert(name: &str, value: &str) -> String;
     write_records(records: &[Record]) -> Vec<bool>;

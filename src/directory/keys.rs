@@ -3,12 +3,13 @@
 use std::sync::Arc;
 
 use super::engine::random_id;
-use super::rows::{Column, Deprecated, Row, Value};
+use super::rows::{Column, Row, Value};
 use super::session::{self, Session};
 use super::statements::Statements;
 use super::{KeyFilter, Page, Result, ledger};
 use crate::domain::{
-    Account, Key, KeyHash, Money, Parties, Period, Record, RecordStatus, Scope, ScopeKind, Timestamp, Usage,
+    Account, DeprecatedKey, Key, KeyHash, Money, Parties, Period, Record, RecordStatus, Scope, ScopeKind, Timestamp,
+    Usage,
 };
 
 /// Moves a key to a new hash. What the old hash spent moves with it, as adjustments in the ledger: a rotated key is no
@@ -28,7 +29,7 @@ pub(super) async fn rotate(
     }
     session::put(session, &statements.keys, new, false).await?;
     if let Some(revoke_at) = revoke_old_at {
-        let deprecated = Deprecated { token: *old, active_token: new.token, revoke_at, created_at: now };
+        let deprecated = DeprecatedKey { token: *old, active_token: new.token, revoke_at, created_at: now };
         session::put(session, &statements.deprecated, &deprecated, true).await?;
     }
     let carried = carry_over(session, statements, old, &new.token, now).await?;

@@ -30,7 +30,7 @@ pub(super) use self::lock::SessionLock;
 pub(super) use self::migrate::migrate;
 use self::pool::{Lease, Pool};
 pub(super) use self::watch::{LIVE_FOR, Seen, UNWATCHED_TTL, watch};
-use super::engine::{CALL, Doing, Engine, Reading, Writing, record_change};
+use super::engine::{CALL, Doing, End, Engine, Reading, WHOLE_LEDGER, Writing, count_change, record_change};
 use super::rows::Value;
 use super::session::{Session, execute, one, texts};
 use super::statements::{Dialect, Statements};
@@ -138,15 +138,15 @@ impl PostgresStore {
         Ok(store)
     }
 
-    /// Runs a job in a transaction that `begin` begins; `after` it, before it is committed, comes the rest.
-    async fn transact<T, J>(&self, bound: Duration, begin: &str, job: J) -> Result<T>
+    /// Runs a job in a transaction that `begin` begins.
+    async fn transact<T, J>(&self, bound: Duration, begin: &str, end: End, job: J) -> Result<T>
     where
         T: Send + 'static,
         J: for<'s> FnOnce(&'s mut dyn Session, &'s Statements) -> Doing<'s, T> + Send + 'static,
     {
         within(bound, async {
             let lease = self.primary.lease().await?;
-            surrounded(lease, begin, &self.statements, job).await
+            surrounded(lease, begin, end, &self.statements, job).await
         })
         .await
     }
@@ -170,7 +170,7 @@ impl PostgresStore {
         let next = day + 1;
         let create =
             format!("CREATE TABLE IF NOT EXISTS {name} PARTITION OF ledger FOR VALUES FROM ({day}) TO ({next})");
-        self.transact(CALL, &begin, move |session, _| {
+        self.transact(CALL, &begin, End::Commit, move |session, _| {
             Box::pin(async move { execute(session, &create, Vec::new()).await })
         })
         .await?;
@@ -198,7 +198,7 @@ impl Engine for PostgresStore {
                     let replica = self.replica.as_ref().filter(|_| reading == Reading::Report);
                     let lease = replica.unwrap_or(&self.primary).lease().await?;
                     let snapshot = begin(bound).replacen("BEGIN", "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY", 1);
-                    surrounded(lease, &snapshot, &self.statements, job).await
+                    surrounded(lease, &snapshot, End::Commit, &self.statements, job).await
                 }
             }
         })
@@ -211,17 +211,35 @@ impl Engine for PostgresStore {
         J: for<'s> FnOnce(&'s mut dyn Session, &'s Statements) -> Doing<'s, T> + Send + 'static,
     {
         let begin = format!("{}{}", begin(CALL), alone(locks::SUMS));
-        let changed = self.transact(CALL, &begin, move |session, statements| {
+        let changed = self.transact(CALL, &begin, End::Commit, move |session, statements| {
             Box::pin(async move {
                 let changed = job(session, statements).await?;
                 let version = record_change(session, statements, audit).await?;
-                let announce = texts(&[CHANNEL, &version.to_string()]);
-                session.each("SELECT pg_notify($1, $2)", announce, &mut |_| Ok(())).await?;
+                announce(session, version).await?;
                 Ok(changed)
             })
         });
         let changed = changed.await;
         // Also where nobody knows whether it was committed.
+        self.generation.fetch_add(1, Ordering::AcqRel);
+        changed
+    }
+
+    async fn change_many<T, J>(&self, keep: bool, job: J) -> Result<T>
+    where
+        T: Send + 'static,
+        J: for<'s> FnOnce(&'s mut dyn Session, &'s Statements) -> Doing<'s, T> + Send + 'static,
+    {
+        let begin = format!("{}{}{}", begin(WHOLE_LEDGER), beside_others(locks::DAYS), alone(locks::SUMS));
+        let changed = self.transact(WHOLE_LEDGER, &begin, End::of(keep), move |session, statements| {
+            Box::pin(async move {
+                let changed = job(session, statements).await?;
+                let version = count_change(session, statements).await?;
+                announce(session, version).await?;
+                Ok(changed)
+            })
+        });
+        let changed = changed.await;
         self.generation.fetch_add(1, Ordering::AcqRel);
         changed
     }
@@ -234,10 +252,10 @@ impl Engine for PostgresStore {
         let bound = writing.bound();
         let lock = match writing {
             Writing::Setting => String::new(),
-            Writing::Batch => format!("SELECT pg_advisory_xact_lock_shared({}, {});", locks::CLASS, locks::DAYS),
+            Writing::Batch => beside_others(locks::DAYS),
             Writing::Days => format!("SET LOCAL lock_timeout = {ROOM_MILLIS};{}", alone(locks::DAYS)),
         };
-        self.transact(bound, &format!("{}{lock}", begin(bound)), job).await
+        self.transact(bound, &format!("{}{lock}", begin(bound)), End::Commit, job).await
     }
 
     async fn make_room(&self, days: &[i64]) {
@@ -281,8 +299,19 @@ fn alone(lock: i32) -> String {
     format!("SELECT pg_advisory_xact_lock({}, {lock});", locks::CLASS)
 }
 
+/// The same beside others who take it this way.
+fn beside_others(lock: i32) -> String {
+    format!("SELECT pg_advisory_xact_lock_shared({}, {lock});", locks::CLASS)
+}
+
+/// Lets every process know of a change.
+async fn announce(session: &mut dyn Session, version: i64) -> Result<()> {
+    let announce = texts(&[CHANNEL, &version.to_string()]);
+    session.each("SELECT pg_notify($1, $2)", announce, &mut |_| Ok(())).await
+}
+
 /// Runs a job in a transaction; nothing of it stays where it fails.
-async fn surrounded<T, J>(lease: Lease, begin: &str, statements: &Statements, job: J) -> Result<T>
+async fn surrounded<T, J>(lease: Lease, begin: &str, end: End, statements: &Statements, job: J) -> Result<T>
 where
     T: Send + 'static,
     J: for<'s> FnOnce(&'s mut dyn Session, &'s Statements) -> Doing<'s, T> + Send + 'static,
@@ -290,7 +319,7 @@ where
     lease.batch(begin).await?;
     match job(&mut lease.session(), statements).await {
         Ok(done) => {
-            lease.batch("COMMIT").await?;
+            lease.batch(end.statement()).await?;
             lease.finish();
             Ok(done)
         }

@@ -6,7 +6,6 @@ mod entities;
 mod ledger;
 
 pub(super) use columns::{Column, Columns, Value, corrupt};
-pub(super) use entities::Deprecated;
 pub(super) use ledger::{RECORD_COLUMNS, RECORD_NUMBERS, day_of, read_costs, read_record, write_record};
 pub(crate) use ledger::{accounts_from_json, accounts_to_json};
 
@@ -47,4 +46,22 @@ pub(super) trait Row: Sized {
         }
         Self::read(columns).map(Some)
     }
+}
+
+/// The values of an insert: the columns, and the scopes whose totals its `spend` begins with.
+pub(super) fn insert_values<R: Row>(row: &R) -> Vec<Value> {
+    let mut values = row.values();
+    if R::SPENDS {
+        let scopes = row.scopes();
+        let names = scopes.iter().chain(scopes.last()).take(2);
+        values.extend(names.map(|scope| Value::Text(scope.as_str().to_owned())));
+    }
+    values
+}
+
+/// The values of the primary key.
+pub(super) fn key_values<R: Row>(row: &R) -> Vec<Value> {
+    let (columns, values) = (R::columns(), row.values());
+    let places = R::KEY.iter().filter_map(|name| columns.iter().position(|column| column == name));
+    places.map(|place| values[place].clone()).collect()
 }

@@ -3,7 +3,7 @@
 
 use async_trait::async_trait;
 
-use super::rows::{Columns, Row, Value};
+use super::rows::{Columns, Row, Value, insert_values, key_values};
 use super::statements::{Bulk, Table};
 use super::{DirectoryError, Page, Result};
 
@@ -99,19 +99,7 @@ pub(super) async fn execute(session: &mut dyn Session, text: &str, values: Vec<V
 
 /// Inserts a row, or replaces the one with its key. Its spend is left to the ledger.
 pub(super) async fn put<R: Row + Sync>(session: &mut dyn Session, table: &Table, row: &R, create: bool) -> Result<()> {
-    let mut values = row.values();
-    if create {
-        if R::SPENDS {
-            let scopes = row.scopes();
-            let names = scopes.iter().chain(scopes.last()).take(2);
-            values.extend(names.map(|scope| Value::Text(scope.as_str().to_owned())));
-        }
-    } else {
-        let columns = R::columns();
-        let key = R::KEY.iter().filter_map(|name| columns.iter().position(|column| column == name));
-        let key = key.map(|place| values[place].clone()).collect::<Vec<_>>();
-        values.extend(key);
-    }
+    let values = if create { insert_values(row) } else { [row.values(), key_values(row)].concat() };
     let text = if create { &table.insert } else { &table.update };
     match session.execute(text, values).await {
         Ok(0) => Err(missing::<R>(row.name())),

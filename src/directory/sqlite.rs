@@ -23,7 +23,7 @@ use self::errors::unavailable;
 use self::session::SqliteSession;
 use self::threads::Worker;
 pub(super) use self::watch::Watch;
-use super::engine::{CALL, Doing, Engine, Reading, Writing, record_change};
+use super::engine::{CALL, Doing, End, Engine, Reading, WHOLE_LEDGER, Writing, count_change, record_change};
 use super::migrations::{Mode, Schema};
 use super::session::Session;
 use super::statements::{Dialect, Statements};
@@ -61,8 +61,14 @@ impl SqliteStore {
         })
     }
 
-    /// Runs a job in a transaction on the thread that writes; `after` it is committed, the caller is answered.
-    async fn transact<T, J>(&self, bound: Duration, after: impl FnOnce() + Send + 'static, job: J) -> Result<T>
+    /// Runs a job in a transaction on the thread that writes; `after` its `end`, the caller is answered.
+    async fn transact<T, J>(
+        &self,
+        bound: Duration,
+        end: End,
+        after: impl FnOnce() + Send + 'static,
+        job: J,
+    ) -> Result<T>
     where
         T: Send + 'static,
         J: for<'s> FnOnce(&'s mut dyn Session, &'s Statements) -> Doing<'s, T> + Send + 'static,
@@ -70,11 +76,19 @@ impl SqliteStore {
         let statements = Arc::clone(&self.statements);
         let job = move |connection: &mut Connection| {
             // It waits for its turn at the start, where waiting cannot deadlock.
-            let done = surrounded(connection, "BEGIN IMMEDIATE", &statements, job)?;
+            let done = surrounded(connection, "BEGIN IMMEDIATE", end, &statements, job)?;
             after();
             Ok(done)
         };
         self.writer.call(bound, job).await
+    }
+
+    /// What is to be done after a change.
+    fn forget_cached(&self) -> impl FnOnce() + Send + 'static {
+        let generation = Arc::clone(&self.generation);
+        move || {
+            generation.fetch_add(1, Ordering::AcqRel);
+        }
     }
 }
 
@@ -89,7 +103,7 @@ impl Engine for SqliteStore {
         let job = move |connection: &mut Connection| match reading {
             Reading::Row => at_once(job(&mut SqliteSession { connection }, &statements)),
             Reading::List | Reading::Report | Reading::Ledger => {
-                surrounded(connection, "BEGIN DEFERRED", &statements, job)
+                surrounded(connection, "BEGIN DEFERRED", End::Commit, &statements, job)
             }
         };
         self.readers.call(reading.bound(), job).await
@@ -100,14 +114,25 @@ impl Engine for SqliteStore {
         T: Send + 'static,
         J: for<'s> FnOnce(&'s mut dyn Session, &'s Statements) -> Doing<'s, T> + Send + 'static,
     {
-        let generation = Arc::clone(&self.generation);
-        let after = move || {
-            generation.fetch_add(1, Ordering::AcqRel);
-        };
-        let change = self.transact(CALL, after, move |session, statements| {
+        let change = self.transact(CALL, End::Commit, self.forget_cached(), move |session, statements| {
             Box::pin(async move {
                 let changed = job(session, statements).await?;
                 record_change(session, statements, audit).await?;
+                Ok(changed)
+            })
+        });
+        change.await
+    }
+
+    async fn change_many<T, J>(&self, keep: bool, job: J) -> Result<T>
+    where
+        T: Send + 'static,
+        J: for<'s> FnOnce(&'s mut dyn Session, &'s Statements) -> Doing<'s, T> + Send + 'static,
+    {
+        let change = self.transact(WHOLE_LEDGER, End::of(keep), self.forget_cached(), move |session, statements| {
+            Box::pin(async move {
+                let changed = job(session, statements).await?;
+                count_change(session, statements).await?;
                 Ok(changed)
             })
         });
@@ -119,20 +144,20 @@ impl Engine for SqliteStore {
         T: Send + 'static,
         J: for<'s> FnOnce(&'s mut dyn Session, &'s Statements) -> Doing<'s, T> + Send + 'static,
     {
-        self.transact(writing.bound(), || {}, job).await
+        self.transact(writing.bound(), End::Commit, || {}, job).await
     }
 
     async fn make_room(&self, _days: &[i64]) {}
 }
 
 /// Runs a job in a transaction; nothing of it stays where it fails.
-fn surrounded<T, J>(connection: &mut Connection, begin: &str, statements: &Statements, job: J) -> Result<T>
+fn surrounded<T, J>(connection: &mut Connection, begin: &str, end: End, statements: &Statements, job: J) -> Result<T>
 where
     J: for<'s> FnOnce(&'s mut dyn Session, &'s Statements) -> Doing<'s, T>,
 {
     connection.execute_batch(begin).map_err(errors::of)?;
     let done = at_once(job(&mut SqliteSession { connection }, statements));
-    let done = done.and_then(|done| connection.execute_batch("COMMIT").map(|()| done).map_err(errors::of));
+    let done = done.and_then(|done| connection.execute_batch(end.statement()).map(|()| done).map_err(errors::of));
     if done.is_err() && !connection.is_autocommit() {
         // Where even this fails, SQLite has rolled back already.
         let _ = connection.execute_batch("ROLLBACK");

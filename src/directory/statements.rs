@@ -1,8 +1,11 @@
 //! Every statement of the directory, in one place and one text for both engines: placeholders are `$1`, and become
 //! `?1` where the engine wants that. Loaded once, when a store opens.
 
-use super::rows::{Deprecated, RECORD_COLUMNS, RECORD_NUMBERS, Row};
-use crate::domain::{AccessGroup, Budget, EndUser, Key, Member, Organization, Project, Tag, Team, User};
+use super::rows::{RECORD_COLUMNS, RECORD_NUMBERS, Row};
+use crate::domain::{
+    AccessGroup, Budget, DeprecatedKey, EndUser, Key, KeyMapping, Member, ObjectPermission, Organization,
+    OrganizationMember, Project, Tag, Team, User,
+};
 
 /// Counts changes of rows that are cached.
 pub(super) const VERSION: &str = "SELECT version FROM directory_version WHERE id = 1";
@@ -48,6 +51,10 @@ pub(super) struct Table {
     /// All columns but the spend, then the key again.
     pub update: String,
     pub delete: String,
+    /// Like `insert`, of a row that may be there already, or whose unique names may be taken: then it changes nothing.
+    pub import: String,
+    /// Whether there is a row of this key.
+    pub exists: String,
 }
 
 #[derive(Debug)]
@@ -64,6 +71,9 @@ pub(super) struct Statements {
     pub tags: Table,
     pub access_groups: Table,
     pub deprecated: Table,
+    pub organization_members: Table,
+    pub object_permissions: Table,
+    pub key_mappings: Table,
     /// `$1` the hash, `$2` now. Key, user, team, member, organization, project, then the budget rows of key,
     /// organization, project and member.
     pub identity: String,
@@ -84,6 +94,8 @@ pub(super) struct Statements {
     pub members_of_team: String,
     pub members_of_user: String,
     pub insert_audit: String,
+    /// Whether the row `$2` of the table `$1` was imported once, whatever became of it since.
+    pub imported: String,
     /// Answers the new version.
     pub bump_version: String,
     pub setting: String,
@@ -156,24 +168,25 @@ impl Table {
         let assignments = columns.iter().enumerate().map(|(n, column)| format!("{column} = ${}", n + 1));
         let assignments = assignments.collect::<Vec<_>>().join(", ");
         let all = format!("SELECT {} FROM {table} x", list::<R>("x"));
+        let insert = format!("INSERT INTO {table} ({}{spend}) VALUES ({placeholders}{spent})", columns.join(", "));
         let write = |text: String| dialect.write(&text);
         Table {
             select: write(format!("{all} WHERE {}", key(1))),
             page: write(format!("{all} ORDER BY {} LIMIT $1 OFFSET $2", R::KEY.join(", "))),
             all: write(all),
             count: write(format!("SELECT COUNT(*) FROM {table}")),
-            insert: write(format!(
-                "INSERT INTO {table} ({}{spend}) VALUES ({placeholders}{spent})",
-                columns.join(", ")
-            )),
+            import: write(format!("{insert} ON CONFLICT DO NOTHING")),
+            exists: write(format!("SELECT 1 FROM {table} WHERE {}", key(1))),
+            insert: write(insert),
             update: write(format!("UPDATE {table} SET {assignments} WHERE {}", key(columns.len() + 1))),
             delete: write(format!("DELETE FROM {table} WHERE {}", key(1))),
         }
     }
 
     #[cfg(test)]
-    fn texts(&self) -> [&String; 7] {
-        [&self.select, &self.all, &self.page, &self.count, &self.insert, &self.update, &self.delete]
+    fn texts(&self) -> [&String; 9] {
+        let Table { select, all, page, count, insert, update, delete, import, exists } = self;
+        [select, all, page, count, insert, update, delete, import, exists]
     }
 }
 
@@ -241,6 +254,10 @@ impl Statements {
                  before_value, updated_values) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)"
                     .to_owned(),
             ),
+            imported: write(
+                "SELECT 1 FROM audit_log WHERE table_name = $1 AND object_id = $2 AND action = 'imported' LIMIT 1"
+                    .to_owned(),
+            ),
             bump_version: "UPDATE directory_version SET version = version + 1 WHERE id = 1 RETURNING version"
                 .to_owned(),
             setting: write("SELECT value FROM settings WHERE name = $1".to_owned()),
@@ -255,7 +272,10 @@ impl Statements {
             budgets: Table::of::<Budget>(dialect),
             tags: Table::of::<Tag>(dialect),
             access_groups: Table::of::<AccessGroup>(dialect),
-            deprecated: Table::of::<Deprecated>(dialect),
+            deprecated: Table::of::<DeprecatedKey>(dialect),
+            organization_members: Table::of::<OrganizationMember>(dialect),
+            object_permissions: Table::of::<ObjectPermission>(dialect),
+            key_mappings: Table::of::<KeyMapping>(dialect),
             ledger: Ledger::load(dialect),
             keys,
             members,
@@ -456,6 +476,9 @@ impl Statements {
             &self.tags,
             &self.access_groups,
             &self.deprecated,
+            &self.organization_members,
+            &self.object_permissions,
+            &self.key_mappings,
         ];
         let ledger = &self.ledger;
         let single = [
@@ -473,6 +496,7 @@ impl Statements {
             &self.members_of_team,
             &self.members_of_user,
             &self.insert_audit,
+            &self.imported,
             &self.bump_version,
             &self.setting,
             &self.insert_setting,

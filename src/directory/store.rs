@@ -1,10 +1,12 @@
 //! [`Store`] on any engine: which statement each call is.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use async_trait::async_trait;
 
 use super::engine::{Engine, Reading, Writing};
+use super::import::{self, Bundle, Imported};
 use super::rows::{Column, Row, Value, day_of, read_record};
 use super::{
     AuditEntry, DirectoryError, KeyFilter, Page, Result, Store, Verification, identity, keys, ledger, retention,
@@ -287,6 +289,10 @@ impl<E: Engine> Store for E {
 
     async fn put_access_group(&self, group: &AccessGroup, create: bool, audit: AuditEntry) -> Result<()> {
         put!(self, access_groups, group, create, audit)
+    }
+
+    async fn import(&self, bundle: Arc<Bundle>) -> Result<Imported> {
+        import::import(self, bundle).await
     }
 
     async fn setting(&self, name: &str) -> Result<Option<String>> {

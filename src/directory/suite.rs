@@ -3,6 +3,7 @@
 mod samples;
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use serde_json::json;
 
@@ -10,11 +11,12 @@ use self::samples::{
     bare, budget, day_account, key, limits, member, now, object, organization, project, put_family, record, team,
     total, user,
 };
+use super::import::{Bundle, Incoming, Obstacle, Tally, opening_id};
 use super::testing::{TempStore, audit};
 use super::{DirectoryError, KeyFilter, Store};
 use crate::domain::{
-    AccessGroup, Budget, EndUser, HoldId, Key, KeyHash, Limits, Member, Money, Organization, Parties, Project, Record,
-    Role, Scope, ScopeKind, Tag, Team, TeamRole, User,
+    AccessGroup, Budget, DeprecatedKey, EndUser, HoldId, Key, KeyHash, Limits, Member, Money, Organization, Parties,
+    Project, Record, RecordStatus, Role, Scope, ScopeKind, Tag, Team, TeamRole, User,
 };
 
 /// Runs every behaviour against every engine.
@@ -49,6 +51,7 @@ suite! { sqlite, postgres, postgres_unprepared => {
     an_entity_created_late_has_what_its_scope_spent,
     an_update_leaves_the_spend_alone,
     days_that_leave_the_ledger_stay_in_the_books,
+    an_import_writes_once_and_brings_nothing_back,
 } }
 
 async fn a_key_comes_back_with_every_attribute(store: &dyn Store) {
@@ -373,4 +376,66 @@ async fn days_that_leave_the_ledger_stay_in_the_books(store: &dyn Store) {
     assert_eq!(store.trim_ledger(today).await.unwrap(), 1);
     assert_eq!(store.spent(&total(Scope::global())).await.unwrap(), Money::nanos(500));
     assert_eq!(store.verify().await.unwrap().differences, []);
+}
+
+async fn an_import_writes_once_and_brings_nothing_back(store: &dyn Store) {
+    let opening = |name: &str, scope: Scope, cost| {
+        let id = opening_id("keys", name);
+        vec![Record { id, status: RecordStatus::Opening, ..record(0, cost, vec![total(scope)]) }]
+    };
+    let taken = Key { key_alias: Some("alias".into()), ..bare("sk-here") };
+    store.create_key(&taken, audit()).await.unwrap();
+    let first = Key { key_alias: Some("alias".into()), ..bare("sk-first") };
+    let second = bare("sk-second");
+    let old = |active: &Key| DeprecatedKey {
+        token: KeyHash::of("sk-old"),
+        active_token: active.token,
+        revoke_at: now().plus_millis(1_000),
+        created_at: now(),
+    };
+    let mut bundle = Bundle::new(now(), "import".to_owned());
+    bundle.keys = [&taken, &first, &second]
+        .map(|row| Incoming { row: row.clone(), openings: opening(&row.token.to_string(), Scope::key(&row.token), 7) })
+        .into();
+    bundle.deprecated = vec![old(&second)];
+    bundle.budgets = vec![budget("b", 1)];
+    bundle.global = opening("global", Scope::global(), 100);
+    let dry = Arc::new(Bundle { dry_run: true, ..bundle.clone() });
+    let bundle = Arc::new(bundle);
+
+    let before = store.verify().await.unwrap();
+    let would = store.import(dry).await.unwrap();
+    assert_eq!(store.key(&second.token).await.unwrap(), None, "a dry run writes nothing");
+    assert_eq!(store.verify().await.unwrap(), before);
+
+    let did = store.import(Arc::clone(&bundle)).await.unwrap();
+    assert_eq!(did, would);
+    assert_eq!(did.tables["keys"], Tally { imported: 2, unchanged: 1 });
+    assert_eq!(did.obstacles, [("keys", first.token.to_string(), Obstacle::NameTaken)]);
+    assert_eq!((did.records, did.opening), (3, Money::nanos(114)));
+    let found = store.key(&first.token).await.unwrap().unwrap();
+    assert_eq!((found.key_alias, found.spend), (None, Money::nanos(7)));
+    assert_eq!(store.key(&taken.token).await.unwrap().unwrap().spend, Money::ZERO, "what is there stays as it is");
+    assert_eq!(store.spent(&total(Scope::global())).await.unwrap(), Money::nanos(100));
+    let rotated = store.identity(&KeyHash::of("sk-old"), now()).await.unwrap().unwrap();
+    assert_eq!(rotated.key.unwrap().token, second.token);
+    let verified = store.verify().await.unwrap();
+    assert_eq!((verified.records, verified.differences.len()), (3, 0));
+
+    let again = store.import(Arc::clone(&bundle)).await.unwrap();
+    assert_eq!(again.tables["keys"], Tally { imported: 0, unchanged: 3 });
+    assert_eq!((again.records, again.obstacles.len()), (0, 0));
+    assert_eq!((again.accounts.len(), &again.accounts), (4, &did.accounts), "counters that missed the first hear it");
+
+    store.delete_key(&second.token, audit()).await.unwrap();
+    let later = store.import(bundle).await.unwrap();
+    assert_eq!(store.key(&second.token).await.unwrap(), None, "a key deleted here stays deleted");
+    let gone = |table, name: &KeyHash| (table, name.to_string(), Obstacle::RemovedHere);
+    let gone_too = gone("deprecated_keys", &KeyHash::of("sk-old"));
+    assert_eq!(later.obstacles, [gone("keys", &second.token), gone_too]);
+    assert_eq!(store.verify().await.unwrap().records, 3);
+    let mut rotated = Bundle::new(now(), "import".to_owned());
+    rotated.deprecated = vec![DeprecatedKey { token: taken.token, ..old(&first) }];
+    let found = store.import(Arc::new(rotated)).await.unwrap();
+    assert_eq!(found.obstacles, [("deprecated_keys", taken.token.to_string(), Obstacle::StillAKey)]);
 }

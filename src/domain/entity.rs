@@ -398,3 +398,47 @@ pub struct AccessGroup {
     pub limits: Limits,
     pub spend: Money,
 }
+
+/// A user's place in an organization. Its spend and budget are kept, and bind nobody.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct OrganizationMember {
+    pub organization_id: Arc<str>,
+    pub user_id: Arc<str>,
+    pub user_role: Option<String>,
+    pub budget_id: Option<String>,
+    pub spend: Money,
+}
+
+/// What LiteLLM lets a holder do besides calling models; kept, and nothing to the gate.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct ObjectPermission {
+    pub object_permission_id: String,
+    pub permissions: Map<String, Value>,
+}
+
+/// A claim of a token that stands for a key.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct KeyMapping {
+    pub id: String,
+    /// Empty is any.
+    pub jwt_issuer: String,
+    pub jwt_claim_name: String,
+    pub jwt_claim_value: String,
+    pub token: KeyHash,
+    pub description: Option<String>,
+    pub is_active: bool,
+    pub created_at: Timestamp,
+    pub updated_at: Timestamp,
+}
+
+/// The hash of a key that was rotated, and the key it became.
+#[derive(Clone, Debug, PartialEq)]
+pub struct DeprecatedKey {
+    pub token: KeyHash,
+    pub active_token: KeyHash,
+    /// From then on it is refused.
+    pub revoke_at: Timestamp,
+    pub created_at: Timestamp,
+}

@@ -12,11 +12,13 @@ use tokio_util::sync::CancellationToken;
 
 use crate::config::Config;
 use crate::directory::SharedStore;
-use crate::domain::{Account, HoldId, Money, Record};
-use crate::quota::counters::redis::{RedisCounters, RedisSettings, SharedBooks, Unwritten};
+use crate::domain::{Account, Hold, HoldId, Money, Progress, Record};
+use crate::quota::counters::redis::{AddressError, RedisCounters, RedisSettings, SharedBooks, Unwritten};
 use crate::quota::counters::{Books, CountersError};
 use crate::spend::ledger::Ledger;
 
+/// The longest a call from beside the replicas may take.
+const PATIENCE: Duration = Duration::from_secs(5);
 /// How long the end of the upkeep may take.
 const END: Duration = Duration::from_secs(5);
 
@@ -39,16 +41,8 @@ pub async fn open(
     ledger: &Arc<Ledger>,
     store: &SharedStore,
 ) -> anyhow::Result<Shared> {
-    let settings = RedisSettings {
-        url: config.counters.url(),
-        prefix: config.counters.prefix.clone(),
-        shards: config.counters.shards,
-        timeout: Duration::from_millis(config.counters.timeout_ms),
-        on_failure: config.quota.on_counter_failure,
-        max_holds: config.counters.max_holds,
-        max_waiting: config.quota.max_waiting,
-    };
-    let counters = Arc::new(RedisCounters::new(Arc::clone(books), &settings).context("counters.url")?);
+    let counters = RedisCounters::new(Arc::clone(books), &settings(config)).context("counters.url")?;
+    let counters = Arc::new(counters);
     match counters.eviction_policy().await {
         Ok(policy) if policy == "noeviction" => {}
         Ok(policy) if config.counters.allow_eviction => {
@@ -76,6 +70,26 @@ pub async fn open(
     })
 }
 
+/// The counters that replicas share, for a process that changes what they count from beside them; nothing is asked yet.
+pub fn beside(config: &Config) -> Result<RedisCounters, AddressError> {
+    let settings = settings(config);
+    // Nobody's request waits for it.
+    let timeout = settings.timeout.max(PATIENCE);
+    RedisCounters::new(Arc::new(Elsewhere), &RedisSettings { timeout, ..settings })
+}
+
+fn settings(config: &Config) -> RedisSettings {
+    RedisSettings {
+        url: config.counters.url(),
+        prefix: config.counters.prefix.clone(),
+        shards: config.counters.shards,
+        timeout: Duration::from_millis(config.counters.timeout_ms),
+        on_failure: config.quota.on_counter_failure,
+        max_holds: config.counters.max_holds,
+        max_waiting: config.quota.max_waiting,
+    }
+}
+
 impl Shared {
     /// Starts the upkeep, until [`Shared::end`].
     pub fn begin(&self) {
@@ -95,6 +109,31 @@ impl Shared {
             tracing::warn!("redis could not be told what was written last; another replica finds it");
         }
     }
+}
+
+/// Books that others keep. What ends by its time when such a process asks stands in Redis, and the next replica that
+/// looks for it books it.
+struct Elsewhere;
+
+#[async_trait]
+impl Books for Elsewhere {
+    fn book(&self, _: Record) {}
+
+    fn started(&self, _: &Arc<Hold>, _: Progress) {}
+
+    fn progressed(&self, _: &[(HoldId, Progress)]) {}
+
+    async fn spent(&self, _: &Account) -> Result<Money, CountersError> {
+        Err(elsewhere())
+    }
+
+    async fn knows(&self, _: HoldId) -> Result<bool, CountersError> {
+        Err(elsewhere())
+    }
+}
+
+fn elsewhere() -> CountersError {
+    CountersError::Unavailable("the books are kept by the replicas".to_owned())
 }
 
 /// This replica's ledger and the directory.

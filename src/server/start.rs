@@ -55,8 +55,7 @@ pub async fn serve(config: Config, file: Option<PathBuf>) -> anyhow::Result<()> 
     let listeners = Listeners::bind(&config)?;
     let directory = Directory::open(&config).await?;
     // Counters in this process know nothing of another's.
-    let alone = config.counters.url().expose() == "memory://";
-    let lock = if alone { Some(directory.exclusive_lock().await?) } else { None };
+    let lock = if config.counters.in_memory() { Some(directory.exclusive_lock().await?) } else { None };
     let tasks = TaskTracker::new();
     let house = House::build(Arc::clone(&config), directory).await?;
     let engine = Arc::new(Engine::new(
@@ -188,10 +187,8 @@ impl House {
         }
         let books: Arc<dyn Books> =
             Arc::new(CountedBooks { ledger: Arc::clone(&ledger), metrics: Arc::clone(&metrics) });
-        let redis = match config.counters.url().expose() {
-            "memory://" => None,
-            _ => Some(shared::open(&config, &books, &ledger, store).await?),
-        };
+        let redis =
+            if config.counters.in_memory() { None } else { Some(shared::open(&config, &books, &ledger, store).await?) };
         let (counters, books): (Arc<dyn Counters>, Arc<dyn Books>) = match &redis {
             Some(shared) => (Arc::clone(&shared.counters) as _, Arc::clone(&shared.books) as _),
             None => {

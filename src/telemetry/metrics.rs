@@ -300,7 +300,8 @@ impl LedgerMetrics {
 impl CountersMetrics {
     fn register(registry: &mut Registry) -> Self {
         let (up, backlog, replicas) = (Gauge::default(), Gauge::default(), Gauge::default());
-        (up.set(1), replicas.set(1));
+        up.set(1);
+        replicas.set(1);
         registry.register("counters_up", "Whether the counters answer", up.clone());
         registry.register(
             "counters_backlog",

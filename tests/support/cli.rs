@@ -17,7 +17,9 @@ pub fn binary() -> &'static Path {
 /// Runs it to its end, which must come; output and status.
 pub fn run(arguments: &[&str], environment: &[(&str, &str)]) -> Output {
     let mut command = Command::new(binary());
-    for inherited in ["DATABASE_URL", "REDIS_URL", "TOLLWARD_MASTER_KEY", "LITELLM_MASTER_KEY", "RUST_LOG"] {
+    for inherited in
+        ["DATABASE_URL", "LITELLM_DATABASE_URL", "REDIS_URL", "TOLLWARD_MASTER_KEY", "LITELLM_MASTER_KEY", "RUST_LOG"]
+    {
         command.env_remove(inherited);
     }
     command.args(arguments).envs(environment.iter().copied());

@@ -2,18 +2,13 @@
 
 use std::path::Path;
 use std::str::FromStr;
-use std::sync::Arc;
 use std::time::Duration;
 
-use rustls::pki_types::CertificateDer;
-use rustls::pki_types::pem::PemObject;
-use rustls::{ClientConfig, RootCertStore};
 use tokio::task::JoinHandle;
-use tokio_postgres::config::SslMode;
 use tokio_postgres::{Client, Config, Connection, Error, Socket};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
-use super::super::{DirectoryError, Result};
+use super::super::{DirectoryError, Result, tls};
 use super::errors::unavailable;
 use crate::domain::Secret;
 
@@ -68,8 +63,8 @@ impl Target {
         config.connect_timeout(CONNECT.min(config.get_connect_timeout().copied().unwrap_or(CONNECT)));
         config.keepalives_idle(SILENCE).keepalives_interval(Duration::from_secs(1)).keepalives_retries(3);
         config.tcp_user_timeout(SILENCE);
-        let tls = tls(config.get_ssl_mode(), read.root.as_deref().map(Path::new)).map_err(refuse)?;
-        Ok(Target { config, tls: MakeRustlsConnect::new(tls), prepared, setup })
+        let tls = tls::connector(config.get_ssl_mode(), read.root.as_deref().map(Path::new)).map_err(refuse)?;
+        Ok(Target { config, tls, prepared, setup })
     }
 
     pub(super) fn config(&self) -> &Config {
@@ -146,39 +141,6 @@ impl Url {
             read.url = format!("{place}?{}", kept.join("&"));
         }
         read
-    }
-}
-
-/// What a server's certificate must be signed by: the file's certificates, else what this machine trusts.
-fn tls(mode: SslMode, root: Option<&Path>) -> std::result::Result<ClientConfig, String> {
-    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-    let builder = ClientConfig::builder_with_provider(Arc::clone(&provider))
-        .with_safe_default_protocol_versions()
-        .map_err(|error| error.to_string())?;
-    if let Some(file) = root {
-        let failed = |error: &dyn std::fmt::Display| format!("sslrootcert {}: {error}", file.display());
-        let mut roots = RootCertStore::empty();
-        for certificate in CertificateDer::pem_file_iter(file).map_err(|error| failed(&error))? {
-            roots.add(certificate.map_err(|error| failed(&error))?).map_err(|error| failed(&error))?;
-        }
-        if roots.is_empty() {
-            return Err(failed(&"there is no certificate in it"));
-        }
-        return Ok(builder.with_root_certificates(roots).with_no_client_auth());
-    }
-    let nobody = |builder: rustls::ConfigBuilder<ClientConfig, _>| {
-        builder.with_root_certificates(RootCertStore::empty()).with_no_client_auth()
-    };
-    if mode == SslMode::Disable {
-        return Ok(nobody(builder));
-    }
-    match rustls_platform_verifier::Verifier::new(provider) {
-        Ok(verifier) => {
-            Ok(builder.dangerous().with_custom_certificate_verifier(Arc::new(verifier)).with_no_client_auth())
-        }
-        // A server without TLS may still be reached; one with it is trusted by nobody.
-        Err(_) if mode == SslMode::Prefer => Ok(nobody(builder)),
-        Err(error) => Err(format!("no certificates to trust are found: {error}; name a file with sslrootcert=")),
     }
 }
 

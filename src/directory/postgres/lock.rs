@@ -55,7 +55,7 @@ impl SessionLock {
             ));
         };
         handle.spawn(async move {
-            end.run_until_cancelled(keep(&target, client)).await;
+            end.run_until_cancelled(Box::pin(keep(&target, client))).await;
             told.send_replace(false);
         });
         Ok(SessionLock { held, _end: cancel.drop_guard() })

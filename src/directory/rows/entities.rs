@@ -5,8 +5,8 @@ use std::sync::LazyLock;
 use super::super::Result;
 use super::{Column, Columns, Row, Value};
 use crate::domain::{
-    AccessGroup, Budget, EndUser, Key, KeyHash, Member, Organization, Project, Scope, ScopeKind, Tag, Team, Timestamp,
-    User,
+    AccessGroup, Budget, DeprecatedKey, EndUser, Key, KeyMapping, Member, ObjectPermission, Organization,
+    OrganizationMember, Project, Scope, ScopeKind, Tag, Team, User,
 };
 
 macro_rules! row {
@@ -126,15 +126,25 @@ row! { Budget in "budgets" is "budget" by ["budget_id"] named |budget| budget.bu
     spends [] as |_| Vec::new()
 }
 
-/// The hash of a key that was rotated, and the key it became.
-pub(in super::super) struct Deprecated {
-    pub token: KeyHash,
-    pub active_token: KeyHash,
-    pub revoke_at: Timestamp,
-    pub created_at: Timestamp,
+row! { DeprecatedKey in "deprecated_keys" is "rotated key" by ["token"] named |key| key.token.to_string();
+    token, active_token, revoke_at, created_at;
+    spends [] as |_| Vec::new()
 }
 
-row! { Deprecated in "deprecated_keys" is "rotated key" by ["token"] named |key| key.token.to_string();
-    token, active_token, revoke_at, created_at;
+row! { OrganizationMember in "organization_members" is "organization member" by ["organization_id", "user_id"]
+    named |member| format!("{} in {}", member.user_id, member.organization_id);
+    organization_id, user_id, user_role, budget_id, spend;
+    spends [] as |_| Vec::new()
+}
+
+row! { ObjectPermission in "object_permissions" is "object permission" by ["object_permission_id"] named |row| {
+        row.object_permission_id.clone()
+    };
+    object_permission_id, permissions;
+    spends [] as |_| Vec::new()
+}
+
+row! { KeyMapping in "jwt_key_mappings" is "key mapping" by ["id"] named |mapping| mapping.id.clone();
+    id, jwt_issuer, jwt_claim_name, jwt_claim_value, token, description, is_active, created_at, updated_at;
     spends [] as |_| Vec::new()
 }

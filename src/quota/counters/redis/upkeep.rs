@@ -1,7 +1,6 @@
 //! The tasks beside the requests: hearing of room that other replicas make, telling the backlog when Redis answers again,
 //! ending what is overdue, and taking over what a dead replica had booked and not written.
 
-use std::collections::HashSet;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -19,7 +18,7 @@ use super::books::{Entry, read_entry};
 use super::message::{Reader, Writer};
 use super::places::{How, account_name, shard_of};
 use super::turns::unavailable;
-use crate::domain::{HoldId, Record};
+use crate::domain::{Account, HoldId, Record};
 
 /// How often a silent Redis is asked whether it answers again.
 const PROBE: Duration = Duration::from_millis(50);
@@ -33,12 +32,14 @@ const SEARCH: Duration = Duration::from_secs(5);
 pub(super) const ORPHANED: Duration = Duration::from_secs(30);
 /// Entries read at once.
 const PAGE: usize = 500;
+/// Budgets marked in one message; Redis does nothing else meanwhile.
+const RELOADED_AT_ONCE: usize = 256;
 /// Messages of the backlog that are told at once.
 const TOLD_AT_ONCE: usize = 64;
 
 impl RedisCounters {
-    /// Runs the upkeep until it is cancelled, and then drops what is written by then. `written` brings the records that are in the directory now, and whether
-    /// each was new there.
+    /// Runs the upkeep until it is cancelled, and then drops what is written by then. `written` brings the records that
+    /// are in the directory now, and whether each was new there.
     pub async fn run(
         self: Arc<Self>,
         mut written: mpsc::UnboundedReceiver<(Vec<Record>, Vec<bool>)>,
@@ -50,7 +51,7 @@ impl RedisCounters {
                 while let Some((records, new)) = written.recv().await {
                     self.drop_written(&records, &new).await;
                 }
-                std::future::pending().await
+                std::future::pending::<()>().await;
             };
             tokio::select! {
                 () = stop.cancelled() => {}
@@ -161,7 +162,7 @@ impl RedisCounters {
                     self.replicas.store(alive.max(1), Ordering::Relaxed);
                 }
                 beats += 1;
-                if beats % METERS_EVERY == 0
+                if beats.is_multiple_of(METERS_EVERY)
                     && let Err(error) = self.remote.tell_meters().await
                 {
                     tracing::debug!(%error, "not every shard was told which meters live");
@@ -269,29 +270,34 @@ impl RedisCounters {
                 Err(error) => tracing::debug!(%error, "entries of written records could not be dropped"),
             }
         }
-        if !lost.is_empty()
-            && let Err(error) = self.load_again(&lost).await
-        {
+        if lost.is_empty() {
+            return;
+        }
+        let accounts: Vec<Account> = lost.iter().flat_map(|record| record.accounts.iter().cloned()).collect();
+        tracing::warn!(records = lost.len(), "redis has lost records; what was spent is loaded again");
+        if let Err(error) = self.reload(&accounts).await {
             tracing::warn!(%error, "what redis lost could not be marked; its budgets are compared by `ledger verify`");
         }
     }
 
-    /// What is spent on the accounts of these records is loaded from the books when it is next needed.
-    async fn load_again(&self, records: &[&Record]) -> Result<(), CountersError> {
+    /// What is spent on these accounts is loaded from the books when it is next needed; what is held stays.
+    pub async fn reload(&self, accounts: &[Account]) -> Result<(), CountersError> {
         let shards = self.remote.turns.shards();
-        let accounts: HashSet<_> = records.iter().flat_map(|record| &record.accounts).collect();
-        tracing::warn!(accounts = accounts.len(), "redis has lost records; what was spent is loaded again");
-        for shard in 0..shards {
-            let here: Vec<_> = accounts.iter().filter(|account| shard_of(&account.scope, shards) == shard).collect();
-            if here.is_empty() {
-                continue;
+        let mut names: Vec<Vec<String>> = vec![Vec::new(); shards as usize];
+        for account in accounts {
+            names[shard_of(&account.scope, shards) as usize].push(account_name(account));
+        }
+        for (shard, mut names) in (0..shards).zip(names) {
+            names.sort_unstable();
+            names.dedup();
+            for some in names.chunks(RELOADED_AT_ONCE) {
+                let mut message = Writer::list(2);
+                message.bytes("X").array(some.len());
+                for name in some {
+                    message.bytes(name);
+                }
+                self.remote.ask(shard, message.take()).await?;
             }
-            let mut message = Writer::list(2);
-            message.bytes("X").array(here.len());
-            for account in here {
-                message.bytes(account_name(account));
-            }
-            self.remote.ask(shard, message.take()).await?;
         }
         Ok(())
     }
