@@ -1,11 +1,16 @@
 //! Where a binding's counters lie: the names of its counters as Redis has them, and the shards they are spread over. Worked
 //! out once a binding.
 
+use std::sync::atomic::{AtomicI64, Ordering};
+
 use smallvec::SmallVec;
 
 use super::message::{EXACT, Writer, split};
 use crate::domain::{Account, Binding, CounterKey, Hold, Kind, Period, Scope, Window};
 use crate::quota::token;
+
+/// Seconds after which Redis is told again what it keeps for two weeks.
+const TOLD_EVERY: i64 = 3_600;
 
 /// The part of a binding that lies in one shard.
 pub(super) struct Part {
@@ -14,9 +19,12 @@ pub(super) struct Part {
     pub(super) limits: SmallVec<[usize; 12]>,
     /// Whether a token or money limit is among all of the binding's, wherever they lie.
     pub(super) needs_meter: bool,
-    /// What every admission says alike: the lines as the script judges them; the names of counters and accounts as it
-    /// keeps them; what the binding's tokens begin with, where this is the home.
-    pub(super) fixed: Box<[u8]>,
+    /// The name of what all its holds share, and when it was last told to Redis in full (seconds since 1970).
+    binding: [u8; 16],
+    told_at: AtomicI64,
+    /// What they share: the lines as the script judges them, the names of counters and accounts, and what the binding's
+    /// tokens begin with, where this is the home.
+    shared: Box<[u8]>,
     /// The names of its counters, `''` where a line before has the same.
     pub(super) counters: Box<[u8]>,
     pub(super) accounts: Box<[u8]>,
@@ -81,6 +89,14 @@ pub(super) fn shard_of(scope: &Scope, shards: u32) -> u32 {
     ((hash >> 33) % u64::from(shards)) as u32
 }
 
+/// The beginning of its SHA-256.
+fn named(shared: &[u8]) -> [u8; 16] {
+    let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, shared);
+    let mut name = [0; 16];
+    name.copy_from_slice(&digest.as_ref()[..16]);
+    name
+}
+
 /// A limit that a double can hold.
 fn bounded(amount: i64) -> i64 {
     amount.clamp(-EXACT, EXACT)
@@ -129,14 +145,17 @@ impl Places {
                 accounts.bytes(account_name(account));
             }
             let (counters, accounts) = (names.take(), accounts.take());
-            let mut fixed = Writer::default();
-            fixed.raw(&lines.take()).bytes([counters.as_slice(), accounts.as_slice()].concat());
-            fixed.bytes(if shard == home { token::binding_bytes(binding) } else { Vec::new() });
+            let mut shared = Writer::default();
+            shared.raw(&lines.take()).raw(&counters).raw(&accounts);
+            shared.bytes(if shard == home { token::binding_bytes(binding) } else { Vec::new() });
+            let shared = shared.take();
             Part {
                 shard,
                 limits: here,
                 needs_meter,
-                fixed: fixed.take().into(),
+                binding: named(&shared),
+                told_at: AtomicI64::new(0),
+                shared: shared.into(),
                 counters: counters.into(),
                 accounts: accounts.into(),
             }
@@ -163,12 +182,20 @@ impl Part {
         }
     }
 
-    /// The message that asks to admit.
-    pub(super) fn admit(&self, places: &Places, hold: &Hold, terms: &Asked<'_>) -> Vec<u8> {
-        let mut writer = Writer::with_capacity(self.fixed.len() + 384);
-        writer.array(14).bytes("A").bytes(hold.id.as_bytes()).bytes(terms.gateway);
+    /// The message that asks to admit. What the holds share is told now and then, and where the script asks for it.
+    pub(super) fn admit(&self, places: &Places, hold: &Hold, terms: &Asked<'_>, in_full: bool) -> Vec<u8> {
+        let now = hold.admitted_at.as_millis() / 1_000;
+        let in_full = in_full || now - self.told_at.load(Ordering::Relaxed) > TOLD_EVERY;
+        let mut writer = Writer::with_capacity(384 + if in_full { self.shared.len() } else { 0 });
+        writer.array(13).bytes("A").bytes(hold.id.as_bytes()).bytes(terms.gateway);
         writer.bool(terms.meter_required && self.needs_meter).int(terms.how as i64).count(terms.max_holds);
-        writer.raw(&self.fixed);
+        writer.bytes(self.binding);
+        if in_full {
+            self.told_at.store(now, Ordering::Relaxed);
+            writer.bytes(&self.shared);
+        } else {
+            writer.bytes("");
+        }
         self.amounts(hold, &mut writer);
         if self.is_home(places) {
             let mut own = Vec::with_capacity(256);

@@ -119,10 +119,20 @@ impl Remote {
         remaining.resize(hold.amounts.len(), NOTHING_LEFT);
         let mut refused: Option<Verdict> = None;
         for (at, part) in places.parts.iter().enumerate() {
-            let answer = self.ask(part.shard, part.admit(places, hold, &asked)).await;
-            let verdict = answer.and_then(|answer| {
-                said(hold, part, answer, &mut remaining).map_err(unavailable).and_then(std::convert::identity)
-            });
+            let mut in_full = false;
+            let verdict = loop {
+                let answer = self.ask(part.shard, part.admit(places, hold, &asked, in_full)).await;
+                let verdict = answer.and_then(|answer| {
+                    said(hold, part, answer, &mut remaining).map_err(unavailable).and_then(std::convert::identity)
+                });
+                match verdict {
+                    Ok(Said::Unknown) if !in_full => in_full = true,
+                    Ok(Said::Unknown) => break Err(unavailable(Malformed)),
+                    Ok(Said::Admitted) => break Ok(None),
+                    Ok(Said::Not(verdict)) => break Ok(Some(verdict)),
+                    Err(error) => break Err(error),
+                }
+            };
             let verdict = match verdict {
                 Ok(None) => continue,
                 Ok(Some(verdict)) => verdict,
@@ -153,20 +163,28 @@ fn millis(count: i64) -> Duration {
     Duration::from_millis(u64::try_from(count).unwrap_or_default())
 }
 
-/// What one shard says to an admission: `None` where it admits, and what is left then.
+/// What one shard says to an admission.
+enum Said {
+    Admitted,
+    Not(Verdict),
+    /// It does not know the binding.
+    Unknown,
+}
+
+/// Reads it; where it admits, also what is left then.
 fn said(
     hold: &Hold,
     part: &Part,
     answer: Answer,
     remaining: &mut [Remaining],
-) -> Result<Result<Option<Verdict>, CountersError>, Malformed> {
+) -> Result<Result<Said, CountersError>, Malformed> {
     let Answer { now, mut said } = answer;
     let length = said.list()?;
     let limit_at = |line: i64| {
         let line = usize::try_from(line).map_err(|_| Malformed)?;
         part.limits.get(line).copied().ok_or(Malformed)
     };
-    Ok(Ok(Some(match said.int()? {
+    Ok(Ok(Said::Not(match said.int()? {
         0 => {
             for at in &part.limits {
                 let Some(charge) = hold.charge(*at) else { return Err(Malformed) };
@@ -183,7 +201,7 @@ fn said(
                     *slot = Remaining { remaining: left, reset, soft_limit_passed };
                 }
             }
-            return Ok(Ok(None));
+            return Ok(Ok(Said::Admitted));
         }
         1 => {
             let charge = limit_at(said.int()?)?;
@@ -210,6 +228,7 @@ fn said(
         }
         3 => Verdict::WrongPeriod { now: Timestamp::millis(now) },
         4 => Verdict::MeterDead { retry_after: millis(said.int()?) },
+        6 => return Ok(Ok(Said::Unknown)),
         5 => return Ok(Err(CountersError::Full(usize::try_from(said.int()?).unwrap_or(usize::MAX)))),
         _ => return Err(Malformed),
     })))

@@ -9,16 +9,19 @@
 -- Numbers are doubles, exact up to 2^53. Amounts of money that may be larger travel and rest as two numbers, whole
 -- dollars and nano-dollars (0 to 999,999,999), so that no sum is ever rounded.
 --
--- Keys     clock        {now, serial}; time never goes back
+-- Keys     clock        {now, serial, held, started, second held, second started}; time never goes back, and open holds
+--                       were looked at up to these seconds
 --          c:<counter>  its first letter is its kind:
 --                       r, t  {epoch, wait, sum, held, (bucket, last, sum, held)...}   requests, tokens in 60 s
 --                       f     {epoch, wait, held}                                       in flight
 --                       s     {epoch, wait, dollars | false, nanos, held, passed, soft dollars | false, soft nanos,
 --                              generation, start | false, end | false}                  money
---          h:<hold>     "o" and {admitted, gateway, in, out, cost, amounts} {counters} {accounts} token, while open;
+--          b:<binding>  {lines} {counters} {accounts} token's beginning: what all holds of a caller's kind share
+--          h:<hold>     "o" and {admitted, gateway, in, out, cost, amounts, binding} token's end, while open;
 --                       "e" and {state, until, booked | false}, after
 --          p:<hold>     {deadline, in, out, cost}, once it started
---          held, started  open holds by deadline
+--          d:h:<second>, d:s:<second>  holds and their deadlines, not started and started, in the order of deadlines; one
+--                       that ended or was renewed since is passed over
 --          m:<gateway>  {last start, last probe | false, dead}
 --          replicas     those alive, by when they last said so
 --          books        a stream: what was booked and is not known to be in the directory
@@ -32,8 +35,10 @@ local UNTIL_START, UNTIL_RENEWAL, REMEMBERED = 30000, 45000, 600000
 local ALIVE, PROBE = 30000, 5000
 -- How long a refused caller may wait for room, generously.
 local WAITS = 60000
-local KEEP_HOLD, KEEP_COUNTER, KEEP_WINDOW, KEEP_UNSEEDED, KEEP_METER = 604800000, 10800000, 70000, 60000, 3600000
-local AT_ONCE = 64
+local KEEP_HOLD, KEEP_BINDING = 604800000, 1209600000
+local KEEP_COUNTER, KEEP_WINDOW, KEEP_UNSEEDED, KEEP_METER = 10800000, 70000, 60000, 3600000
+-- Holds whose time may be over, and seconds, that are looked at in one turn.
+local AT_ONCE, SECONDS = 256, 2000
 local REQUESTS, TOKENS, FLIGHT, SPEND = byte('r'), byte('t'), byte('f'), byte('s')
 local HELD, STARTED, SETTLED, EXPIRED, RELEASED = 1, 2, 3, 4, 5
 local GIVEN_BACK, AS_HELD = -1, -2
@@ -48,7 +53,9 @@ elseif stale_after > 0 and now > stale_after then
 end
 local serial = time[1] * 1000000 + time[2]
 
-local C, dirty, H, Z, M = {}, {}, {}, {}, {}
+local C, dirty, H, M, B = {}, {}, {}, {}, {}
+-- Open holds, and those that are due at a later second.
+local count, due = {[1] = 0, [2] = 0}, {[1] = {}, [2] = {}}
 local events, wakes, softs = {}, {}, {}
 
 local function next_serial()
@@ -240,12 +247,21 @@ end
 
 local expire
 
+-- A hold is in this state from now on, until this deadline.
 local function place(id, h, state, deadline)
-  local z = Z[id]
-  if z then
-    z[2], z[3] = state, deadline
-  else
-    Z[id] = {h and h.state or 0, state, deadline}
+  local was = h and h.state or 0
+  if was ~= state then
+    if count[was] then count[was] = max(0, count[was] - 1) end
+    if count[state] then count[state] = count[state] + 1 end
+  end
+  if count[state] then
+    local second = floor(deadline / 1000)
+    local list = due[state][second]
+    if not list then
+      list = {}
+      due[state][second] = list
+    end
+    list[#list + 1] = id .. deadline
   end
 end
 
@@ -275,10 +291,25 @@ local function read_hold(id, raw, progress)
   return H[id]
 end
 
+-- What the holds of a caller's kind share; nothing where it was never told.
+local function binding(name, told)
+  local b = B[name]
+  if b == nil then
+    local raw = call('GET', P .. 'b:' .. name) or told
+    b = raw and {}
+    if b then b.lines, b.names, b.accounts, b.token = decode(raw) end
+    B[name] = b or false
+  end
+  return b
+end
+
 -- The parts of an open hold that are not always needed.
 local function whole(h)
   if not h.head then
-    h.head, h.names, h.accounts, h.token = decode(sub(h.raw, 2))
+    local rest
+    h.head, rest = decode(sub(h.raw, 2))
+    local b = binding(h.head[7]) or {names = {}, accounts = {}, token = ''}
+    h.names, h.accounts, h.token = b.names, b.accounts, b.token ~= '' and b.token .. rest or ''
   end
   return h
 end
@@ -378,17 +409,38 @@ local function run(id, h, input, output, cost)
   return p
 end
 
-local function expire_due(set)
-  local due = call('ZRANGEBYSCORE', P .. set, '-inf', now, 'LIMIT', 0, AT_ONCE)
-  for i = 1, #due do
-    local id = due[i]
-    local h = hold(id)
-    if not h or h.ended then
-      if not Z[id] then Z[id] = {set == 'held' and HELD or STARTED, 0, 0} end
-    else
-      place(id, h, h.state, h.deadline)
+local function expire_due(state, kind, second)
+  local last, most, steps = floor(now / 1000), AT_ONCE, SECONDS
+  while most > 0 and steps > 0 do
+    local key = P .. kind .. second
+    local listed = call('LRANGE', key, 0, most - 1)
+    local taken, wanted, keys = 0, {}, {}
+    for i = 1, #listed do
+      if tonumber(sub(listed[i], 17)) > now then break end
+      taken = i
+      local id = sub(listed[i], 1, 16)
+      if H[id] == nil then
+        wanted[#wanted + 1] = id
+        keys[#keys + 1] = P .. 'h:' .. id
+        keys[#keys + 1] = P .. 'p:' .. id
+      end
+    end
+    if #wanted > 0 then
+      local found = call('MGET', unpack(keys))
+      for i = 1, #wanted do read_hold(wanted[i], found[2 * i - 1], found[2 * i]) end
+    end
+    -- Whose time is over ends by being looked at.
+    for i = 1, taken do hold(sub(listed[i], 1, 16)) end
+    if taken > 0 then call('LTRIM', key, taken, -1) end
+    most = most - taken
+    if taken < #listed then break end
+    if most > 0 then
+      if second >= last then break end
+      second = second + 1
+      steps = steps - 1
     end
   end
+  return second
 end
 
 -- Messages --------------------------------------------------------------------------------------------------------
@@ -415,15 +467,22 @@ local function standing(name, into, at)
   into[at], into[at + 1], into[at + 2], into[at + 3], into[at + 4] = hi, lo, held, reset, soft
 end
 
-local open_holds
-
--- {'A', hold, gateway, needs a meter, how (JUDGE, CHARGE or both), most open holds, lines, names, token's beginning, amounts,
--- token's end, in, out, cost}; names is {counters} {accounts} as it is kept; a line is counter,
--- limit (dollars and nanos, or 0 and an amount), soft limit (dollars | false, nanos), start | false, end | false, repeated.
+-- {'A', hold, gateway, needs a meter, how (JUDGE, CHARGE or both), most open holds, binding, what it is | '', amounts,
+-- token's end, in, out, cost}. A line of a binding is counter, limit (dollars and nanos, or 0 and an amount), soft limit
+-- (dollars | false, nanos), start | false, end | false, repeated.
 -- Answers {0, (dollars, nanos, held, reset, soft passed)...}, {1, line, dollars, nanos, held, retry, never, only held,
--- epoch}, {2, (line, generation)...}, {3}, {4, retry} or {5, open holds}.
+-- epoch}, {2, (line, generation)...}, {3}, {4, retry}, {5, open holds}, or {6}
+-- where the binding is not known and was not told.
 local function admit(m)
-  local id, gateway, needs_meter, lines, amounts = m[2], m[3], m[4], m[7], m[10]
+  local id, gateway, needs_meter, amounts = m[2], m[3], m[4], m[9]
+  local told = m[8] ~= '' and m[8] or nil
+  local b = binding(m[7], told)
+  if not b then return {6} end
+  if told and not b.kept then
+    b.kept = true
+    call('SET', P .. 'b:' .. m[7], told, 'PX', KEEP_BINDING)
+  end
+  local lines = b.lines
   local judging, forced = m[5] == JUDGE, m[5] == CHARGE
   local h = hold(id)
   if h and not judging then
@@ -431,8 +490,8 @@ local function admit(m)
     for i = 1, #lines, 8 do standing(lines[i], again, #again + 1) end
     return again
   end
-  if not open_holds then open_holds = call('ZCARD', P .. 'held') + call('ZCARD', P .. 'started') end
-  if open_holds >= m[6] and not forced then return {5, open_holds} end
+  local open = count[HELD] + count[STARTED]
+  if open >= m[6] and not forced then return {5, open} end
   for i = 1, #lines, 8 do
     if forced then break end
     if lines[i + 6] and (now < lines[i + 5] or now >= lines[i + 6]) then return {3} end
@@ -519,8 +578,7 @@ local function admit(m)
     standing(name, answer, last + 1)
     last = last + 5
   end
-  open_holds = open_holds + 1
-  local raw = 'o' .. pack({now, gateway, m[12], m[13], m[14], amounts}) .. m[8] .. pack(m[9] .. m[11])
+  local raw = 'o' .. pack({now, gateway, m[11], m[12], m[13], amounts, m[7]}) .. pack(m[10])
   call('SET', P .. 'h:' .. id, raw, 'PX', KEEP_HOLD)
   H[id] = {raw = raw, state = 0}
   place(id, H[id], HELD, now + UNTIL_START)
@@ -693,9 +751,11 @@ local does = {
 
 -- The turn --------------------------------------------------------------------------------------------------------
 
+local second_held, second_started
+
 -- Everything it will need is read at once.
 do
-  local names, holds, keys = {}, {}, {P .. 'clock'}
+  local names, holds, keys, asked = {}, {}, {P .. 'clock'}, {}
   local function want(name)
     if name ~= '' and C[name] == nil then
       C[name] = false
@@ -706,7 +766,13 @@ do
     local m = messages[i]
     local kind = m[1]
     if kind == 'A' then
-      for line = 1, #m[7], 8 do want(m[7][line]) end
+      if not asked[m[7]] then
+        asked[m[7]] = true
+        local b = binding(m[7], m[8] ~= '' and m[8] or nil)
+        if b then
+          for line = 1, #b.lines, 8 do want(b.lines[line]) end
+        end
+      end
     elseif kind == 'D' or kind == 'Q' then
       want(m[2])
     end
@@ -725,16 +791,18 @@ do
     local part = call('MGET', unpack(keys, first, min(first + 3999, #keys)))
     for i = 1, #part do found[first + i - 1] = part[i] end
   end
+  second_held, second_started = floor(now / 1000), floor(now / 1000)
   if found[1] then
     local clock = decode(found[1])
     now, serial = max(now, clock[1]), max(serial, clock[2] + 1)
+    count[HELD], count[STARTED], second_held, second_started = clock[3], clock[4], clock[5], clock[6]
   end
   for i = 1, #holds do read_hold(holds[i], found[2 * i], found[2 * i + 1]) end
   for i = 1, #names do keep(names[i], found[1 + 2 * #holds + i]) end
 end
 
-expire_due('held')
-expire_due('started')
+second_held = expire_due(HELD, 'd:h:', second_held)
+second_started = expire_due(STARTED, 'd:s:', second_started)
 
 local answers = {}
 for i = 1, #messages do
@@ -753,32 +821,20 @@ for name in pairs(dirty) do
   call('SET', P .. 'c:' .. name, pack(c), 'PX', life)
 end
 
-do
-  local add, drop = {[HELD] = {}, [STARTED] = {}}, {[HELD] = {}, [STARTED] = {}}
-  for id, z in pairs(Z) do
-    local was, is, deadline = z[1], z[2], z[3]
-    if (was == HELD or was == STARTED) and was ~= is then drop[was][#drop[was] + 1] = id end
-    if is ~= 0 then
-      local to = add[is]
-      to[#to + 1] = deadline
-      to[#to + 1] = id
+for state, kind in pairs({[HELD] = 'd:h:', [STARTED] = 'd:s:'}) do
+  for second, list in pairs(due[state]) do
+    local key = P .. kind .. second
+    for first = 1, #list, 4000 do
+      local length = call('RPUSH', key, unpack(list, first, min(first + 3999, #list)))
+      if length == #list then call('PEXPIRE', key, KEEP_HOLD) end
     end
-  end
-  for state, set in pairs({[HELD] = 'held', [STARTED] = 'started'}) do
-    for first = 1, #drop[state], 4000 do
-      call('ZREM', P .. set, unpack(drop[state], first, min(first + 3999, #drop[state])))
-    end
-    for first = 1, #add[state], 4000 do
-      call('ZADD', P .. set, unpack(add[state], first, min(first + 3999, #add[state])))
-    end
-    if #add[state] > 0 then call('PEXPIRE', P .. set, KEEP_HOLD) end
   end
 end
 
 for i = 1, #messages do
-  if messages[i][1] == 'N' then answers[i] = {call('ZCARD', P .. 'held'), call('ZCARD', P .. 'started')} end
+  if messages[i][1] == 'N' then answers[i] = {count[HELD], count[STARTED]} end
 end
 
 if #wakes > 0 then call('PUBLISH', P .. 'room', pack(wakes)) end
-call('SET', P .. 'clock', pack({now, serial}), 'PX', KEEP_HOLD)
+call('SET', P .. 'clock', pack({now, serial, count[HELD], count[STARTED], second_held, second_started}), 'PX', KEEP_HOLD)
 return pack({now, answers, events, wakes, softs})
