@@ -131,7 +131,12 @@ async fn revoke(name: &str, fleet: &Fleet, keys: Vec<Key>, before: impl Fn(), af
     refused.sort();
     let at = |part: f64| refused[((refused.len() as f64 - 1.0) * part).round() as usize];
     let count = refused.len();
-    say(format_args!("{name}: {count} refusals: median {:?}, p99 {:?}, worst {:?}; {late} past a silent PostgreSQL", at(0.5), at(0.99), at(1.0)));
+    say(format_args!(
+        "{name}: {count} refusals: median {:?}, p99 {:?}, worst {:?}; {late} past a silent PostgreSQL",
+        at(0.5),
+        at(0.99),
+        at(1.0)
+    ));
     assert_eq!(count, TIMES * others.len());
 }
 
