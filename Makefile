@@ -5,10 +5,10 @@ PYTHON ?= python3
 CARGO ?= cargo
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test lint fmt bench docs clean
+.PHONY: help setup run test lint fmt bench bench-scale docs clean
 
 help: ## Show what there is
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 setup: ## Provide what tests drive: Envoy and grpcurl in .tools/, PostgreSQL and Redis from the system
 	@$(PYTHON) scripts/setup
@@ -34,6 +34,9 @@ fmt: ## Format the code
 
 bench: ## Measure Check against the reference servers; writes target/bench/summary.json
 	$(CARGO) bench --locked --bench check
+
+bench-scale: setup ## Measure a million keys in PostgreSQL: times to resolve one, and memory
+	$(CARGO) bench --locked --bench scale
 
 docs: ## Write docs/configuration.md anew from the configuration types
 	TOLLWARD_WRITE_DOCS=1 $(CARGO) test --locked --lib config

@@ -8,6 +8,7 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a benchmark that cannot run ends")]
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "its output is the point")]
+#![allow(dead_code, reason = "shared with the benchmark of scale, which uses the rest")]
 
 #[path = "check/load.rs"]
 mod load;

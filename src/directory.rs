@@ -71,6 +71,8 @@ pub struct KeyFilter {
     pub project_id: Option<String>,
     pub key_alias: Option<String>,
     pub token: Option<KeyHash>,
+    /// Something is decided by what is found, so it must be the present and not a read replica's.
+    pub decides: bool,
     /// First row and number of rows.
     pub offset: u64,
     pub limit: u64,
@@ -138,6 +140,7 @@ pub trait Store: Send + Sync {
 
     async fn put_team(&self, team: &Team, create: bool, audit: AuditEntry) -> Result<()>;
     async fn team(&self, team_id: &str) -> Result<Option<Team>>;
+    /// Of the present, never a read replica's: what may be deleted depends on it.
     async fn list_teams(&self, offset: u64, limit: u64) -> Result<Page<Team>>;
     async fn delete_team(&self, team_id: &str, audit: AuditEntry) -> Result<()>;
     async fn put_member(&self, member: &Member, create: bool, audit: AuditEntry) -> Result<()>;

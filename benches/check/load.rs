@@ -1,7 +1,7 @@
 //! The load: four connections, 64 requests at once on each. Closed loop: every stream asks again as soon as it is answered. Open loop:
 //! requests are due at a fixed rate, whatever the server does, and latency counts from when they were due.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::net::Ipv4Addr;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
@@ -91,6 +91,30 @@ impl Load {
                     while start.elapsed() < duration {
                         let asked = Instant::now();
                         let ordinal = times.borrow().len() as u64;
+                        ask(sender.clone(), head.clone(), message.clone(), ordinal).await;
+                        times.borrow_mut().push(asked.elapsed().as_secs_f64() * 1e6);
+                    }
+                });
+            }
+        }
+        local.await;
+        Times { micros: times.take(), elapsed: start.elapsed() }
+    }
+
+    /// Asks each of these once.
+    pub async fn each(&mut self, messages: &[Bytes]) -> Times {
+        let (times, next) = (Rc::new(RefCell::new(Vec::with_capacity(messages.len()))), Rc::new(Cell::new(0)));
+        let messages: Rc<[Bytes]> = messages.into();
+        let start = Instant::now();
+        let local = LocalSet::new();
+        for sender in &self.senders {
+            for _ in 0..self.streams {
+                let (sender, head, messages) = (sender.clone(), self.head.clone(), Rc::clone(&messages));
+                let (times, next) = (Rc::clone(&times), Rc::clone(&next));
+                local.spawn_local(async move {
+                    while let Some(message) = messages.get(next.get()) {
+                        let ordinal = next.replace(next.get() + 1) as u64;
+                        let asked = Instant::now();
                         ask(sender.clone(), head.clone(), message.clone(), ordinal).await;
                         times.borrow_mut().push(asked.elapsed().as_secs_f64() * 1e6);
                     }

@@ -70,6 +70,13 @@ impl Server {
         wait_for(|| std::net::TcpStream::connect((Ipv4Addr::LOCALHOST, self.port)).is_ok(), "the server listens").await;
     }
 
+    /// Resident memory, in MiB.
+    pub fn memory(&self) -> u64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).expect("the server runs");
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("its memory");
+        line.trim().trim_end_matches(" kB").parse::<u64>().expect("a number") / 1_024
+    }
+
     /// CPU time of all its threads so far, as the scheduler counted it.
     pub fn cpu(&self) -> Duration {
         let tasks = std::fs::read_dir(format!("/proc/{}/task", self.child.id())).expect("the server runs");

@@ -152,6 +152,11 @@ fn stores(config: &Config, check: &mut Check<'_>) {
         "directory.prepared_statements",
         "off is for a pooler before PostgreSQL, and directory.url leads to SQLite",
     );
+    check.require(
+        is_plain || directory.listen_url.is_some(),
+        "directory.listen_url",
+        "must be set where prepared_statements is off: listening and locks need a way past the pooler",
+    );
     check.require((1..=1_000).contains(&directory.pool_size), "directory.pool_size", "must be from 1 to 1000");
     let keeps_days = config.ledger.keep.is_none_or(|keep| keep.as_duration() >= MIN_KEEP);
     check.require(keeps_days, "ledger.keep", "must be at least 2d: records are still written a day late");

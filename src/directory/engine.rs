@@ -24,8 +24,10 @@ pub(super) const WHOLE_LEDGER: Duration = Duration::from_secs(3_600);
 pub(super) enum Reading {
     /// One statement, of the present.
     Row,
-    /// A list for people, all of it of one moment; where there are read replicas, one may answer.
+    /// A list, all of it of one moment.
     List,
+    /// A list for people, all of it of one moment, which may be a little ago: a read replica answers where there is one.
+    Report,
     /// A day of the ledger or all of it, of one moment.
     Ledger,
 }
@@ -33,7 +35,7 @@ pub(super) enum Reading {
 impl Reading {
     pub(super) fn bound(self) -> Duration {
         match self {
-            Reading::Row | Reading::List => CALL,
+            Reading::Row | Reading::List | Reading::Report => CALL,
             Reading::Ledger => WHOLE_LEDGER,
         }
     }

@@ -31,6 +31,7 @@ pub(super) use self::migrate::migrate;
 use self::pool::{Lease, Pool};
 pub(super) use self::watch::{LIVE_FOR, Seen, UNWATCHED_TTL, watch};
 use super::engine::{CALL, Doing, Engine, Reading, Writing, record_change};
+use super::rows::Value;
 use super::session::{Session, execute, one, texts};
 use super::statements::{Dialect, Statements};
 use super::{AuditEntry, DirectoryError, Result};
@@ -75,7 +76,14 @@ impl Place {
         // A connection of our own may be behind the same pooler in session mode, which keeps to one server connection.
         let direct = match &config.listen_url {
             Some(url) => Target::parse(url, "directory.listen_url", true)?,
-            None => primary.clone(),
+            None if primary.prepared() => primary.clone(),
+            None => {
+                return Err(DirectoryError::Unavailable(
+                    "a pooler in transaction mode stands before directory.url: set directory.listen_url, which leads \
+                     past it"
+                        .to_owned(),
+                ));
+            }
         };
         Ok(Place { primary, replica: replica.transpose()?, direct, driver: Driver::begin()? })
     }
@@ -147,12 +155,16 @@ impl PostgresStore {
     /// in a circle.
     async fn make_day(&self, day: i64) -> Result<()> {
         let name = format!("ledger_d{day}");
-        let named = texts(&[&name]);
-        let there = self.read(Reading::Row, move |session, _| {
-            Box::pin(one(session, "SELECT CAST(to_regclass($1) AS TEXT)", named, |columns| columns.text()))
-        });
-        if there.await?.flatten().is_some() {
-            return Ok(());
+        let there = "SELECT CAST(to_regclass($1) AS TEXT)";
+        // A day that began without one stays without: its table could not take over what lies elsewhere.
+        let begun = "SELECT CAST(day AS TEXT) FROM ledger_default WHERE day = $1 LIMIT 1";
+        for (text, value) in [(there, Value::Text(name.clone())), (begun, Value::Integer(day))] {
+            let found = self.read(Reading::Row, move |session, _| {
+                Box::pin(one(session, text, vec![value], |columns| columns.text()))
+            });
+            if found.await?.flatten().is_some() {
+                return Ok(());
+            }
         }
         let begin = format!("{} SET LOCAL lock_timeout = {ROOM_MILLIS};{}", begin(CALL), alone(locks::DAYS));
         let next = day + 1;
@@ -182,8 +194,8 @@ impl Engine for PostgresStore {
                     lease.finish();
                     Ok(done)
                 }
-                Reading::List | Reading::Ledger => {
-                    let replica = self.replica.as_ref().filter(|_| reading == Reading::List);
+                Reading::List | Reading::Report | Reading::Ledger => {
+                    let replica = self.replica.as_ref().filter(|_| reading == Reading::Report);
                     let lease = replica.unwrap_or(&self.primary).lease().await?;
                     let snapshot = begin(bound).replacen("BEGIN", "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY", 1);
                     surrounded(lease, &snapshot, &self.statements, job).await

@@ -88,7 +88,9 @@ impl Engine for SqliteStore {
         let statements = Arc::clone(&self.statements);
         let job = move |connection: &mut Connection| match reading {
             Reading::Row => at_once(job(&mut SqliteSession { connection }, &statements)),
-            Reading::List | Reading::Ledger => surrounded(connection, "BEGIN DEFERRED", &statements, job),
+            Reading::List | Reading::Report | Reading::Ledger => {
+                surrounded(connection, "BEGIN DEFERRED", &statements, job)
+            }
         };
         self.readers.call(reading.bound(), job).await
     }

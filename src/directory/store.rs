@@ -26,9 +26,9 @@ macro_rules! row {
 }
 
 macro_rules! page {
-    ($self:ident, $table:ident, $offset:ident, $limit:ident) => {
+    ($self:ident, $table:ident as $reading:ident, $offset:ident, $limit:ident) => {
         $self
-            .read(Reading::List, move |session, statements| {
+            .read(Reading::$reading, move |session, statements| {
                 let table = &statements.$table;
                 let texts = (table.page.as_str(), table.count.as_str());
                 Box::pin(session::page(session, texts, (Vec::new(), $offset, $limit), Row::read))
@@ -158,7 +158,8 @@ impl<E: Engine> Store for E {
 
     async fn list_keys(&self, filter: &KeyFilter) -> Result<Page<Key>> {
         let filter = filter.clone();
-        self.read(Reading::List, move |session, statements| {
+        let reading = if filter.decides { Reading::List } else { Reading::Report };
+        self.read(reading, move |session, statements| {
             Box::pin(async move { keys::list(session, statements, &filter).await })
         })
         .await
@@ -173,7 +174,7 @@ impl<E: Engine> Store for E {
     }
 
     async fn list_teams(&self, offset: u64, limit: u64) -> Result<Page<Team>> {
-        page!(self, teams, offset, limit)
+        page!(self, teams as List, offset, limit)
     }
 
     async fn delete_team(&self, team_id: &str, audit: AuditEntry) -> Result<()> {
@@ -225,7 +226,7 @@ impl<E: Engine> Store for E {
     }
 
     async fn list_users(&self, offset: u64, limit: u64) -> Result<Page<User>> {
-        page!(self, users, offset, limit)
+        page!(self, users as Report, offset, limit)
     }
 
     async fn delete_user(&self, user_id: &str, audit: AuditEntry) -> Result<()> {
@@ -249,7 +250,7 @@ impl<E: Engine> Store for E {
     }
 
     async fn list_organizations(&self, offset: u64, limit: u64) -> Result<Page<Organization>> {
-        page!(self, organizations, offset, limit)
+        page!(self, organizations as Report, offset, limit)
     }
 
     async fn delete_organization(&self, organization_id: &str, audit: AuditEntry) -> Result<()> {
@@ -269,7 +270,7 @@ impl<E: Engine> Store for E {
     }
 
     async fn list_budgets(&self, offset: u64, limit: u64) -> Result<Page<Budget>> {
-        page!(self, budgets, offset, limit)
+        page!(self, budgets as Report, offset, limit)
     }
 
     async fn delete_budget(&self, budget_id: &str, audit: AuditEntry) -> Result<()> {
@@ -354,7 +355,7 @@ impl<E: Engine> Store for E {
 
     async fn records(&self, key: Option<&KeyHash>, offset: u64, limit: u64) -> Result<Page<Record>> {
         let key = key.map(|key| Value::Text(key.to_string()));
-        self.read(Reading::List, move |session, statements| {
+        self.read(Reading::Report, move |session, statements| {
             let all = &statements.ledger;
             let texts = match key {
                 Some(_) => (all.page_of_key.as_str(), all.count_of_key.as_str()),

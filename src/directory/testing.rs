@@ -36,7 +36,8 @@ impl TempStore {
 
     async fn on_postgres(prepared_statements: config::PreparedStatements) -> TempStore {
         let url = Postgres::shared().database();
-        let config = config::Directory { prepared_statements, ..config::Directory::default() };
+        let listen_url = Some(Secret::new(url.as_str()));
+        let config = config::Directory { prepared_statements, listen_url, ..config::Directory::default() };
         let store = postgres(&url, &config).await.unwrap();
         TempStore { store: Arc::new(store), folder: tempfile::tempdir().unwrap() }
     }

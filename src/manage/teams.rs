@@ -192,7 +192,7 @@ impl Manager {
 
     /// Deletes all keys that match, page by page.
     pub(super) async fn delete_keys_of(&self, actor: &Actor, filter: KeyFilter) -> Result<()> {
-        let filter = KeyFilter { offset: 0, limit: KEYS_SHOWN, ..filter };
+        let filter = KeyFilter { offset: 0, limit: KEYS_SHOWN, decides: true, ..filter };
         loop {
             let page = self.store.list_keys(&filter).await?;
             if page.rows.is_empty() {

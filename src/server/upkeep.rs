@@ -43,6 +43,13 @@ pub fn spawn(
     tasks.spawn(directory.watch(stop.clone()));
     if let Some(shared) = &house.redis {
         shared.begin();
+        let (counters, metrics) = (Arc::clone(&shared.counters), Arc::clone(&house.metrics));
+        every(SWEEP, stop, tasks, move || {
+            metrics.counters.up.set(i64::from(!counters.is_down()));
+            metrics.counters.backlog.set(gauge(counters.backlog() as u64));
+            metrics.counters.replicas.set(gauge(counters.replicas()));
+            std::future::ready(())
+        });
     }
 
     let (counters, ledger, metrics) =

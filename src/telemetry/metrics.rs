@@ -54,6 +54,7 @@ pub struct Metrics {
     pub holds: HoldMetrics,
     pub settlements: SettlementMetrics,
     pub ledger: LedgerMetrics,
+    pub counters: CountersMetrics,
     pub meter: MeterMetrics,
     pub reload: ReloadMetrics,
     pub cache: CacheMetrics,
@@ -106,6 +107,17 @@ pub struct LedgerMetrics {
     pub failures: Counter,
 }
 
+/// Counters that several replicas share.
+#[derive(Debug)]
+pub struct CountersMetrics {
+    /// 1 while Redis answers; of counters in memory always 1.
+    pub up: Gauge,
+    /// What Redis is to be told when it answers again.
+    pub backlog: Gauge,
+    /// Replicas last seen, this one included.
+    pub replicas: Gauge,
+}
+
 /// Streams of the meter.
 #[derive(Debug)]
 pub struct MeterMetrics {
@@ -154,6 +166,7 @@ impl Metrics {
         registry.register("holds_expired", "Holds whose time ran out before they were settled", expired.clone());
         let settlements = SettlementMetrics::register(&mut registry);
         let ledger = LedgerMetrics::register(&mut registry);
+        let counters = CountersMetrics::register(&mut registry);
         let meter = MeterMetrics::register(&mut registry);
         let reload = ReloadMetrics::register(&mut registry);
         let cache = CacheMetrics::register(&mut registry);
@@ -171,6 +184,7 @@ impl Metrics {
             },
             settlements,
             ledger,
+            counters,
             meter,
             reload,
             cache,
@@ -280,6 +294,21 @@ impl LedgerMetrics {
         registry.register("ledger_pending", "Records booked and not yet written", pending.clone());
         registry.register("ledger_failures", "Batches that the database did not take", failures.clone());
         LedgerMetrics { lag_seconds, pending, failures }
+    }
+}
+
+impl CountersMetrics {
+    fn register(registry: &mut Registry) -> Self {
+        let (up, backlog, replicas) = (Gauge::default(), Gauge::default(), Gauge::default());
+        (up.set(1), replicas.set(1));
+        registry.register("counters_up", "Whether the counters answer", up.clone());
+        registry.register(
+            "counters_backlog",
+            "What the counters are to be told when they answer again",
+            backlog.clone(),
+        );
+        registry.register("counters_replicas", "Replicas last seen at the counters", replicas.clone());
+        CountersMetrics { up, backlog, replicas }
     }
 }
 

@@ -65,6 +65,17 @@ impl Options {
     pub fn config(config: Value) -> Self {
         Options { config, ..Options::default() }
     }
+
+    /// The directory in a database of PostgreSQL.
+    pub fn postgres(url: &str) -> Self {
+        Options::config(json!({"directory": {"url": url}}))
+    }
+
+    /// Lays more over the configuration.
+    pub fn with(mut self, config: &Value) -> Self {
+        merge(&mut self.config, config);
+        self
+    }
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -112,8 +123,8 @@ impl Stack {
         let mut config = base_config(&self.ports, self.folder.path());
         merge(&mut config, &self.options.config);
         if config["directory"]["url"].as_str().is_some_and(|url| url.starts_with("postgres")) {
-            // What is not written yet waits in a folder that no other replica uses.
-            merge(&mut config, &json!({"ledger": {"spool": self.folder.path().join("spool")}}));
+            // Beside nothing of its own, the spool would lie where the tests run.
+            merge(&mut config, &json!({"ledger": {"spool": self.folder.path().join("tollward.spool")}}));
         }
         config
     }

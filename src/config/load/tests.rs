@@ -91,6 +91,7 @@ fn bad_values_and_contradictions_are_told_all_at_once() {
         ("directory: {listen_url: postgres://db/x}", "directory.listen_url"),
         ("directory: {url: postgres://db/x, read_url: sqlite://x}", "directory.read_url"),
         ("directory: {prepared_statements: off}", "directory.prepared_statements"),
+        ("directory: {url: postgres://db/x, prepared_statements: off}", "directory.listen_url"),
         ("directory: {pool_size: 0}", "directory.pool_size"),
         ("ledger: {keep: 1d}", "ledger.keep"),
         ("counters: {url: mysql://x}", "counters.url"),
@@ -307,4 +308,15 @@ fn every_whole_configuration_in_the_documents_and_the_examples_loads() {
         loaded += 1;
     }
     assert_eq!(loaded, 2);
+}
+
+#[test]
+fn the_switches_of_postgresql_may_be_off() {
+    let text = "general_settings: {master_key: sk-a-long-master-key}\n\
+                directory: {url: postgresql://h/d, read_url: postgres://r/d, listen_url: postgres://l/d, migrate: off, \
+                prepared_statements: off}\nledger: {keep: 90d, spool: /var/spool/tollward}\n";
+    let (config, _) = Config::parse(text, "file", &|_| None).unwrap();
+    assert_eq!(config.directory.migrate, crate::config::Migrate::Off);
+    assert_eq!(config.directory.prepared_statements, crate::config::PreparedStatements::Off);
+    assert_eq!(config.ledger.keep, Some("90d".parse().unwrap()));
 }

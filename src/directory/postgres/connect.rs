@@ -21,8 +21,9 @@ use crate::domain::Secret;
 pub(super) const CONNECT: Duration = Duration::from_secs(3);
 /// A peer that has fallen silent is found out after about this time.
 const SILENCE: Duration = Duration::from_secs(5);
-/// A statement that is not in a transaction ends after this time.
-const STATEMENT_MILLIS: u64 = 4_500;
+/// A statement that is not in a transaction ends after a while, and the server finds out when we are gone.
+const SETUP: &str = "SET statement_timeout = 4500; SET tcp_keepalives_idle = 10; SET tcp_keepalives_interval = 5; \
+                     SET tcp_keepalives_count = 3;";
 
 /// A place to connect to.
 #[derive(Clone)]
@@ -30,6 +31,9 @@ pub(in super::super) struct Target {
     config: Config,
     tls: MakeRustlsConnect,
     prepared: bool,
+    /// What a fresh connection is told before it is used: not with the startup message, of which poolers understand
+    /// only a part. Nothing behind a pooler in transaction mode.
+    setup: String,
 }
 
 type Stream = <MakeRustlsConnect as tokio_postgres::tls::MakeTlsConnect<Socket>>::Stream;
@@ -48,17 +52,16 @@ impl Target {
             return Err(refuse("no host is named".to_owned()));
         }
         let prepared = prepared && !read.pooled;
-        if prepared {
-            // Not behind a pooler, which refuses options it does not keep track of.
-            let given = config.get_options().map(|given| format!("{given} ")).unwrap_or_default();
-            let schema = read.schema.as_ref().map(|schema| format!(" -c search_path={schema}")).unwrap_or_default();
-            config.options(format!(
-                "{given}-c statement_timeout={STATEMENT_MILLIS} -c tcp_keepalives_idle=10 -c tcp_keepalives_interval=5 \
-                 -c tcp_keepalives_count=3{schema}"
-            ));
-        } else if read.schema.is_some() {
-            return Err(refuse("schema= cannot be set through a pooler; set search_path for the role".to_owned()));
-        }
+        let setup = match (prepared, &read.schema) {
+            (true, schema) => {
+                let path = schema.as_ref().map(|schema| format!("SET search_path = \"{schema}\";")).unwrap_or_default();
+                format!("{SETUP}{path}")
+            }
+            (false, None) => String::new(),
+            (false, Some(_)) => {
+                return Err(refuse("schema= cannot be set through a pooler; set search_path for the role".to_owned()));
+            }
+        };
         if config.get_application_name().is_none() {
             config.application_name("tollward");
         }
@@ -66,7 +69,7 @@ impl Target {
         config.keepalives_idle(SILENCE).keepalives_interval(Duration::from_secs(1)).keepalives_retries(3);
         config.tcp_user_timeout(SILENCE);
         let tls = tls(config.get_ssl_mode(), read.root.as_deref().map(Path::new)).map_err(refuse)?;
-        Ok(Target { config, tls: MakeRustlsConnect::new(tls), prepared })
+        Ok(Target { config, tls: MakeRustlsConnect::new(tls), prepared, setup })
     }
 
     pub(super) fn config(&self) -> &Config {
@@ -84,19 +87,25 @@ impl Target {
         named
     }
 
-    /// Connects in time; whoever calls drives the connection.
-    pub(super) async fn connect(&self) -> Result<(Client, Connection<Socket, Stream>)> {
-        in_time(self.config.connect(self.tls.clone())).await
+    pub(super) fn setup(&self) -> &str {
+        &self.setup
     }
 
-    /// Connects; a task of the present runtime drives the connection until it or its client ends.
+    /// Connects in time; whoever calls sets it up and drives the connection.
+    pub(super) async fn connect(&self) -> Result<(Client, Connection<Socket, Stream>)> {
+        // Boxed: a handshake's state is large, and seldom there.
+        Box::pin(in_time(self.config.connect(self.tls.clone()))).await
+    }
+
+    /// Connects and sets up; a task of the present runtime drives the connection until it or its client ends.
     pub(super) async fn connect_alone(&self) -> std::result::Result<(Client, JoinHandle<()>), Error> {
-        let (client, connection) = self.config.connect(self.tls.clone()).await?;
+        let (client, connection) = Box::pin(self.config.connect(self.tls.clone())).await?;
         let driving = tokio::spawn(async move {
             if let Err(error) = connection.await {
                 tracing::info!(error = super::errors::said(&error), "a connection to PostgreSQL ended");
             }
         });
+        client.batch_execute(&self.setup).await?;
         Ok((client, driving))
     }
 }
@@ -125,7 +134,7 @@ impl Url {
                 ("sslmode", "allow") => kept.push("sslmode=prefer".to_owned()),
                 ("sslrootcert", "system") => {}
                 ("sslrootcert", file) => read.root = Some(file.replace("%2F", "/").replace("%2f", "/")),
-                ("schema", schema) => read.schema = Some(schema.to_owned()),
+                ("schema", schema) => read.schema = Some(schema.replace('"', "")),
                 ("pgbouncer", on) => read.pooled = on == "true",
                 // Of other programs' pools.
                 ("connection_limit" | "pool_timeout" | "socket_timeout" | "statement_cache_size", _) => {}

@@ -16,6 +16,8 @@ use super::{Place, errors, locks};
 /// How often the connection is asked whether it lives, and how long an answer may take.
 const HEARTBEAT: Duration = Duration::from_secs(1);
 const ANSWER: Duration = Duration::from_secs(3);
+/// At start it is waited for this long: the server may not know yet that our predecessor is gone.
+const PREDECESSOR: Duration = Duration::from_secs(2);
 /// Once the database answers again, a lock that another holds is waited for this long: it may be our own connection, of
 /// which the server does not know yet that it is gone.
 const STOLEN: Duration = Duration::from_secs(5);
@@ -35,7 +37,13 @@ impl SessionLock {
         let cancel = CancellationToken::new();
         let (end, handle) = (cancel.clone(), place.driver.handle());
         let first = handle.spawn(async move {
-            let client = take(&target).await?;
+            let until = Instant::now() + PREDECESSOR;
+            let client = loop {
+                match take(&target).await? {
+                    None if Instant::now() < until => sleep(HEARTBEAT / 4).await,
+                    taken => break taken,
+                }
+            };
             Ok::<_, DirectoryError>((target, client))
         });
         let (target, client) = first.await.map_err(errors::unavailable)??;

@@ -1,12 +1,15 @@
 //! What is PostgreSQL's own: statements it can prepare, migrations of many at once, servers that die, hang or fall
 //! silent, and changes that reach every replica in time.
 
+use std::fs::Permissions;
 use std::net::{Ipv4Addr, SocketAddr};
+use std::os::unix::fs::PermissionsExt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
+use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
 use tokio::io::copy_bidirectional;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
@@ -465,6 +468,8 @@ async fn lists_may_come_from_a_replica_and_what_decides_does_not() {
     assert!(store.identity(&KeyHash::of("sk-a"), now()).await.unwrap().is_some());
     let filter = super::super::KeyFilter { limit: 10, ..Default::default() };
     assert_eq!(store.list_keys(&filter).await.unwrap().total, 0, "this replica lags for ever");
+    let decides = super::super::KeyFilter { decides: true, ..filter };
+    assert_eq!(store.list_keys(&decides).await.unwrap().total, 1);
 }
 
 #[tokio::test]
@@ -489,4 +494,59 @@ async fn own_writes_are_seen_at_once() {
     assert_eq!(generation.load(Ordering::SeqCst), 1);
     store.write_records(&[record(1, 1, &[Scope::global()])]).await.unwrap();
     assert_eq!(generation.load(Ordering::SeqCst), 1, "the ledger's rows are cached by nobody");
+}
+
+/// Gives a server a certificate for its address; answers the certificate of who signed it.
+fn certify(server: &Postgres) -> String {
+    let key = KeyPair::generate().unwrap();
+    let mut authority = CertificateParams::new(Vec::<String>::new()).unwrap();
+    authority.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    let trusted = authority.self_signed(&key).unwrap().pem();
+    let issuer = Issuer::new(authority, key);
+    let key = KeyPair::generate().unwrap();
+    let certificate = CertificateParams::new(vec!["127.0.0.1".to_owned()]).unwrap().signed_by(&key, &issuer).unwrap();
+    for (name, text) in [("server.crt", certificate.pem()), ("server.key", key.serialize_pem())] {
+        // Written by the server itself, so that the file is its own.
+        let file = server.folder().join("data").join(name);
+        let lines = format!("SELECT unnest(string_to_array('{}', E'\\n'))", text.trim());
+        server.execute("postgres", &format!("COPY ({lines}) TO '{}'", file.display()));
+        std::fs::set_permissions(&file, Permissions::from_mode(0o600)).unwrap();
+    }
+    server.execute("postgres", "ALTER SYSTEM SET ssl = on");
+    server.execute("postgres", "SELECT pg_reload_conf()");
+    trusted
+}
+
+#[tokio::test]
+async fn a_connection_is_encrypted_and_the_server_proves_who_it_is() {
+    let server = Postgres::start(&[]);
+    let url = server.database();
+    let folder = tempfile::tempdir().unwrap();
+    let file = |name: &str, text: &str| {
+        let path = folder.path().join(name);
+        std::fs::write(&path, text).unwrap();
+        path.display().to_string()
+    };
+    let refused = open(&format!("{url}?sslmode=require")).await.err().map(|error| error.to_string()).unwrap();
+    assert!(refused.contains("TLS"), "a server without TLS: {refused}");
+    let trusted = file("trusted.pem", &certify(&server));
+    let stranger = CertificateParams::new(vec!["x".to_owned()]).unwrap();
+    let stranger = file("stranger.pem", &stranger.self_signed(&KeyPair::generate().unwrap()).unwrap().pem());
+    let encrypted = "SELECT ssl FROM pg_stat_ssl WHERE pid = pg_backend_pid()";
+    for mode in ["require", "verify-ca", "verify-full", "prefer"] {
+        let url = format!("{url}?sslmode={mode}&sslrootcert={trusted}");
+        let asked = eventually("the server has its certificate", || async {
+            let client = ask(&place(&url).primary).await.map_err(|error| error.to_string())?;
+            let row = client.query_typed_one(encrypted, &[]).await.map_err(|error| error.to_string())?;
+            if row.get::<_, bool>(0) { Ok(true) } else { Err("not encrypted yet".to_owned()) }
+        });
+        assert!(asked.await, "{mode}");
+        open(&url).await.unwrap();
+    }
+    for (mode, root) in [("require", stranger.as_str()), ("verify-full", &stranger), ("require", "system")] {
+        let refused = open(&format!("{url}?sslmode={mode}&sslrootcert={root}")).await.err();
+        let said = refused.map(|error| error.to_string()).unwrap();
+        assert!(said.contains("certificate"), "{mode}, {root}: {said}");
+    }
+    open(&format!("{url}?sslmode=disable")).await.unwrap();
 }

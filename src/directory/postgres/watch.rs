@@ -89,7 +89,7 @@ async fn listen(target: &Target, mut report: impl FnMut(Seen)) -> Result<std::co
     });
     // It ends with the client too, but then nobody would wait for it.
     let _ends = AbortOnDrop(driving.abort_handle());
-    answered(client.batch_execute(&format!("LISTEN {CHANNEL}"))).await?;
+    answered(client.batch_execute(&format!("{} LISTEN {CHANNEL}", target.setup()))).await?;
     // Nobody knows what was before.
     let mut known = None;
     loop {

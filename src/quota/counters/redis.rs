@@ -96,6 +96,12 @@ impl RedisCounters {
         self.backlog.len()
     }
 
+    /// Replicas last seen, this one included.
+    #[must_use]
+    pub fn replicas(&self) -> u64 {
+        self.replicas.load(Ordering::Relaxed)
+    }
+
     /// Whether some of Redis does not answer.
     #[must_use]
     pub fn is_down(&self) -> bool {
@@ -118,7 +124,7 @@ impl RedisCounters {
         if !self.backlog.has_room() {
             return Err(turns::unavailable("it has not answered for long, and too much waits to be told"));
         }
-        let verdict = self.local.admit(hold, gateway, self.replicas.load(Ordering::Relaxed)).await?;
+        let verdict = self.local.admit(hold, gateway, self.replicas()).await?;
         if matches!(verdict, Verdict::Admitted { .. }) {
             self.keep(Told::Admit(Arc::clone(hold), gateway));
         }

@@ -26,8 +26,12 @@ pub(super) const fn join(dollars: i64, nanos: i64) -> i64 {
 pub(super) struct Writer(Vec<u8>);
 
 impl Writer {
+    pub(super) fn with_capacity(bytes: usize) -> Self {
+        Writer(Vec::with_capacity(bytes))
+    }
+
     pub(super) fn list(length: usize) -> Self {
-        let mut writer = Writer(Vec::with_capacity(64));
+        let mut writer = Writer::with_capacity(64);
         writer.array(length);
         writer
     }

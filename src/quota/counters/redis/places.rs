@@ -14,10 +14,10 @@ pub(super) struct Part {
     pub(super) limits: SmallVec<[usize; 12]>,
     /// Whether a token or money limit is among all of the binding's, wherever they lie.
     pub(super) needs_meter: bool,
-    /// The lines as the script judges them.
-    pub(super) lines: Box<[u8]>,
-    /// The names of its counters, `''` where a line before has the same, then of its accounts: two lists.
-    pub(super) names: Box<[u8]>,
+    /// What every admission says alike: the lines as the script judges them; the names of counters and accounts as it
+    /// keeps them; what the binding's tokens begin with, where this is the home.
+    pub(super) fixed: Box<[u8]>,
+    /// The names of its counters, `''` where a line before has the same.
     pub(super) counters: Box<[u8]>,
     pub(super) accounts: Box<[u8]>,
 }
@@ -26,8 +26,6 @@ pub(super) struct Part {
 pub(super) struct Places {
     shards: u32,
     pub(super) parts: SmallVec<[Part; 1]>,
-    /// What all tokens of the binding begin with.
-    token: Box<[u8]>,
 }
 
 /// The name of a counter. The first letter is its kind; the rest is unambiguous, since a period's id has no bar.
@@ -101,6 +99,7 @@ impl Places {
             order.push(0);
         }
         let needs_meter = limits.iter().any(|limit| matches!(limit.counter.kind, Kind::Tokens | Kind::Spend));
+        let home = order[0];
         let part = |shard: u32| {
             let here: SmallVec<[usize; 12]> = (0..limits.len()).filter(|at| of_limit(&limits[*at]) == shard).collect();
             let (mut lines, mut names) = (Writer::list(here.len() * 8), Writer::list(here.len()));
@@ -130,19 +129,20 @@ impl Places {
                 accounts.bytes(account_name(account));
             }
             let (counters, accounts) = (names.take(), accounts.take());
-            let both = [counters.as_slice(), accounts.as_slice()].concat();
+            let mut fixed = Writer::default();
+            fixed.raw(&lines.take()).bytes([counters.as_slice(), accounts.as_slice()].concat());
+            fixed.bytes(if shard == home { token::binding_bytes(binding) } else { Vec::new() });
             Part {
                 shard,
                 limits: here,
                 needs_meter,
-                lines: lines.take().into(),
-                names: both.into(),
+                fixed: fixed.take().into(),
                 counters: counters.into(),
                 accounts: accounts.into(),
             }
         };
         let parts = order.into_iter().map(part).collect();
-        Places { shards, parts, token: token::binding_bytes(binding).into() }
+        Places { shards, parts }
     }
 
     pub(super) fn shards(&self) -> u32 {
@@ -151,20 +151,6 @@ impl Places {
 }
 
 impl Part {
-    /// What the script keeps of a hold as it is: names, and the whole hold where this is its home.
-    fn own(&self, places: &Places, hold: &Hold) -> Vec<u8> {
-        let mut own = Writer::default();
-        own.raw(&self.names);
-        if self.is_home(places) {
-            let mut bytes = places.token.to_vec();
-            token::append_hold(hold, &mut bytes);
-            own.bytes(bytes);
-        } else {
-            own.bytes("");
-        }
-        own.take()
-    }
-
     pub(super) fn is_home(&self, places: &Places) -> bool {
         places.parts.first().is_some_and(|home| home.shard == self.shard)
     }
@@ -179,12 +165,18 @@ impl Part {
 
     /// The message that asks to admit.
     pub(super) fn admit(&self, places: &Places, hold: &Hold, terms: &Asked<'_>) -> Vec<u8> {
-        let mut writer = Writer::list(12);
-        writer.bytes("A").bytes(hold.id.as_bytes()).bytes(terms.gateway);
+        let mut writer = Writer::with_capacity(self.fixed.len() + 384);
+        writer.array(14).bytes("A").bytes(hold.id.as_bytes()).bytes(terms.gateway);
         writer.bool(terms.meter_required && self.needs_meter).int(terms.how as i64).count(terms.max_holds);
-        writer.raw(&self.lines);
+        writer.raw(&self.fixed);
         self.amounts(hold, &mut writer);
-        writer.bytes(self.own(places, hold));
+        if self.is_home(places) {
+            let mut own = Vec::with_capacity(256);
+            token::append_hold(hold, &mut own);
+            writer.bytes(own);
+        } else {
+            writer.bytes("");
+        }
         writer.count(hold.input_tokens).count(hold.output_tokens).int(hold.estimate.as_nanos().clamp(0, EXACT));
         writer.take()
     }

@@ -417,12 +417,13 @@ end
 
 local open_holds
 
--- {'A', hold, gateway, needs a meter, how (JUDGE, CHARGE or both), most open holds, lines, amounts, own, in, out, cost}; a line is counter,
+-- {'A', hold, gateway, needs a meter, how (JUDGE, CHARGE or both), most open holds, lines, names, token's beginning, amounts,
+-- token's end, in, out, cost}; names is {counters} {accounts} as it is kept; a line is counter,
 -- limit (dollars and nanos, or 0 and an amount), soft limit (dollars | false, nanos), start | false, end | false, repeated.
 -- Answers {0, (dollars, nanos, held, reset, soft passed)...}, {1, line, dollars, nanos, held, retry, never, only held,
 -- epoch}, {2, (line, generation)...}, {3}, {4, retry} or {5, open holds}.
 local function admit(m)
-  local id, gateway, needs_meter, lines, amounts = m[2], m[3], m[4], m[7], m[8]
+  local id, gateway, needs_meter, lines, amounts = m[2], m[3], m[4], m[7], m[10]
   local judging, forced = m[5] == JUDGE, m[5] == CHARGE
   local h = hold(id)
   if h and not judging then
@@ -519,7 +520,7 @@ local function admit(m)
     last = last + 5
   end
   open_holds = open_holds + 1
-  local raw = 'o' .. pack({now, gateway, m[10], m[11], m[12], amounts}) .. m[9]
+  local raw = 'o' .. pack({now, gateway, m[12], m[13], m[14], amounts}) .. m[8] .. pack(m[9] .. m[11])
   call('SET', P .. 'h:' .. id, raw, 'PX', KEEP_HOLD)
   H[id] = {raw = raw, state = 0}
   place(id, H[id], HELD, now + UNTIL_START)
