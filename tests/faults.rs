@@ -329,6 +329,41 @@ async fn the_listening_connection_is_cut() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_replica_is_killed_and_envoy_passes_it_over() {
+    let postgres = Postgres::start(&[]);
+    let database = postgres.database();
+    let mut fleet = Fleet::start(3, &database, &Redis::shared().url(), &json!({}));
+    let traffic = traffic(&fleet).await;
+    let killed = Instant::now();
+    fleet.replicas[2].kill_tollward();
+    eventually("the others answer everything", || {
+        let seen = traffic.seen();
+        let lately = &seen[seen.len().saturating_sub(60)..];
+        let well = lately.iter().all(|seen| seen.status == 200 && seen.sent > killed);
+        std::future::ready(if well { Ok(()) } else { Err(tally(lately.iter())) })
+    })
+    .await;
+    let took = killed.elapsed();
+    let seen = traffic.finish().await;
+    let gone: Vec<&Seen> = seen.iter().filter(|seen| seen.answered > killed).collect();
+    say(format_args!("a replica killed, passed over within {took:?}: {}", tally(gone.into_iter())));
+    assert!(seen.iter().all(|seen| matches!(seen.status, 200 | 503)), "{}", tally(seen.iter()));
+    fleet.replicas[2].start_tollward();
+    eventually("every hold has ended", || {
+        let holds = fleet.front().metric("tollward_holds");
+        std::future::ready(if holds == 0.0 { Ok(()) } else { Err(holds.to_string()) })
+    })
+    .await;
+    for replica in &fleet.replicas {
+        replica.verify_counters().await;
+    }
+    fleet.front().verify_ledger();
+    let records = support::fleet::records_by_status(&postgres, &database);
+    let answered = seen.iter().filter(|seen| seen.status == 200).count();
+    say(format_args!("{answered} calls were answered; the ledger has {}", records.replace('\n', ", ")));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_replica_dies_between_settlement_and_the_ledger() {
     let postgres = Postgres::start(&[]);
     let mut fleet = Fleet::start(2, &postgres.database(), &Redis::shared().url(), &json!({}));
