@@ -12,7 +12,7 @@ use support::fleet::name_of;
 use support::postgres::Postgres;
 use support::redis::{Cluster, Redis};
 use support::traffic::{Seen, Traffic, passed, tally};
-use support::{Fleet, INPUT_PRICE, Key, OUTPUT_PRICE, Options, Stack, Value, eventually, json, say, unique};
+use support::{Fleet, INPUT_PRICE, Key, OUTPUT_PRICE, Value, eventually, json, say, unique};
 
 /// Calls that the small budget pays for.
 const PAID: usize = 60;
@@ -329,6 +329,41 @@ async fn the_listening_connection_is_cut() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_replica_is_killed_and_envoy_passes_it_over() {
+    let postgres = Postgres::start(&[]);
+    let database = postgres.database();
+    let mut fleet = Fleet::start(3, &database, &Redis::shared().url(), &json!({}));
+    let traffic = traffic(&fleet).await;
+    let killed = Instant::now();
+    fleet.replicas[2].kill_tollward();
+    eventually("the others answer everything", || {
+        let seen = traffic.seen();
+        let lately = &seen[seen.len().saturating_sub(60)..];
+        let well = lately.iter().all(|seen| seen.status == 200 && seen.sent > killed);
+        std::future::ready(if well { Ok(()) } else { Err(tally(lately.iter())) })
+    })
+    .await;
+    let took = killed.elapsed();
+    let seen = traffic.finish().await;
+    let gone: Vec<&Seen> = seen.iter().filter(|seen| seen.answered > killed).collect();
+    say(format_args!("a replica killed, passed over within {took:?}: {}", tally(gone.into_iter())));
+    assert!(seen.iter().all(|seen| matches!(seen.status, 200 | 503)), "{}", tally(seen.iter()));
+    fleet.replicas[2].start_tollward();
+    eventually("every hold has ended", || {
+        let holds = fleet.front().metric("tollward_holds");
+        std::future::ready(if holds == 0.0 { Ok(()) } else { Err(holds.to_string()) })
+    })
+    .await;
+    for replica in &fleet.replicas {
+        replica.verify_counters().await;
+    }
+    fleet.front().verify_ledger();
+    let records = support::fleet::records_by_status(&postgres, &database);
+    let answered = seen.iter().filter(|seen| seen.status == 200).count();
+    say(format_args!("{answered} calls were answered; the ledger has {}", records.replace('\n', ", ")));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_replica_dies_between_settlement_and_the_ledger() {
     let postgres = Postgres::start(&[]);
     let mut fleet = Fleet::start(2, &postgres.database(), &Redis::shared().url(), &json!({}));
@@ -359,4 +394,82 @@ async fn a_replica_dies_between_settlement_and_the_ledger() {
     fleet.replicas[1].start_tollward();
     fleet.wait_books(answered).await;
     say(format_args!("a replica killed between settlement and ledger: {}; {answered} records", tally(seen.iter())));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_clock_of_one_replica_is_five_seconds_ahead() {
+    let folder = tempfile::tempdir().unwrap();
+    let environments = vec![Vec::new(), support::clock::ahead(folder.path(), 5)];
+    let database = Postgres::shared().database();
+    let fleet = Fleet::start_in(environments, &database, &Redis::shared().url(), &json!({}));
+    // It is: what it writes bears its time.
+    let mut made: Vec<i64> = Vec::new();
+    for replica in &fleet.replicas {
+        let key = replica.plain_key().await;
+        let at = format!("SELECT created_at FROM keys WHERE token = '{}'", key.token);
+        made.push(Postgres::shared().execute(name_of(&database), &at).parse().unwrap());
+    }
+    assert!(made[1] - made[0] >= 5_000, "{made:?}");
+
+    let mut traffic = traffic(&fleet).await;
+    add_poor(&fleet, &mut traffic).await;
+    let daily = fleet.front().key(json!({"max_budget": 1_000.0, "budget_duration": "1d"})).await;
+    traffic.add("daily", 2, &exact(&fleet, &daily).0);
+    let begun = Instant::now();
+    let slow = fleet.front().key(json!({"rpm_limit": 40})).await;
+    traffic.add("slow", 4, &exact(&fleet, &slow).0);
+    traffic.wait("the requests of a minute are used up", begun, 20, |seen| during(seen, "slow", 429)).await;
+    traffic.wait("the small budget is spent", begun, 20, |seen| during(seen, "poor", 429)).await;
+    traffic.wait("a budget of a day goes on", begun, 50, |seen| during(seen, "daily", 200)).await;
+    let took = begun.elapsed();
+    let seen = whole("clocks 5 s apart", &fleet, traffic).await;
+    assert_eq!(passed(&seen, "poor"), PAID);
+    if took < Duration::from_secs(55) {
+        assert_eq!(passed(&seen, "slow"), 40);
+    }
+    let go_on = seen.iter().filter(|seen| seen.who != "poor" && seen.who != "slow");
+    assert!(go_on.clone().all(|seen| seen.status == 200), "{}", tally(go_on));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_database_of_the_ledger_is_full() {
+    // No file grows beyond 16.5 MiB; one of the write-ahead log has 16.
+    let postgres = Postgres::start_bounded(33_792, &["autovacuum=off"]);
+    let database = postgres.database();
+    let fleet = Fleet::start(2, &database, &Redis::shared().url(), &json!({}));
+    let traffic = traffic(&fleet).await;
+    let pending = || fleet.replicas.iter().map(|replica| replica.metric("tollward_ledger_pending")).sum::<f64>();
+    // What was written and taken back lies in the file until it is cleaned.
+    let fill = |length: usize| {
+        format!(
+            "DO $$ BEGIN \
+             INSERT INTO ledger (day, id, sequence, status, admitted_at, settled_at, model, usage, cost, price_version, \
+             accounts) SELECT (SELECT max(day) FROM ledger), 'fill ' || i, 0, 'usage', 0, 0, repeat('x', {length}), \
+             '{{}}', 0, '', '[]' FROM generate_series(1, 200000) i; \
+             RAISE 'it is not full'; \
+             EXCEPTION WHEN raise_exception THEN RAISE; WHEN OTHERS THEN RAISE WARNING '%', SQLERRM; END $$"
+        )
+    };
+    eventually("records are on the ledger", || {
+        let count = postgres.execute(name_of(&database), "SELECT count(*) FROM ledger");
+        std::future::ready(if count == "0" { Err(count) } else { Ok(()) })
+    })
+    .await;
+    // The last places are too small for large rows.
+    for length in [1_500, 400, 1] {
+        postgres.execute(name_of(&database), &fill(length));
+    }
+    let full = Instant::now();
+    for who in ["limited", "rich"] {
+        traffic.wait("calls go on", full, 100, |seen| during(seen, who, 200)).await;
+    }
+    let waiting = eventually("records wait for a place", || {
+        let waiting = pending();
+        std::future::ready(if waiting >= 100.0 { Ok(waiting) } else { Err(waiting.to_string()) })
+    })
+    .await;
+    postgres.execute(name_of(&database), "VACUUM ledger");
+    let seen = whole("the ledger's database full", &fleet, traffic).await;
+    say(format_args!("{waiting} records waited for a place"));
+    assert!(seen.iter().all(|seen| seen.status == 200), "{}", tally(seen.iter()));
 }

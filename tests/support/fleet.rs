@@ -14,12 +14,23 @@ pub struct Fleet {
 impl Fleet {
     /// So many replicas over these servers. Counters have time to answer: a busy machine is no outage.
     pub fn start(size: usize, directory: &str, counters: &str, config: &Value) -> Fleet {
+        Fleet::start_in(vec![Vec::new(); size], directory, counters, config)
+    }
+
+    /// One replica for each of these environments.
+    pub fn start_in(
+        environments: Vec<Vec<(String, String)>>,
+        directory: &str,
+        counters: &str,
+        config: &Value,
+    ) -> Fleet {
         let mut common = json!({
             "directory": {"url": directory},
             "counters": {"url": counters, "prefix": unique("fleet"), "timeout_ms": 2_000},
         });
         merge(&mut common, config);
-        Fleet::of((0..size).map(|_| Options::config(common.clone())).collect())
+        let options = |environment| Options { environment, ..Options::config(common.clone()) };
+        Fleet::of(environments.into_iter().map(options).collect())
     }
 
     /// One replica for each of these; the first one's filters stand in Envoy.

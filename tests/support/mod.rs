@@ -6,6 +6,7 @@
 pub mod call;
 pub mod child;
 pub mod cli;
+pub mod clock;
 pub mod fleet;
 pub mod folder;
 pub mod manage;

@@ -17,6 +17,7 @@ pub struct Postgres {
     child: Option<Child>,
     port: u16,
     settings: Vec<String>,
+    environment: Vec<(String, String)>,
     folder: Folder,
 }
 
@@ -29,6 +30,15 @@ impl Postgres {
 
     /// Starts a server of its own with these settings (`name=value`).
     pub fn start(settings: &[&str]) -> Postgres {
+        Postgres::start_in(Vec::new(), settings)
+    }
+
+    /// The same, none of whose files grows beyond so many blocks of 512 bytes: whatever needs more finds the disk full.
+    pub fn start_bounded(blocks: u32, settings: &[&str]) -> Postgres {
+        Postgres::start_in(vec![("FILE_BLOCKS".to_owned(), blocks.to_string())], settings)
+    }
+
+    fn start_in(environment: Vec<(String, String)>, settings: &[&str]) -> Postgres {
         let folder = Folder::new();
         if let Some((user, group)) = servant() {
             chown(folder.path(), Some(user), Some(group)).expect("the folder changes hands");
@@ -39,7 +49,7 @@ impl Postgres {
         let made = initdb.arg(&data).output().expect("initdb runs");
         assert!(made.status.success(), "initdb: {}", String::from_utf8_lossy(&made.stderr));
         let settings = settings.iter().map(|setting| (*setting).to_owned()).collect();
-        let mut server = Postgres { child: None, port: 0, settings, folder };
+        let mut server = Postgres { child: None, port: 0, settings, environment, folder };
         // Another process may take a port between the moment it was free and this server's start.
         for _ in 0..5 {
             server.port = port::free();
@@ -67,7 +77,7 @@ impl Postgres {
         let arguments: Vec<&str> = command.iter().skip(1).map(String::as_str).collect();
         let log = self.folder.path().join("log");
         let _ = std::fs::remove_file(&log);
-        let child = Child::start("postgres", Path::new(&command[0]), &arguments, &[], log);
+        let child = Child::start("postgres", Path::new(&command[0]), &arguments, &self.environment, log);
         let came_up = eventually_blocking("postgres answers", || {
             if !child.runs() {
                 return Ok(false);

@@ -213,6 +213,16 @@ impl Stack {
         let peers: Vec<String> =
             self.options.peers.iter().map(|port| format!("\n        {}", endpoint(*port))).collect();
         replace_once(&mut text, &endpoint(9_001), &format!("{}{}", endpoint(9_001), peers.concat()));
+        if !self.options.peers.is_empty() {
+            // A replica that is gone is passed over, as in the shipped file for several.
+            let compose = Path::new(env!("CARGO_MANIFEST_DIR")).join("deploy/compose/envoy.yaml");
+            let compose =
+                std::fs::read_to_string(&compose).unwrap_or_else(|problem| panic!("{}: {problem}", compose.display()));
+            let from = compose.find("    health_checks:\n").expect("replicas are asked whether they serve");
+            let to = from + compose[from..].find("    load_assignment:\n").expect("the replicas");
+            let place = "    load_assignment:\n      cluster_name: tollward\n";
+            replace_once(&mut text, place, &format!("{}{place}", &compose[from..to]));
+        }
         let replaced = [
             (10_000, self.ports.gate),
             (10_001, self.ports.upstream),

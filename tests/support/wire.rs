@@ -150,17 +150,3 @@ pub fn forge(metadata: &Struct, place: usize) -> Struct {
     }
     forged
 }
-
-/// Asks again and again over one connection.
-#[derive(Clone)]
-pub struct Checker(AuthorizationClient<Channel>);
-
-impl Checker {
-    pub async fn connect(port: u16) -> Checker {
-        Checker(AuthorizationClient::new(channel(port).await))
-    }
-
-    pub async fn check(&mut self, request: CheckRequest) -> CheckResponse {
-        self.0.check(request).await.expect("Check answers").into_inner()
-    }
-}
