@@ -186,8 +186,20 @@ impl Part {
     pub(super) fn admit(&self, places: &Places, hold: &Hold, terms: &Asked<'_>, in_full: bool) -> Vec<u8> {
         let now = hold.admitted_at.as_millis() / 1_000;
         let in_full = in_full || now - self.told_at.load(Ordering::Relaxed) > TOLD_EVERY;
-        let mut writer = Writer::with_capacity(384 + if in_full { self.shared.len() } else { 0 });
-        writer.array(13).bytes("A").bytes(hold.id.as_bytes()).bytes(terms.gateway);
+        let mut kept = Writer::with_capacity(384);
+        kept.array(6).bytes(terms.gateway).count(hold.input_tokens).count(hold.output_tokens);
+        kept.int(hold.estimate.as_nanos().clamp(0, EXACT));
+        self.amounts(hold, &mut kept);
+        kept.bytes(self.binding);
+        let mut own = Vec::with_capacity(256);
+        if self.is_home(places) {
+            token::append_hold(hold, &mut own);
+        }
+        kept.bytes(own);
+        let kept = kept.take();
+
+        let mut writer = Writer::with_capacity(kept.len() + 192 + if in_full { self.shared.len() } else { 0 });
+        writer.array(10).bytes("A").bytes(hold.id.as_bytes()).bytes(terms.gateway);
         writer.bool(terms.meter_required && self.needs_meter).int(terms.how as i64).count(terms.max_holds);
         writer.bytes(self.binding);
         if in_full {
@@ -197,14 +209,7 @@ impl Part {
             writer.bytes("");
         }
         self.amounts(hold, &mut writer);
-        if self.is_home(places) {
-            let mut own = Vec::with_capacity(256);
-            token::append_hold(hold, &mut own);
-            writer.bytes(own);
-        } else {
-            writer.bytes("");
-        }
-        writer.count(hold.input_tokens).count(hold.output_tokens).int(hold.estimate.as_nanos().clamp(0, EXACT));
+        writer.bytes(kept);
         writer.take()
     }
 

@@ -188,13 +188,14 @@ fn said(
         0 => {
             for at in &part.limits {
                 let Some(charge) = hold.charge(*at) else { return Err(Malformed) };
-                let (hi, lo, held) = (said.int()?, said.int()?, said.int()?);
-                let (reset, soft_limit_passed) = (millis(said.int()?), said.int()? == 1);
-                // A budget that left meanwhile tells nothing of what is left.
-                let used = if lo < 0 { Amount::MAX } else { join(hi, lo).saturating_add(held) };
-                let reset = match &charge.counter.window {
-                    Window::Period(period) => period.end.since(Timestamp::millis(now)),
-                    Window::Minute | Window::InFlight => reset,
+                let (used, reset, soft_limit_passed) = match &charge.counter.window {
+                    Window::Period(period) => {
+                        let (hi, lo, held) = (said.int()?, said.int()?, said.int()?);
+                        // A budget that left meanwhile tells nothing of what is left.
+                        let used = if lo < 0 { Amount::MAX } else { join(hi, lo).saturating_add(held) };
+                        (used, period.end.since(Timestamp::millis(now)), said.int()? == 1)
+                    }
+                    Window::Minute | Window::InFlight => (said.int()?, millis(said.int()?), false),
                 };
                 let left = charge.limit.saturating_sub(used).max(0);
                 if let Some(slot) = remaining.get_mut(*at) {

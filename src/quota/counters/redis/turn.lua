@@ -17,7 +17,8 @@
 --                       s     {epoch, wait, dollars | false, nanos, held, passed, soft dollars | false, soft nanos,
 --                              generation, start | false, end | false}                  money
 --          b:<binding>  {lines} {counters} {accounts} token's beginning: what all holds of a caller's kind share
---          h:<hold>     "o" and {admitted, gateway, in, out, cost, amounts, binding} token's end, while open;
+--          h:<hold>     "o", when it was admitted (13 digits) and {gateway, in, out, cost, amounts, binding} token's end,
+--                       while open;
 --                       "e" and {state, until, booked | false}, after
 --          p:<hold>     {deadline, in, out, cost}, once it started
 --          d:h:<second>, d:s:<second>  holds and their deadlines, not started and started, in the order of deadlines; one
@@ -32,11 +33,12 @@ local messages, stale_after, GIGA, EXACT = decode(ARGV[2]), tonumber(ARGV[3]), 1
 
 local MINUTE, BUCKET = 60000, 5000
 local UNTIL_START, UNTIL_RENEWAL, REMEMBERED = 30000, 45000, 600000
-local ALIVE, PROBE = 30000, 5000
+local ALIVE, PROBE, LATE = 30000, 5000, 5000
 -- How long a refused caller may wait for room, generously.
 local WAITS = 60000
-local KEEP_HOLD, KEEP_BINDING = 604800000, 1209600000
-local KEEP_COUNTER, KEEP_WINDOW, KEEP_UNSEEDED, KEEP_METER = 10800000, 70000, 60000, 3600000
+-- How long keys live, in ms; as text, which is what Redis makes of numbers at some cost.
+local KEEP_HOLD, KEEP_BINDING = '604800000', '1209600000'
+local KEEP_COUNTER, KEEP_WINDOW, KEEP_UNSEEDED, KEEP_METER = '10800000', '70000', '60000', '3600000'
 -- Holds whose time may be over, and seconds, that are looked at in one turn.
 local AT_ONCE, SECONDS = 256, 2000
 local REQUESTS, TOKENS, FLIGHT, SPEND = byte('r'), byte('t'), byte('f'), byte('s')
@@ -247,6 +249,17 @@ end
 
 local expire
 
+-- Numbers as text: the same few in every turn.
+local texts = {}
+local function text(number)
+  local t = texts[number]
+  if not t then
+    t = tostring(number)
+    texts[number] = t
+  end
+  return t
+end
+
 -- A hold is in this state from now on, until this deadline.
 local function place(id, h, state, deadline)
   local was = h and h.state or 0
@@ -261,7 +274,7 @@ local function place(id, h, state, deadline)
       list = {}
       due[state][second] = list
     end
-    list[#list + 1] = id .. deadline
+    list[#list + 1] = id .. text(deadline)
   end
 end
 
@@ -306,9 +319,10 @@ end
 -- The parts of an open hold that are not always needed.
 local function whole(h)
   if not h.head then
+    h.admitted = tonumber(sub(h.raw, 2, 14))
     local rest
-    h.head, rest = decode(sub(h.raw, 2))
-    local b = binding(h.head[7]) or {names = {}, accounts = {}, token = ''}
+    h.head, rest = decode(sub(h.raw, 15))
+    local b = binding(h.head[6]) or {names = {}, accounts = {}, token = ''}
     h.names, h.accounts, h.token = b.names, b.accounts, b.token ~= '' and b.token .. rest or ''
   end
   return h
@@ -325,7 +339,7 @@ local function hold(id)
     if h.progress then
       deadline = h.progress[1]
     else
-      deadline = whole(h).head[1] + UNTIL_START
+      deadline = tonumber(sub(h.raw, 2, 14)) + UNTIL_START
     end
     h.deadline = deadline
     if deadline <= now then
@@ -339,7 +353,7 @@ end
 -- Takes what a hold has reserved off its counters. `used` tokens, or GIVEN_BACK, or AS_HELD.
 local function close(h, used)
   local head, names = h.head, h.names
-  local at, amounts = head[1], head[6]
+  local at, amounts = h.admitted, head[5]
   for i = 1, #names do
     local name = names[i]
     local c = name ~= '' and counter(name)
@@ -363,6 +377,20 @@ local function close(h, used)
   end
 end
 
+-- Whether a replica died while a hold waited to start, or up to a minute before it was admitted: its gateway may have
+-- told the start to that replica. One that stops as it should says so, and while none tells that it is alive nobody knows.
+local died
+local function a_replica_died(admitted)
+  if died == nil then
+    died = false
+    if call('ZCOUNT', P .. 'replicas', now - 3000, '+inf') > 0 then
+      local last = call('ZREVRANGEBYSCORE', P .. 'replicas', now - LATE, '-inf', 'WITHSCORES', 'LIMIT', 0, 1)
+      died = last[2] and tonumber(last[2]) or false
+    end
+  end
+  return died and died >= admitted - MINUTE
+end
+
 -- A hold ends because its time is over.
 expire = function(id, h)
   whole(h)
@@ -373,13 +401,14 @@ expire = function(id, h)
     close(h, p[2] + p[3])
     booked, status = {p[2], p[3], p[4], p[2] + p[3]}, 'unsettled'
   else
-    local m = meter(head[2])
-    if m and m[1] and m[1] + ALIVE >= h.deadline then
+    local m = meter(head[1])
+    local alive = m and m[1] and m[1] + ALIVE >= h.deadline
+    if alive and not a_replica_died(h.admitted) then
       close(h, GIVEN_BACK)
     else
-      put_meter(head[2], {m and m[1] or false, m and m[2] or false, true})
+      if not alive then put_meter(head[1], {m and m[1] or false, m and m[2] or false, true}) end
       close(h, AS_HELD)
-      booked, status = {head[3], head[4], head[5], -1}, 'unmetered'
+      booked, status = {head[2], head[3], head[4], -1}, 'unmetered'
     end
   end
   if status then
@@ -445,56 +474,109 @@ end
 
 -- Messages --------------------------------------------------------------------------------------------------------
 
--- What a counter stands at: whole dollars and nanos spent (or 0 and an amount), held, ms until it is whole again.
-local function standing(name, into, at)
-  local c, kind = counter(name), byte(name)
-  local hi, lo, held, reset, soft = 0, 0, 0, 0, 0
-  if c then
-    if kind == REQUESTS or kind == TOKENS then
-      lo, held, reset = c[3] - c[4], c[4], reset_of(c)
-    elseif kind == FLIGHT then
-      held = c[3]
-    elseif c[3] == false then
-      lo = -1
+-- What a counter stands at, appended: of money whole dollars, nanos (-1: not loaded), what is held, whether its soft limit
+-- is passed now; of all else what is used, and the ms until it is whole again.
+local function standing(name, into)
+  local c, kind, at = counter(name), byte(name), #into + 1
+  if kind == SPEND then
+    if not c or c[3] == false then
+      into[at], into[at + 1], into[at + 2], into[at + 3] = 0, -1, 0, 0
     else
-      hi, lo, held, soft = c[3], c[4], c[5], passes_soft(c) and 1 or 0
+      local soft = passes_soft(c) and 1 or 0
       if soft == 1 then dirty[name] = true end
-      if c[11] then reset = max(0, c[11] - now) end
+      into[at], into[at + 1], into[at + 2], into[at + 3] = c[3], c[4], c[5], soft
     end
-  elseif kind == SPEND then
-    lo = -1
+  elseif not c then
+    into[at], into[at + 1] = 0, 0
+  elseif kind == FLIGHT then
+    into[at], into[at + 1] = c[3], 0
+  else
+    into[at], into[at + 1] = c[3], reset_of(c)
   end
-  into[at], into[at + 1], into[at + 2], into[at + 3], into[at + 4] = hi, lo, held, reset, soft
 end
 
 -- {'A', hold, gateway, needs a meter, how (JUDGE, CHARGE or both), most open holds, binding, what it is | '', amounts,
--- token's end, in, out, cost}. A line of a binding is counter, limit (dollars and nanos, or 0 and an amount), soft limit
+-- the hold as it is kept}. A line of a binding is counter, limit (dollars and nanos, or 0 and an amount), soft limit
 -- (dollars | false, nanos), start | false, end | false, repeated.
--- Answers {0, (dollars, nanos, held, reset, soft passed)...}, {1, line, dollars, nanos, held, retry, never, only held,
--- epoch}, {2, (line, generation)...}, {3}, {4, retry}, {5, open holds}, or {6}
--- where the binding is not known and was not told.
+-- Answers {0, what each line stands at...}, {1, line, dollars, nanos, held, retry, never, only held, epoch},
+-- {2, (line, generation)...}, {3}, {4, retry}, {5, open holds}, or {6} where the binding is not known and was not told.
+local judge
+
+local function admitted_before(lines)
+  local again = {0}
+  for i = 1, #lines, 8 do standing(lines[i], again) end
+  return again
+end
+
 local function admit(m)
-  local id, gateway, needs_meter, amounts = m[2], m[3], m[4], m[9]
-  local told = m[8] ~= '' and m[8] or nil
+  local id, told, how = m[2], m[8] ~= '' and m[8] or nil, m[5]
   local b = binding(m[7], told)
   if not b then return {6} end
   if told and not b.kept then
     b.kept = true
     call('SET', P .. 'b:' .. m[7], told, 'PX', KEEP_BINDING)
   end
-  local lines = b.lines
-  local judging, forced = m[5] == JUDGE, m[5] == CHARGE
-  local h = hold(id)
-  if h and not judging then
-    local again = {0}
-    for i = 1, #lines, 8 do standing(lines[i], again, #again + 1) end
-    return again
+  local refused = judge(m, b)
+  if refused then
+    -- Of what was admitted before nothing is asked again.
+    if how ~= JUDGE and hold(id) then return admitted_before(b.lines) end
+    return refused
   end
-  local open = count[HELD] + count[STARTED]
-  if open >= m[6] and not forced then return {5, open} end
+  if how == JUDGE then return {0} end
+  local raw = 'o' .. text(now) .. m[10]
+  if H[id] or not call('SET', P .. 'h:' .. id, raw, 'PX', KEEP_HOLD, 'NX') then
+    if hold(id) then return admitted_before(b.lines) end
+    -- One that ended long ago and is not gone yet.
+    call('SET', P .. 'h:' .. id, raw, 'PX', KEEP_HOLD)
+  end
+  local h = {raw = raw, state = 0}
+  H[id] = h
+  place(id, h, HELD, now + UNTIL_START)
+  h.state = HELD
+
+  local lines, amounts, answer, at = b.lines, m[9], {0}, 0
   for i = 1, #lines, 8 do
-    if forced then break end
-    if lines[i + 6] and (now < lines[i + 5] or now >= lines[i + 6]) then return {3} end
+    at = at + 1
+    local name = lines[i]
+    if not lines[i + 7] then
+      local kind, amount, c = byte(name), amounts[at], C[name]
+      dirty[name] = true
+      if kind == REQUESTS then
+        charge_window(c, amount, false)
+      elseif kind == TOKENS then
+        charge_window(c, amount, true)
+      elseif kind == FLIGHT then
+        c[3] = c[3] + amount
+      else
+        c[5] = c[5] + amount
+        c[7], c[8] = lines[i + 3], lines[i + 4]
+      end
+    elseif lines[i + 3] then
+      C[name][7], C[name][8] = lines[i + 3], lines[i + 4]
+    end
+    standing(name, answer)
+  end
+  local gateway = m[3]
+  local watched = m[4] and meter(gateway)
+  if watched and watched[3] then put_meter(gateway, {watched[1], now, true}) end
+  return answer
+end
+
+-- What there is against an admission; nothing where it may be charged.
+judge = function(m, b)
+  local gateway, needs_meter, forced, lines, amounts = m[3], m[4], m[5] == CHARGE, b.lines, m[9]
+  if not forced then
+    local open = count[HELD] + count[STARTED]
+    if open >= m[6] then return {5, open} end
+    if b.spans == nil then
+      b.spans = false
+      for i = 1, #lines, 8 do b.spans = b.spans or lines[i + 6] ~= false end
+    end
+    if b.spans then
+      for i = 1, #lines, 8 do
+        if lines[i + 6] and (now < lines[i + 5] or now >= lines[i + 6]) then return {3} end
+      end
+    end
   end
   local watched = needs_meter and meter(gateway)
   if not forced and watched and watched[3] and watched[2] and now < watched[2] + PROBE then
@@ -550,41 +632,8 @@ local function admit(m)
       C[name][2] = now + WAITS
       dirty[name] = true
     end
-    return worst
   end
-  if judging then return {0} end
-
-  local answer, last = {0}, 1
-  at = 0
-  for i = 1, #lines, 8 do
-    at = at + 1
-    local name = lines[i]
-    if not lines[i + 7] then
-      local kind, amount, c = byte(name), amounts[at], C[name]
-      dirty[name] = true
-      if kind == REQUESTS then
-        charge_window(c, amount, false)
-      elseif kind == TOKENS then
-        charge_window(c, amount, true)
-      elseif kind == FLIGHT then
-        c[3] = c[3] + amount
-      else
-        c[5] = c[5] + amount
-        c[7], c[8] = lines[i + 3], lines[i + 4]
-      end
-    elseif lines[i + 3] then
-      C[name][7], C[name][8] = lines[i + 3], lines[i + 4]
-    end
-    standing(name, answer, last + 1)
-    last = last + 5
-  end
-  local raw = 'o' .. pack({now, gateway, m[11], m[12], m[13], amounts, m[7]}) .. pack(m[10])
-  call('SET', P .. 'h:' .. id, raw, 'PX', KEEP_HOLD)
-  H[id] = {raw = raw, state = 0}
-  place(id, H[id], HELD, now + UNTIL_START)
-  H[id].state = HELD
-  if watched and watched[3] then put_meter(gateway, {watched[1], now, true}) end
-  return answer
+  return worst
 end
 
 -- {'S', hold, gateway, in, out, cost}. Answers the state found.
@@ -602,7 +651,7 @@ local function renew(m)
   local h = hold(m[2])
   if not h or h.ended then return {} end
   local unheard_of = h.state == HELD
-  if unheard_of then meter_started(whole(h).head[2]) end
+  if unheard_of then meter_started(whole(h).head[1]) end
   local p = run(m[2], h, m[3], m[4], m[5])
   return {p[2], p[3], p[4], unheard_of}
 end
@@ -700,13 +749,19 @@ local function adjust(m)
   return call('XADD', P .. 'books', '*', 'r', pack({m[5], false}))
 end
 
--- {'Q', counter}. Answers {dollars, nanos, held, start | false, end | false}, or nothing where it is not loaded.
+-- {'Q', counter}. Answers {dollars, nanos, held}, or {0, spent, held}, or nothing where it is not loaded.
 local function query(m)
-  local at = {}
-  standing(m[2], at, 1)
-  if at[2] < 0 then return {} end
-  local c = counter(m[2])
-  return {at[1], at[2], at[3], c and c[10] or false, c and c[11] or false}
+  local name = m[2]
+  local c, kind = counter(name), byte(name)
+  if kind == SPEND then
+    if not c or c[3] == false then return {} end
+    return {c[3], c[4], c[5]}
+  elseif not c then
+    return {0, 0, 0}
+  elseif kind == FLIGHT then
+    return {0, 0, c[3]}
+  end
+  return {0, c[3] - c[4], c[4]}
 end
 
 -- {'B', cursor}: budgets that are loaded, a piece at a time. Answers {next cursor, (counter, dollars, nanos, start, end)...}.
@@ -741,10 +796,12 @@ local does = {
   -- {'H', replica}: it is alive. Answers how many are.
   H = function(m)
     call('ZADD', P .. 'replicas', now, m[2])
-    call('ZREMRANGEBYSCORE', P .. 'replicas', '-inf', now - ALIVE)
+    call('ZREMRANGEBYSCORE', P .. 'replicas', '-inf', now - REMEMBERED)
     call('PEXPIRE', P .. 'replicas', KEEP_HOLD)
-    return call('ZCARD', P .. 'replicas')
+    return call('ZCOUNT', P .. 'replicas', now - ALIVE, '+inf')
   end,
+  -- {'O', replica}: it stops as it should.
+  O = function(m) return call('ZREM', P .. 'replicas', m[2]) end,
   -- {'N'}: open holds, not started and started. Answered when the turn is over.
   N = function() return {} end,
 }
@@ -776,7 +833,7 @@ do
     elseif kind == 'D' or kind == 'Q' then
       want(m[2])
     end
-    if (kind == 'A' or kind == 'S' or kind == 'R' or kind == 'T' or kind == 'L') and H[m[2]] == nil then
+    if (kind == 'S' or kind == 'R' or kind == 'T' or kind == 'L') and H[m[2]] == nil then
       H[m[2]] = false
       holds[#holds + 1] = m[2]
     end

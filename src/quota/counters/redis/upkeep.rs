@@ -65,6 +65,11 @@ impl RedisCounters {
         while let Ok((records, new)) = written.try_recv() {
             self.drop_written(&records, &new).await;
         }
+        let mut message = Writer::list(2);
+        message.bytes("O").bytes(&replica);
+        if let Err(error) = self.remote.ask_all(&message.take()).await {
+            tracing::debug!(%error, "the others were not told that this replica stops");
+        }
     }
 
     /// What Redis does when its memory is full: `noeviction` where it keeps what it is given.
@@ -156,7 +161,8 @@ impl RedisCounters {
             if !self.is_down() {
                 let mut message = Writer::list(2);
                 message.bytes("H").bytes(replica);
-                if let Ok(mut answer) = self.remote.ask(0, message.take()).await
+                if let Ok(mut answers) = self.remote.ask_all(&message.take()).await
+                    && let Some(answer) = answers.first_mut()
                     && let Ok(alive) = answer.said.count()
                 {
                     self.replicas.store(alive.max(1), Ordering::Relaxed);
