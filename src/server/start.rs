@@ -213,6 +213,9 @@ impl House {
 impl House {
     /// Writes what is booked, and tells Redis so.
     pub async fn end(&self) -> anyhow::Result<()> {
+        if let Some(shared) = &self.redis {
+            shared.counters.book_backlog();
+        }
         let written = self.ledger.shutdown().await;
         if let Some(shared) = &self.redis {
             shared.end().await;

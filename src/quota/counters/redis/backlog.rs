@@ -46,7 +46,9 @@ impl Backlog {
     /// Keeps a message; `false` where there are too many.
     pub(super) fn push(&self, told: Told) -> bool {
         let mut state = self.0.lock();
-        if state.told.len() >= MOST {
+        // An undo that is not told ends with its hold; what was used must be told.
+        let most = if matches!(told, Told::Undo(_)) { MOST / 4 } else { MOST };
+        if state.told.len() >= most {
             return false;
         }
         *state.holds.entry(told.hold()).or_default() += 1;
@@ -80,6 +82,13 @@ impl Backlog {
 
     pub(super) fn len(&self) -> usize {
         self.0.lock().told.len()
+    }
+
+    /// All that is left, which nobody will tell any more.
+    pub(super) fn take(&self) -> VecDeque<Told> {
+        let mut state = self.0.lock();
+        state.holds.clear();
+        std::mem::take(&mut state.told)
     }
 
     /// Whether new admissions would find place for all that follows them.

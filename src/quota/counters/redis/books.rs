@@ -152,6 +152,8 @@ impl Books for SharedBooks {
     fn progressed(&self, _: &[(HoldId, Progress)]) {}
 
     async fn spent(&self, account: &Account) -> Result<Money, CountersError> {
+        // Where the directory does not answer nothing else is worth reading.
+        self.unwritten.written(account).await?;
         let mut booked: HashMap<(HoldId, u32), Money, ahash::RandomState> = HashMap::default();
         let pending = self.unwritten.pending_on(account).into_iter().map(|(id, sequence, cost)| ((id, sequence), cost));
         booked.extend(pending);

@@ -9,8 +9,12 @@ use super::message::{EXACT, Writer, split};
 use crate::domain::{Account, Binding, CounterKey, Hold, Kind, Period, Scope, Window};
 use crate::quota::token;
 
-/// Seconds after which Redis is told again what it keeps for two weeks.
-const TOLD_EVERY: i64 = 3_600;
+/// Seconds after which Redis is told again what it keeps for two hours.
+const TOLD_EVERY: i64 = 1_200;
+
+/// A binding that was not told yet, and one that was seen once.
+const NEVER: i64 = i64::MIN;
+const ONCE: i64 = 0;
 
 /// The part of a binding that lies in one shard.
 pub(super) struct Part {
@@ -148,13 +152,17 @@ impl Places {
             let mut shared = Writer::default();
             shared.raw(&lines.take()).raw(&counters).raw(&accounts);
             shared.bytes(if shard == home { token::binding_bytes(binding) } else { Vec::new() });
-            let shared = shared.take();
+            let mut shared = shared.take();
+            // A name has sixteen bytes, and nothing else has.
+            if shared.len() == 16 {
+                shared.push(0xc0);
+            }
             Part {
                 shard,
                 limits: here,
                 needs_meter,
                 binding: named(&shared),
-                told_at: AtomicI64::new(0),
+                told_at: AtomicI64::new(NEVER),
                 shared: shared.into(),
                 counters: counters.into(),
                 accounts: accounts.into(),
@@ -185,12 +193,21 @@ impl Part {
     /// The message that asks to admit. What the holds share is told now and then, and where the script asks for it.
     pub(super) fn admit(&self, places: &Places, hold: &Hold, terms: &Asked<'_>, in_full: bool) -> Vec<u8> {
         let now = hold.admitted_at.as_millis() / 1_000;
-        let in_full = in_full || now - self.told_at.load(Ordering::Relaxed) > TOLD_EVERY;
-        let mut kept = Writer::with_capacity(384);
+        let told_at = self.told_at.load(Ordering::Relaxed);
+        // A kind of hold that is seen once, as of an end user who never comes back, is kept with its hold alone.
+        let alone = told_at == NEVER && !in_full;
+        let in_full = in_full || (!alone && now - told_at > TOLD_EVERY);
+        if alone {
+            self.told_at.store(ONCE, Ordering::Relaxed);
+        } else if in_full {
+            self.told_at.store(now, Ordering::Relaxed);
+        }
+        let binding: &[u8] = if alone { &self.shared } else { &self.binding };
+        let mut kept = Writer::with_capacity(384 + binding.len());
         kept.array(6).bytes(terms.gateway).count(hold.input_tokens).count(hold.output_tokens);
         kept.int(hold.estimate.as_nanos().clamp(0, EXACT));
         self.amounts(hold, &mut kept);
-        kept.bytes(self.binding);
+        kept.bytes(binding);
         let mut own = Vec::with_capacity(256);
         if self.is_home(places) {
             token::append_hold(hold, &mut own);
@@ -198,12 +215,11 @@ impl Part {
         kept.bytes(own);
         let kept = kept.take();
 
-        let mut writer = Writer::with_capacity(kept.len() + 192 + if in_full { self.shared.len() } else { 0 });
+        let mut writer = Writer::with_capacity(kept.len() + 192 + self.shared.len());
         writer.array(10).bytes("A").bytes(hold.id.as_bytes()).bytes(terms.gateway);
         writer.bool(terms.meter_required && self.needs_meter).int(terms.how as i64).count(terms.max_holds);
-        writer.bytes(self.binding);
+        writer.bytes(binding);
         if in_full {
-            self.told_at.store(now, Ordering::Relaxed);
             writer.bytes(&self.shared);
         } else {
             writer.bytes("");
@@ -229,6 +245,8 @@ pub(super) enum How {
     Judge = 1,
     /// It took place: charge whatever the limits say.
     Charge = 2,
+    /// The same, more than a minute ago: windows are past it.
+    ChargeLate = 3,
 }
 
 /// How an admission is asked for.

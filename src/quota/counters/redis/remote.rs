@@ -40,6 +40,9 @@ pub(super) struct Shared {
     pub(super) rooms: Rooms,
     softs: Mutex<VecDeque<SoftLimitPassed>>,
     pub(super) stream: Stream,
+    /// Accounts whose budgets must be loaded again; kept until every shard has heard of it.
+    pub(super) again: Mutex<HashSet<Account>>,
+    shards: u32,
 }
 
 impl Remote {
@@ -50,8 +53,14 @@ impl Remote {
     ) -> Result<Remote, AddressError> {
         let target = Target::new(&settings.url)?;
         let shards = if target.is_cluster() { settings.shards.max(1) } else { 1 };
-        let shared =
-            Arc::new(Shared { books, rooms: Rooms::default(), softs: Mutex::default(), stream: Stream::default() });
+        let shared = Arc::new(Shared {
+            books,
+            rooms: Rooms::default(),
+            softs: Mutex::default(),
+            stream: Stream::default(),
+            again: Mutex::default(),
+            shards,
+        });
         let hear = {
             let shared = Arc::clone(&shared);
             Box::new(move |shard, news| shared.hear(shard, news))
@@ -96,7 +105,7 @@ impl Remote {
     /// Sends the same message to every shard; answers in their order.
     pub(super) async fn ask_all(&self, message: &[u8]) -> Result<Vec<Answer>, CountersError> {
         let asking = (0..self.turns.shards()).map(|shard| self.ask(shard, message.to_vec()));
-        futures_util::future::try_join_all(asking).await
+        futures_util::future::join_all(asking).await.into_iter().collect()
     }
 
     /// Undoes an admission on the shards that gave it, since another one refused.
@@ -307,7 +316,7 @@ impl Remote {
             let message = message.take();
             asking.extend(places.parts.iter().map(|part| self.ask(part.shard, message.clone())));
         }
-        futures_util::future::try_join_all(asking).await.map(drop)
+        futures_util::future::join_all(asking).await.into_iter().try_for_each(|answer| answer.map(drop))
     }
 
     pub(super) async fn release(&self, hold: HoldId) -> Result<HoldState, CountersError> {
@@ -349,7 +358,14 @@ impl Remote {
             } else {
                 message.bytes("");
             }
-            let mut answer = self.ask(part.shard, message.take()).await?;
+            let answered = self.ask(part.shard, message.take()).await;
+            if let (Err(error), false) = (&answered, home) {
+                // It is booked; these budgets hear of it when they are loaded again.
+                tracing::warn!(%error, "an adjustment is booked, and not counted everywhere yet");
+                self.shared.load_elsewhere(&record, places.parts[0].shard);
+                continue;
+            }
+            let mut answer = answered?;
             if home {
                 let entry = answer.said.text().map_err(unavailable)?;
                 self.shared.book(record.clone(), part.shard, entry);
@@ -468,10 +484,12 @@ impl Remote {
             message.take()
         };
         let mut outcome = Settled::Applied;
+        // What the home has done before was done elsewhere or not; what it does now is to be done there too.
+        let mut again = false;
         for part in &places.parts {
             let home = part.is_home(places);
             // Elsewhere the record is not booked; what the home said holds there too.
-            let (bytes, forgotten) = if home { (&bytes[..], forgotten) } else { (&[][..], true) };
+            let (bytes, forgotten) = if home { (&bytes[..], forgotten) } else { (&[][..], !again) };
             let mut full = forgotten;
             let mut said;
             let code = loop {
@@ -483,6 +501,9 @@ impl Remote {
                 }
             };
             if !home {
+                if code == 3 {
+                    self.shared.load_elsewhere(&record, places.parts[0].shard);
+                }
                 continue;
             }
             match code {
@@ -492,7 +513,10 @@ impl Remote {
                     books::correct(&mut record, before);
                     outcome = Settled::Corrected;
                 }
-                2 => return Ok(Settled::Duplicate),
+                2 => {
+                    (outcome, again) = (Settled::Duplicate, true);
+                    continue;
+                }
                 3 => return Ok(Settled::Forgotten),
                 _ => return Err(unavailable(Malformed)),
             }
@@ -544,9 +568,16 @@ impl Shared {
             event.list()?;
             let record = books::read_expired(&mut event)?;
             let entry = event.text()?;
+            self.load_elsewhere(&record, shard);
             self.book(record, shard, entry);
         }
         Ok(())
+    }
+
+    /// The other shards of a hold that ended by itself cannot know what was booked, nor when.
+    pub(super) fn load_elsewhere(&self, record: &Record, home: u32) {
+        let elsewhere = record.accounts.iter().filter(|account| places::shard_of(&account.scope, self.shards) != home);
+        self.again.lock().extend(elsewhere.cloned());
     }
 
     /// Books what Redis has in its stream as well, until it is known to be written.

@@ -5,18 +5,22 @@
 -- ARGV[2]  the messages, MessagePack
 -- ARGV[3]  the server's time in ms after which nobody waits for the answer: then nothing is done; 0 where it does not matter
 -- ARGV[4]  the time in ms, where a test brings its own clock; else empty
+-- ARGV[5]  the highest serial the asking replica has seen here: where less is known, something was lost
+-- ARGV[6]  the name of the asking replica
 --
 -- Numbers are doubles, exact up to 2^53. Amounts of money that may be larger travel and rest as two numbers, whole
 -- dollars and nano-dollars (0 to 999,999,999), so that no sum is ever rounded.
 --
--- Keys     clock        {now, serial, held, started, second held, second started}; time never goes back, and open holds
---                       were looked at up to these seconds
+-- Keys     clock        {now, serial, held, started, second held, second started, era, quiet until}; time never goes back,
+--                       and open holds were looked at up to these seconds. What is spent was loaded in this era, or
+--                       must be loaded again: one begins when Redis has lost something
 --          c:<counter>  its first letter is its kind:
 --                       r, t  {epoch, wait, sum, held, (bucket, last, sum, held)...}   requests, tokens in 60 s
 --                       f     {epoch, wait, held}                                       in flight
 --                       s     {epoch, wait, dollars | false, nanos, held, passed, soft dollars | false, soft nanos,
---                              generation, start | false, end | false}                  money
---          b:<binding>  {lines} {counters} {accounts} token's beginning: what all holds of a caller's kind share
+--                              generation, start | false, end | false, era}             money
+--          b:<binding>  {lines} {counters} {accounts} token's beginning: what all holds of a caller's kind share. The first
+--                       of a kind has it in place of its name
 --          h:<hold>     "o", when it was admitted (13 digits) and {gateway, in, out, cost, amounts, binding} token's end,
 --                       while open;
 --                       "e" and {state, until, booked | false}, after
@@ -37,14 +41,14 @@ local ALIVE, PROBE, LATE = 30000, 5000, 5000
 -- How long a refused caller may wait for room, generously.
 local WAITS = 60000
 -- How long keys live, in ms; as text, which is what Redis makes of numbers at some cost.
-local KEEP_HOLD, KEEP_BINDING = '604800000', '1209600000'
+local KEEP_HOLD, KEEP_BINDING = '604800000', '7200000'
 local KEEP_COUNTER, KEEP_WINDOW, KEEP_UNSEEDED, KEEP_METER = '10800000', '70000', '60000', '3600000'
 -- Holds whose time may be over, and seconds, that are looked at in one turn.
 local AT_ONCE, SECONDS = 256, 2000
 local REQUESTS, TOKENS, FLIGHT, SPEND = byte('r'), byte('t'), byte('f'), byte('s')
 local HELD, STARTED, SETTLED, EXPIRED, RELEASED = 1, 2, 3, 4, 5
 local GIVEN_BACK, AS_HELD = -1, -2
-local JUDGE, CHARGE = 1, 2
+local JUDGE, CHARGE, CHARGE_LATE = 1, 2, 3
 
 local time = call('TIME')
 local now = time[1] * 1000 + floor(time[2] / 1000)
@@ -56,6 +60,7 @@ end
 local serial = time[1] * 1000000 + time[2]
 
 local C, dirty, H, M, B = {}, {}, {}, {}, {}
+local era, quiet_until, booked_here = 0, 0, false
 -- Open holds, and those that are due at a later second.
 local count, due = {[1] = 0, [2] = 0}, {[1] = {}, [2] = {}}
 local events, wakes, softs = {}, {}, {}
@@ -138,7 +143,13 @@ local function keep(name, raw)
   local c = raw and decode(raw) or false
   if c then
     local kind = byte(name)
-    if kind == REQUESTS or kind == TOKENS then advance(c) end
+    if kind == REQUESTS or kind == TOKENS then
+      advance(c)
+    elseif kind == SPEND and c[12] ~= era then
+      serial = serial + 1
+      c[3], c[4], c[9], c[12] = false, 0, serial, era
+      dirty[name] = true
+    end
   end
   C[name] = c
   return c
@@ -156,7 +167,7 @@ local function fresh(name, from, to)
   if kind == FLIGHT then
     c = {next_serial(), 0, 0}
   elseif kind == SPEND then
-    c = {next_serial(), 0, false, 0, 0, 0, false, 0, next_serial(), from, to}
+    c = {next_serial(), 0, false, 0, 0, 0, false, 0, next_serial(), from or false, to or false, era}
     dirty[name] = true
   else
     c = {next_serial(), 0, 0, 0}
@@ -308,7 +319,8 @@ end
 local function binding(name, told)
   local b = B[name]
   if b == nil then
-    local raw = call('GET', P .. 'b:' .. name) or told
+    -- The first hold of a kind brings it along.
+    local raw = #name ~= 16 and name or call('GET', P .. 'b:' .. name) or told
     b = raw and {}
     if b then b.lines, b.names, b.accounts, b.token = decode(raw) end
     B[name] = b or false
@@ -383,7 +395,8 @@ local died
 local function a_replica_died(admitted)
   if died == nil then
     died = false
-    if call('ZCOUNT', P .. 'replicas', now - 3000, '+inf') > 0 then
+    -- After a silence of Redis itself everybody seems to have been silent.
+    if now >= quiet_until and call('ZCOUNT', P .. 'replicas', now - 3000, '+inf') > 0 then
       local last = call('ZREVRANGEBYSCORE', P .. 'replicas', now - LATE, '-inf', 'WITHSCORES', 'LIMIT', 0, 1)
       died = last[2] and tonumber(last[2]) or false
     end
@@ -418,7 +431,8 @@ expire = function(id, h)
     else
       spend(h.accounts, floor(booked[3] / GIGA), booked[3] % GIGA)
       local event = {status, booked[1], booked[2], booked[3], now, h.token}
-      event[7] = call('XADD', P .. 'books', '*', 'e', pack(event))
+      event[7] = call('XADD', P .. 'books', '*', 'e', pack(event), 'w', ARGV[6])
+      booked_here = true
       events[#events + 1] = event
     end
   end
@@ -495,7 +509,8 @@ local function standing(name, into)
   end
 end
 
--- {'A', hold, gateway, needs a meter, how (JUDGE, CHARGE or both), most open holds, binding, what it is | '', amounts,
+-- {'A', hold, gateway, needs a meter, how (JUDGE, CHARGE, CHARGE_LATE or 0: both),
+-- most open holds, binding, what it is | '', amounts,
 -- the hold as it is kept}. A line of a binding is counter, limit (dollars and nanos, or 0 and an amount), soft limit
 -- (dollars | false, nanos), start | false, end | false, repeated.
 -- Answers {0, what each line stands at...}, {1, line, dollars, nanos, held, retry, never, only held, epoch},
@@ -541,10 +556,9 @@ local function admit(m)
     if not lines[i + 7] then
       local kind, amount, c = byte(name), amounts[at], C[name]
       dirty[name] = true
-      if kind == REQUESTS then
-        charge_window(c, amount, false)
-      elseif kind == TOKENS then
-        charge_window(c, amount, true)
+      if kind == REQUESTS or kind == TOKENS then
+        -- What took place more than a minute ago is in no window any more.
+        if how ~= CHARGE_LATE then charge_window(c, amount, kind == TOKENS) end
       elseif kind == FLIGHT then
         c[3] = c[3] + amount
       else
@@ -564,7 +578,7 @@ end
 
 -- What there is against an admission; nothing where it may be charged.
 judge = function(m, b)
-  local gateway, needs_meter, forced, lines, amounts = m[3], m[4], m[5] == CHARGE, b.lines, m[9]
+  local gateway, needs_meter, forced, lines, amounts = m[3], m[4], m[5] >= CHARGE, b.lines, m[9]
   if not forced then
     local open = count[HELD] + count[STARTED]
     if open >= m[6] then return {5, open} end
@@ -651,7 +665,10 @@ local function renew(m)
   local h = hold(m[2])
   if not h or h.ended then return {} end
   local unheard_of = h.state == HELD
-  if unheard_of then meter_started(whole(h).head[1]) end
+  whole(h)
+  if unheard_of then meter_started(h.head[1]) end
+  -- What a long stream needs to be booked lives as long as it does.
+  if now - h.admitted > REMEMBERED and #h.head[6] == 16 then call('PEXPIRE', P .. 'b:' .. h.head[6], KEEP_BINDING) end
   local p = run(m[2], h, m[3], m[4], m[5])
   return {p[2], p[3], p[4], unheard_of}
 end
@@ -703,10 +720,16 @@ local function settle(m)
       charge_late(m[8], m[9], function() return tokens end, true)
     end
   end
-  spend(accounts, hi, lo)
+  if m[7] == '' and (not h or h.ended) then
+    -- The home has booked it, and whoever loads these budgets may have seen that or not.
+    unseed(accounts)
+  else
+    spend(accounts, hi, lo)
+  end
   finish(id, h, SETTLED, false)
   if m[7] ~= '' then
-    answer[#answer + 1] = call('XADD', P .. 'books', '*', 'r', pack({m[7], booked or false}))
+    answer[#answer + 1] = call('XADD', P .. 'books', '*', 'r', pack({m[7], booked or false}), 'w', ARGV[6])
+    booked_here = true
   else
     answer[#answer + 1] = ''
   end
@@ -746,7 +769,8 @@ end
 local function adjust(m)
   spend(m[2], m[3], m[4])
   if m[5] == '' then return '' end
-  return call('XADD', P .. 'books', '*', 'r', pack({m[5], false}))
+  booked_here = true
+  return call('XADD', P .. 'books', '*', 'r', pack({m[5], false}), 'w', ARGV[6])
 end
 
 -- {'Q', counter}. Answers {dollars, nanos, held}, or {0, spent, held}, or nothing where it is not loaded.
@@ -851,8 +875,13 @@ do
   second_held, second_started = floor(now / 1000), floor(now / 1000)
   if found[1] then
     local clock = decode(found[1])
-    now, serial = max(now, clock[1]), max(serial, clock[2] + 1)
     count[HELD], count[STARTED], second_held, second_started = clock[3], clock[4], clock[5], clock[6]
+    era, quiet_until = clock[7], clock[8]
+    if now - clock[1] > LATE then quiet_until = now + LATE end
+    if clock[2] < tonumber(ARGV[5]) then era = serial end
+    now, serial = max(now, clock[1]), max(serial, clock[2] + 1, tonumber(ARGV[5]) + 1)
+  else
+    era, quiet_until = serial, now + LATE
   end
   for i = 1, #holds do read_hold(holds[i], found[2 * i], found[2 * i + 1]) end
   for i = 1, #names do keep(names[i], found[1 + 2 * #holds + i]) end
@@ -892,6 +921,7 @@ for i = 1, #messages do
   if messages[i][1] == 'N' then answers[i] = {count[HELD], count[STARTED]} end
 end
 
+if booked_here then call('PEXPIRE', P .. 'books', KEEP_HOLD) end
 if #wakes > 0 then call('PUBLISH', P .. 'room', pack(wakes)) end
-call('SET', P .. 'clock', pack({now, serial, count[HELD], count[STARTED], second_held, second_started}), 'PX', KEEP_HOLD)
-return pack({now, answers, events, wakes, softs})
+call('SET', P .. 'clock', pack({now, serial, count[HELD], count[STARTED], second_held, second_started, era, quiet_until}), 'PX', KEEP_HOLD)
+return pack({now, answers, events, wakes, softs, serial})

@@ -17,6 +17,7 @@ use super::super::clock::Clock;
 use super::link::{Connection, Target, is_broken};
 use super::message::{Reader, Writer};
 use super::outage::Health;
+use crate::domain::HoldId;
 
 /// The script of a turn. Its hash is its name, so replicas of two versions run side by side.
 const SCRIPT: &str = include_str!("turn.lua");
@@ -90,6 +91,10 @@ pub(super) struct Turns {
     hear: Hear,
     /// The server's time less ours, in ms.
     ahead: AtomicI64,
+    /// The highest serial seen of each shard.
+    serials: Vec<AtomicI64>,
+    /// A name no other replica has.
+    pub(super) replica: String,
     began: Instant,
 }
 
@@ -144,6 +149,8 @@ impl Turns {
             lanes: (0..LANES).map(lane).collect(),
             hear,
             ahead: AtomicI64::new(UNKNOWN),
+            serials: (0..shards).map(|_| AtomicI64::new(0)).collect(),
+            replica: replica_name(),
             began: Instant::now(),
         }
     }
@@ -257,9 +264,19 @@ impl Turns {
         let forced = self.clock.as_ref().map(|clock| clock.now().as_millis().to_string()).unwrap_or_default();
         let prefix = self.prefix(shard);
         let key = format!("{prefix}clock");
+        let serial = self.serials[shard as usize].load(Ordering::Relaxed);
         let command = |name: &str, script: &str| {
             let mut command = redis::cmd(name);
-            command.arg(script).arg(1).arg(&key).arg(prefix).arg(messages).arg(stale_after).arg(&forced);
+            command
+                .arg(script)
+                .arg(1)
+                .arg(&key)
+                .arg(prefix)
+                .arg(messages)
+                .arg(stale_after)
+                .arg(&forced)
+                .arg(serial)
+                .arg(&self.replica);
             command
         };
         let calling = async {
@@ -292,8 +309,9 @@ impl Turns {
             }
             Ok(_) => Err(unavailable("an answer that is not the script's")),
             Err(error) => {
+                // Whatever it is (no memory, no rights, a script that fails), it does not count.
+                self.failed(shard);
                 if is_broken(&error) {
-                    self.failed(shard);
                     self.lanes[lane].connection.lock().take();
                 }
                 Err(told(&error))
@@ -363,9 +381,18 @@ impl Turns {
             for _ in 0..count {
                 answers.push(Answer { now, said: reader.value()? });
             }
-            Ok(News { events: reader.value()?, wakes: reader.value()?, softs: reader.value()? })
+            let news = News { events: reader.value()?, wakes: reader.value()?, softs: reader.value()? };
+            self.serials[shard as usize].fetch_max(reader.int()?, Ordering::Relaxed);
+            Ok(news)
         })();
         (self.hear)(shard, read.map_err(unavailable)?);
         Ok(answers)
     }
+}
+
+fn replica_name() -> String {
+    let mut bytes = [0; 16];
+    // Without randomness two replicas may share a name, and are taken for one.
+    let _ = aws_lc_rs::rand::fill(&mut bytes);
+    HoldId::new(bytes).hex()
 }

@@ -18,7 +18,7 @@ use super::books::{Entry, read_entry};
 use super::message::{Reader, Writer};
 use super::places::{How, account_name, shard_of};
 use super::turns::unavailable;
-use crate::domain::{Account, HoldId, Record};
+use crate::domain::{Account, Record, Timestamp};
 
 /// How often a silent Redis is asked whether it answers again.
 const PROBE: Duration = Duration::from_millis(50);
@@ -34,6 +34,8 @@ pub(super) const ORPHANED: Duration = Duration::from_secs(30);
 const PAGE: usize = 500;
 /// Budgets marked in one message; Redis does nothing else meanwhile.
 const RELOADED_AT_ONCE: usize = 256;
+/// What took place before is in no window any more.
+const MINUTE: Duration = Duration::from_secs(60);
 /// Messages of the backlog that are told at once.
 const TOLD_AT_ONCE: usize = 64;
 
@@ -45,7 +47,6 @@ impl RedisCounters {
         mut written: mpsc::UnboundedReceiver<(Vec<Record>, Vec<bool>)>,
         stop: CancellationToken,
     ) {
-        let replica = replica_name();
         {
             let dropping = async {
                 while let Some((records, new)) = written.recv().await {
@@ -57,8 +58,9 @@ impl RedisCounters {
                 () = stop.cancelled() => {}
                 () = self.listen() => {}
                 () = self.tell() => {}
-                () = self.beat(&replica) => {}
+                () = self.beat() => {}
                 () = self.search() => {}
+                () = self.load_again() => {}
                 () = dropping => {}
             }
         }
@@ -66,7 +68,7 @@ impl RedisCounters {
             self.drop_written(&records, &new).await;
         }
         let mut message = Writer::list(2);
-        message.bytes("O").bytes(&replica);
+        message.bytes("O").bytes(&self.remote.turns.replica);
         if let Err(error) = self.remote.ask_all(&message.take()).await {
             tracing::debug!(%error, "the others were not told that this replica stops");
         }
@@ -76,10 +78,20 @@ impl RedisCounters {
     pub async fn eviction_policy(&self) -> Result<String, CountersError> {
         let mut command = redis::cmd("INFO");
         command.arg("memory");
-        let unreadable = |_| unavailable("what it says of its memory cannot be read");
-        let info = String::from_redis_value(self.remote.turns.command(&command).await?).map_err(unreadable)?;
-        let policy = info.lines().find_map(|line| line.strip_prefix("maxmemory_policy:"));
-        Ok(policy.unwrap_or("noeviction").trim().to_owned())
+        // A Cluster answers for each node.
+        let infos = match self.remote.turns.command(&command).await? {
+            Value::Map(nodes) => nodes.into_iter().map(|(_, info)| info).collect(),
+            info => vec![info],
+        };
+        for info in infos {
+            let info = String::from_redis_value(info);
+            let info = info.map_err(|_| unavailable("what it says of its memory cannot be read"))?;
+            let policy = info.lines().find_map(|line| line.strip_prefix("maxmemory_policy:")).map(str::trim);
+            if let Some(policy) = policy.filter(|policy| *policy != "noeviction") {
+                return Ok(policy.to_owned());
+            }
+        }
+        Ok("noeviction".to_owned())
     }
 
     /// Hears of room that is made by any replica.
@@ -123,7 +135,11 @@ impl RedisCounters {
             for told in self.backlog.first(TOLD_AT_ONCE) {
                 match self.tell_one(told).await {
                     Ok(()) => self.backlog.done(),
-                    Err(CountersError::Unavailable(_)) => break,
+                    Err(CountersError::Unavailable(error)) => {
+                        tracing::debug!(error, "what happened without redis could not be told yet");
+                        tokio::time::sleep(PROBE).await;
+                        break;
+                    }
                     Err(error @ CountersError::Full(_)) => {
                         tracing::error!(%error, "something that happened without redis could not be told to it");
                         self.backlog.done();
@@ -137,7 +153,9 @@ impl RedisCounters {
         match told {
             Told::Undo(hold) => self.remote.forget(&hold).await,
             Told::Admit(hold, gateway) => {
-                self.remote.admit(&hold, Terms { gateway, meter_required: false }, How::Charge).await?;
+                let age = Timestamp::now().since(hold.admitted_at);
+                let how = if age < MINUTE { How::Charge } else { How::ChargeLate };
+                self.remote.admit(&hold, Terms { gateway, meter_required: false }, how).await?;
                 self.local.forget(hold.id).await;
                 Ok(())
             }
@@ -155,7 +173,8 @@ impl RedisCounters {
     }
 
     /// Tells that this replica is alive, and hears how many are.
-    async fn beat(&self, replica: &str) {
+    async fn beat(&self) {
+        let replica = &self.remote.turns.replica;
         let mut beats = 0_u32;
         loop {
             if !self.is_down() {
@@ -196,8 +215,17 @@ impl RedisCounters {
     }
 
     async fn orphans(&self, shard: u32) -> Result<usize, CountersError> {
+        // A replica that lives writes what it has booked, however long the directory does not let it.
+        let mut command = redis::cmd("ZRANGEBYSCORE");
+        let since = self.remote.turns.server_millis() - self.orphaned.as_millis() as i64;
+        command.arg(format!("{}replicas", self.remote.turns.prefix(shard))).arg(since).arg("+inf");
+        let alive = Vec::<String>::from_redis_value(self.remote.turns.command(&command).await?);
+        let alive = alive.map_err(|_| unavailable("the names of the replicas cannot be read"))?;
         let mut found = 0;
-        for (entry, record) in self.entries(shard, Some(self.orphaned)).await? {
+        for (entry, record) in self
+            .entries(shard, Some(self.orphaned), |_, writer| !alive.iter().any(|name| name.as_bytes() == writer))
+            .await?
+        {
             // What waits here is written from here.
             if !self.remote.shared.stream.has(&record) {
                 self.remote.shared.book(record, entry.shard, entry.id);
@@ -207,8 +235,14 @@ impl RedisCounters {
         Ok(found)
     }
 
-    /// The records in the stream of a shard, oldest first; with `older`, only those that stand there for so long.
-    async fn entries(&self, shard: u32, older: Option<Duration>) -> Result<Vec<(Entry, Record)>, CountersError> {
+    /// The records in the stream of a shard, oldest first; with `older`, only those that stand there for so long. `concerns` is
+    /// asked about each record and the name of the replica that booked it.
+    async fn entries(
+        &self,
+        shard: u32,
+        older: Option<Duration>,
+        concerns: impl Fn(&Record, &[u8]) -> bool,
+    ) -> Result<Vec<(Entry, Record)>, CountersError> {
         let turns = &self.remote.turns;
         let end = match older {
             Some(age) => (turns.server_millis() - age.as_millis() as i64).max(0).to_string(),
@@ -223,10 +257,13 @@ impl RedisCounters {
             for entry in entries {
                 let (id, fields) = <(String, Vec<Vec<u8>>)>::from_redis_value(entry)
                     .map_err(|_| unavailable("an entry of a stream cannot be read"))?;
-                let [field, value] =
-                    <[Vec<u8>; 2]>::try_from(fields).map_err(|_| unavailable("an entry of a stream cannot be read"))?;
+                let [field, value, _, writer] =
+                    <[Vec<u8>; 4]>::try_from(fields).map_err(|_| unavailable("an entry of a stream cannot be read"))?;
                 match read_entry(&field, value) {
-                    Ok(record) => found.push((Entry { shard, id: id.clone() }, record)),
+                    Ok(record) if concerns(&record, &writer) => {
+                        found.push((Entry { shard, id: id.clone() }, record));
+                    }
+                    Ok(_) => {}
                     Err(error) => tracing::error!(%error, id, "an entry of the stream of records cannot be read"),
                 }
                 from = format!("({id}");
@@ -237,19 +274,12 @@ impl RedisCounters {
         }
     }
 
-    /// Every record in the streams that adds to this account or is of this hold: hold, sequence, cost.
+    /// Every record in the streams that is of concern.
     pub(super) async fn in_streams(&self, concerns: impl Fn(&Record) -> bool) -> Result<Vec<Record>, CountersError> {
-        let mut found = Vec::new();
-        for shard in 0..self.remote.turns.shards() {
-            found.extend(
-                self.entries(shard, None)
-                    .await?
-                    .into_iter()
-                    .map(|(_, record)| record)
-                    .filter(|record| concerns(record)),
-            );
-        }
-        Ok(found)
+        let shards =
+            (0..self.remote.turns.shards()).map(|shard| self.entries(shard, None, |record, _| concerns(record)));
+        let found = futures_util::future::join_all(shards).await.into_iter().collect::<Result<Vec<_>, _>>()?;
+        Ok(found.into_iter().flatten().map(|(_, record)| record).collect())
     }
 
     /// These records are in the directory: their entries are dropped. One that was there before, or whose entry is gone,
@@ -272,17 +302,48 @@ impl RedisCounters {
                 Ok(Value::Int(dropped)) if dropped == here.len() as i64 => {}
                 // Not all of them were there; which, nobody knows.
                 Ok(_) => lost.extend(here.iter().map(|(_, at)| &records[*at])),
-                // They are found as orphans, and are in the directory already.
-                Err(error) => tracing::debug!(%error, "entries of written records could not be dropped"),
+                // Nobody knows what Redis still has when it answers again; what is left is found as an orphan.
+                Err(error) => {
+                    tracing::debug!(%error, "entries of written records could not be dropped");
+                    self.remote
+                        .shared
+                        .again
+                        .lock()
+                        .extend(here.iter().flat_map(|(_, at)| records[*at].accounts.iter().cloned()));
+                }
             }
         }
         if lost.is_empty() {
             return;
         }
-        let accounts: Vec<Account> = lost.iter().flat_map(|record| record.accounts.iter().cloned()).collect();
         tracing::warn!(records = lost.len(), "redis has lost records; what was spent is loaded again");
-        if let Err(error) = self.reload(&accounts).await {
-            tracing::warn!(%error, "what redis lost could not be marked; its budgets are compared by `ledger verify`");
+        self.remote.shared.again.lock().extend(lost.iter().flat_map(|record| record.accounts.iter().cloned()));
+    }
+
+    /// Makes budgets load again of which Redis may know too little, as soon as it answers.
+    async fn load_again(&self) {
+        loop {
+            tokio::time::sleep(PROBE).await;
+            if self.is_down() {
+                continue;
+            }
+            let accounts: Vec<Account> = self.remote.shared.again.lock().drain().collect();
+            if !accounts.is_empty()
+                && let Err(error) = self.reload(&accounts).await
+            {
+                tracing::debug!(%error, "budgets could not be marked to be loaded again");
+                self.remote.shared.again.lock().extend(accounts);
+            }
+        }
+    }
+
+    /// Books what waits to be told to Redis and never will be by this replica, which stops. Where Redis has the hold, it
+    /// ends there by itself, and finds its record booked.
+    pub fn book_backlog(&self) {
+        for told in self.backlog.take() {
+            if let Told::Settle(hold, _, record) = told {
+                self.remote.shared.books.book(Record { id: hold.id, sequence: 0, ..*record });
+            }
         }
     }
 
@@ -307,12 +368,4 @@ impl RedisCounters {
         }
         Ok(())
     }
-}
-
-/// A name no other replica has.
-fn replica_name() -> String {
-    let mut bytes = [0; 16];
-    // Without randomness two replicas may share a name, and each is counted once all the same while it is alone.
-    let _ = aws_lc_rs::rand::fill(&mut bytes);
-    HoldId::new(bytes).hex()
 }

@@ -209,6 +209,58 @@ async fn a_redis_that_comes_back_empty_loads_what_was_spent_and_books_what_was_i
     assert_eq!(statuses, [RecordStatus::Usage; 2]);
 }
 
+#[tokio::test]
+async fn a_redis_that_comes_back_older_than_it_was_loads_what_was_spent() {
+    let mut redis = Redis::start(&[]);
+    let one = Replica::start(&hasty(redis.url()));
+    let spend = async |number, cost| {
+        let hold = now(number).spend(10, 200).done();
+        one.admitted(&hold).await;
+        one.settle(&hold, cost).await;
+    };
+    spend(1, 10).await;
+    assert_eq!(redis.command(&["SAVE"]), "OK");
+    spend(2, 90).await;
+    redis.stop();
+    redis.run();
+    redis.wait();
+    assert_ne!(redis.command(&["DBSIZE"]), "0", "it remembers");
+    eventually("it answers again", || async { one.counters.holds().await.map_err(|error| error.to_string()) }).await;
+    one.admitted(&now(3).spend(10, 200).done()).await;
+    assert_eq!(one.counters.read(&counter("t", Kind::Spend)).await.unwrap(), Some((100, 10)));
+}
+
+#[tokio::test]
+async fn the_user_of_the_documentation_may_do_all_that_is_needed() {
+    let redis = Redis::start(&[]);
+    let page = include_str!("../../../../../docs/replicas.md");
+    let line = page.lines().find(|line| line.starts_with("ACL SETUSER")).unwrap();
+    let words: Vec<&str> = line.split(' ').collect();
+    assert_eq!(redis.command(&words), "OK");
+    let settings = RedisSettings {
+        url: Secret::new(redis.url().replace("redis://", "redis://tollward:PASSWORD@")),
+        prefix: "tollward".to_owned(),
+        ..settings(redis.url())
+    };
+    let one = Replica::with(&settings, |counters| counters.orphaned = Duration::from_millis(50));
+    assert_eq!(one.counters.eviction_policy().await.unwrap(), "noeviction");
+    let hold = now(1).requests(9).tokens(1, 9).in_flight(9).spend(10, 200).done();
+    one.admitted(&hold).await;
+    one.counters.start(&hold, GATEWAY, Progress::default()).await.unwrap();
+    one.counters.renew(&[(hold.clone(), Progress::default())]).await.unwrap();
+    assert_eq!(one.settle(&hold, 7).await, Settled::Applied);
+    let records = one.books.records.lock().clone();
+    one.written.send((records, vec![true])).unwrap();
+    assert_eq!(one.counters.budgets().await.unwrap().len(), 1);
+    eventually("it listens, and what was written is dropped", || async {
+        let (left, heard) = (redis.command(&["XLEN", "tollward:{0}:books"]), redis.command(&["PUBSUB", "NUMPAT"]));
+        if left == "0" && heard == "1" { Ok(()) } else { Err(format!("{left} left, {heard} patterns")) }
+    })
+    .await;
+    one.counters.sweep().await;
+    assert!(!one.counters.is_down());
+}
+
 /// What this replica's ledger has pending, over a directory.
 struct Pending {
     store: TempStore,
