@@ -115,8 +115,30 @@ where
         &self,
         key: &Q,
         wall: Timestamp,
-        own: impl FnOnce(&Q) -> K,
-        load: impl FnOnce(K) -> F,
+        own: impl Fn(&Q) -> K,
+        load: impl Fn(K) -> F,
+    ) -> Result<Option<Arc<V>>>
+    where
+        K: Borrow<Q>,
+        Q: Hash + Eq + ?Sized,
+        F: Future<Output = Result<Loaded<V>>> + Send + 'static,
+    {
+        let begun = self.inner.freshness.generation();
+        match self.get_once(key, wall, &own, &load).await {
+            // What failed began before the invalidation, which tells that the store answers again.
+            Err(DirectoryError::Unavailable(_)) if self.inner.freshness.generation() != begun => {
+                self.get_once(key, wall, &own, &load).await
+            }
+            found => found,
+        }
+    }
+
+    async fn get_once<Q, F>(
+        &self,
+        key: &Q,
+        wall: Timestamp,
+        own: &impl Fn(&Q) -> K,
+        load: &impl Fn(K) -> F,
     ) -> Result<Option<Arc<V>>>
     where
         K: Borrow<Q>,
@@ -201,7 +223,7 @@ where
         key: K,
         now: u64,
         generation: u64,
-        load: impl FnOnce(K) -> F,
+        load: &impl Fn(K) -> F,
     ) -> Shared<BoxFuture<'static, Result<Loaded<V>>>>
     where
         F: Future<Output = Result<Loaded<V>>> + Send + 'static,
