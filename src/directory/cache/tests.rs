@@ -1,5 +1,6 @@
 //! The cache against a clock that the test turns, and the directory against a second process's writes.
 
+use futures_util::FutureExt as _;
 use std::future::Future;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -56,8 +57,10 @@ impl World {
     }
 
     async fn get_by(&self, answer: impl Future<Output = Result<Option<u32>>> + Send + 'static) -> Result<Option<u32>> {
+        let answer = answer.boxed().shared();
         let load = |_| {
             self.loads.fetch_add(1, Ordering::SeqCst);
+            let answer = answer.clone();
             async move { answer.await.map(forever) }
         };
         let found = self.cache.get(&1, Timestamp::default(), |key| *key, load).await;
@@ -169,13 +172,27 @@ async fn what_is_old_is_used_while_the_store_is_down_but_not_for_ever() {
 }
 
 #[tokio::test]
+async fn a_load_that_fails_while_everything_is_dropped_is_tried_once_more() {
+    let world = World::new();
+    let freshness = Arc::clone(&world.freshness);
+    let found = world.get_by(async move {
+        freshness.invalidate();
+        down()
+    });
+    assert!(found.await.is_err());
+    assert_eq!(world.loads(), 2);
+}
+
+#[tokio::test]
 async fn a_store_that_is_down_is_asked_by_one_a_second_whatever_is_asked_for() {
     let world = World::new();
     let other: LoadingCache<u32, u32> = LoadingCache::new(100, Arc::clone(&world.freshness));
     let asked = AtomicU64::new(0);
     let get_other = |answer: Result<Option<u32>>| {
-        let load = |_| {
+        let asked = &asked;
+        let load = move |_| {
             asked.fetch_add(1, Ordering::SeqCst);
+            let answer = answer.clone();
             async move { answer.map(forever) }
         };
         other.get(&1, Timestamp::default(), |key| *key, load)

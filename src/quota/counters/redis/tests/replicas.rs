@@ -231,6 +231,44 @@ async fn a_redis_that_comes_back_older_than_it_was_loads_what_was_spent() {
 }
 
 #[tokio::test]
+async fn a_hold_that_its_shards_end_apart_is_counted_in_both_as_it_is_booked() {
+    let clock = Arc::new(TestClock::new());
+    let books = Arc::new(TestBooks::default());
+    let settings = settings(Cluster::shared().url());
+    let counters = RedisCounters::with_clock(books.clone(), &settings, Some(clock.clone())).unwrap();
+    let counters = Arc::new(counters);
+    let (stop, (_written, hears)) = (CancellationToken::new(), mpsc::unbounded_channel());
+    tokio::spawn(Arc::clone(&counters).run(hears, stop.clone()));
+    let world =
+        World { counters: counters.clone(), clock, books, max_holds: 300, max_waiting: 4, journals: false, cases: 1 };
+    // Two budgets that lie in different shards; the home is the lower one.
+    let shard = |name: &str| places::shard_of(&scope(name), settings.shards);
+    let names: Vec<String> = (0..100).map(|number| format!("team-{number}")).collect();
+    let home = names.iter().find(|name| shard(name) == 0).unwrap();
+    let other = names.iter().find(|name| shard(name) == 1).unwrap();
+    let (home, other) = (counter(home, Kind::Spend), counter(other, Kind::Spend));
+    let both = |number| hold(number).on(home.clone(), 10, 100).on(other.clone(), 10, 100).done();
+    world.admitted(&both(1)).await;
+    let progress = Progress { input_tokens: 1, output_tokens: 2, cost: Money::nanos(7) };
+    world.counters.start(&both(1), GATEWAY, progress).await.unwrap();
+    world.pass(46 * SECOND);
+    // The other shard is asked first, and ends the hold before it is booked.
+    assert_eq!(world.counters.read(&other).await.unwrap(), None, "nobody knows yet what will be booked");
+    let early = hold(2).on(other.clone(), 10, 100).done();
+    world.admitted(&early).await;
+    world.counters.holds().await.unwrap();
+    assert_eq!(world.booked(), [(RecordStatus::Unsettled, 0, 7)]);
+    eventually("it is loaded again", || async {
+        let standing = counters.read(&other).await.unwrap();
+        if standing.is_none() { Ok(()) } else { Err(format!("{standing:?}")) }
+    })
+    .await;
+    world.admitted(&hold(3).on(other.clone(), 10, 100).done()).await;
+    assert_eq!((world.read(&home).await, world.read(&other).await), ((7, 0), (7, 20)));
+    stop.cancel();
+}
+
+#[tokio::test]
 async fn the_user_of_the_documentation_may_do_all_that_is_needed() {
     let redis = Redis::start(&[]);
     let page = include_str!("../../../../../docs/replicas.md");
