@@ -34,6 +34,7 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 /// Keys that are asked for one after the other, before the rest is asked for many at once.
 const ALONE: usize = 2_000;
 const AT_ONCE: usize = 32;
+const MASTER: &str = "sk-operator-of-the-benchmark";
 
 fn main() {
     let keys = setting("SCALE_KEYS", 1_000_000);
@@ -54,7 +55,9 @@ async fn measure(keys: usize, asked: usize) {
     let postgres = Postgres::start(&["shared_buffers=256MB", "max_wal_size=4GB"]);
     let url = postgres.database();
     let name = url.rsplit('/').next().expect("a database");
-    let migrated = Command::new(binary()).arg("migrate").env("DATABASE_URL", &url).output().expect("tollward runs");
+    let mut migrate = Command::new(binary());
+    migrate.arg("migrate").env("DATABASE_URL", &url).env("TOLLWARD_MASTER_KEY", MASTER);
+    let migrated = migrate.output().expect("tollward runs");
     assert!(migrated.status.success(), "{}", String::from_utf8_lossy(&migrated.stderr));
     postgres.execute(
         name,
@@ -72,7 +75,7 @@ async fn measure(keys: usize, asked: usize) {
     postgres.execute(name, "VACUUM ANALYZE");
     println!("{keys} keys in PostgreSQL, {asked} of them asked for");
 
-    let (server, grpc) = serve(&url).await;
+    let (server, grpc, ops) = serve(&url).await;
     let empty = server.memory();
     let messages: Vec<Bytes> = (0..asked).map(|number| check(Form::Map, &secret(number * (keys / asked)))).collect();
     let (alone, rest) = messages.split_at(ALONE.min(asked));
@@ -83,10 +86,28 @@ async fn measure(keys: usize, asked: usize) {
     let full = server.memory();
     print("warm, one at once", &one.each(alone).await);
     print(&format!("warm, {AT_ONCE} at once"), &many.each(rest).await);
+    let crowded = server.memory();
+    holds_end(ops).await;
     println!(
-        "resident memory: {empty} MiB before, {full} MiB with {asked} keys kept, {} MiB at the end",
+        "resident memory: {empty} MiB before, {full} MiB with {asked} keys kept and a call of each in flight, {crowded} MiB \
+         with two, {} MiB when all calls have ended",
         server.memory()
     );
+}
+
+/// Waits until no hold is open: nobody meters these calls, so each ends when its time is over.
+async fn holds_end(ops: u16) {
+    let client = reqwest::Client::builder().no_proxy().build().expect("a client");
+    for _ in 0..1_200 {
+        let page = client.get(format!("http://127.0.0.1:{ops}/metrics")).send().await.expect("an answer");
+        let page = page.text().await.expect("a page");
+        let open = page.lines().filter(|line| line.starts_with("tollward_holds{"));
+        if open.clone().count() > 0 && open.into_iter().all(|line| line.ends_with(" 0")) {
+            return;
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+    }
+    panic!("holds are still open after two minutes");
 }
 
 fn print(what: &str, times: &Times) {
@@ -99,7 +120,7 @@ fn print(what: &str, times: &Times) {
     );
 }
 
-async fn serve(url: &str) -> (Server, u16) {
+async fn serve(url: &str) -> (Server, u16, u16) {
     let folder = TempDir::with_prefix("tollward-scale-").expect("a folder");
     let (grpc, http, ops) = (free_port(), free_port(), free_port());
     let config = json!({
@@ -110,7 +131,7 @@ async fn serve(url: &str) -> (Server, u16) {
         },
         "directory": {"url": url, "cache_ttl": "1h"},
         "ledger": {"spool": folder.path().join("spool")},
-        "general_settings": {"master_key": "sk-operator-of-the-benchmark"},
+        "general_settings": {"master_key": MASTER},
         // Checks come without a meter here: their holds stay open.
         "metering": {"required": false},
         "telemetry": {"log": "warn"},
@@ -127,7 +148,7 @@ async fn serve(url: &str) -> (Server, u16) {
     }
     let server = Server::new(command, grpc, Some(folder));
     wait_for(|| std::net::TcpStream::connect(("127.0.0.1", grpc)).is_ok(), "Tollward listens").await;
-    (server, grpc)
+    (server, grpc, ops)
 }
 
 /// The binary that `cargo build --release` made.
