@@ -173,8 +173,12 @@ fn stores(config: &Config, check: &mut Check<'_>) {
         "counters.url",
         &format!("must be memory:// or begin with one of {}://", COUNTERS[1..].join("://, ")),
     );
-    check.require(!counters.prefix.is_empty(), "counters.prefix", "must not be empty");
-    check.require(!counters.prefix.contains(['{', '}']), "counters.prefix", "must not contain braces");
+    let plain = |c: char| c.is_ascii_alphanumeric() || "-_.:".contains(c);
+    check.require(
+        !counters.prefix.is_empty() && counters.prefix.chars().all(plain),
+        "counters.prefix",
+        "must be letters, digits and any of - _ . :",
+    );
     check.require((1..=16_384).contains(&counters.shards), "counters.shards", "must be from 1 to 16384");
     check.require((1..=10_000).contains(&counters.timeout_ms), "counters.timeout_ms", "must be from 1 to 10000");
     check.positive(counters.max_holds as u64, "counters.max_holds");

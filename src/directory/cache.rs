@@ -208,6 +208,12 @@ impl Directory {
         self.freshness.unwatched();
     }
 
+    /// Whether the directory answered the watch within this time.
+    #[must_use]
+    pub fn answered_within(&self, time: Duration) -> bool {
+        self.freshness.seen_within(time)
+    }
+
     /// Whether a write of another process would be noticed at once.
     #[must_use]
     pub fn is_watched(&self) -> bool {

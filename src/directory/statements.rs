@@ -1,7 +1,12 @@
 //! Every statement of the directory, in one place and one text for both engines: placeholders are `$1`, and become
 //! `?1` where the engine wants that. Loaded once, when a store opens.
 
-use super::rows::{RECORD_COLUMNS, RECORD_NUMBERS, Row};
+mod bulk;
+mod ledger;
+
+pub(super) use self::bulk::{Bulk, Kind};
+pub(super) use self::ledger::Ledger;
+use super::rows::Row;
 use crate::domain::{
     AccessGroup, Budget, DeprecatedKey, EndUser, Key, KeyMapping, Member, ObjectPermission, Organization,
     OrganizationMember, Project, Tag, Team, User,
@@ -17,23 +22,6 @@ pub(super) enum Dialect {
     Sqlite,
     /// `$1`.
     Postgres,
-}
-
-/// What a column holds.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Kind {
-    Integer,
-    Text,
-}
-
-/// A statement that is run for many rows.
-#[derive(Debug)]
-pub(super) struct Bulk {
-    /// For one row; its values are `$1`, `$2` …
-    pub one: String,
-    /// For all rows at once, where the engine can: `$1` is all first values, as an array.
-    pub many: Option<String>,
-    pub kinds: Vec<Kind>,
 }
 
 /// The statements that every table of entities has.
@@ -101,43 +89,6 @@ pub(super) struct Statements {
     pub setting: String,
     pub insert_setting: String,
     pub ledger: Ledger,
-}
-
-/// The statements of the ledger's tables.
-#[derive(Debug)]
-pub(super) struct Ledger {
-    /// Answers id and sequence of what was inserted.
-    pub insert: Bulk,
-    pub knows: String,
-    /// The same for one sequence of it.
-    pub knows_one: String,
-    pub page: String,
-    pub count: String,
-    pub page_of_key: String,
-    pub count_of_key: String,
-    pub costs: String,
-    pub oldest_day: String,
-    pub costs_of_day: String,
-    pub count_of_day: String,
-    pub remove_day: String,
-    pub add_checkpoint: Bulk,
-    pub checkpoints: String,
-    pub spent: String,
-    pub add_period: Bulk,
-    pub add_daily: Bulk,
-    pub periods: String,
-    /// Periods of every scope that hangs on one key: `$1` and two patterns.
-    pub periods_of_key: String,
-    /// `$1` is added to the spend of the entity `$2` (and `$3`).
-    pub add_key: Bulk,
-    pub add_team: Bulk,
-    pub add_member: Bulk,
-    pub add_user: Bulk,
-    pub add_organization: Bulk,
-    pub add_project: Bulk,
-    pub add_end_user: Bulk,
-    pub add_tag: Bulk,
-    pub add_access_group: Bulk,
 }
 
 /// The columns of a row as one select list, spend last.
@@ -310,154 +261,6 @@ fn with_budget<R: Row>() -> String {
         list::<Budget>("b"),
         R::TABLE
     )
-}
-
-impl Bulk {
-    /// Inserts rows of these columns; `conflict` says what happens where there is one.
-    fn insert(dialect: Dialect, table: &str, columns: &[(&str, Kind)], conflict: &str) -> Bulk {
-        let names = columns.iter().map(|(name, _)| *name).collect::<Vec<_>>().join(", ");
-        let kinds: Vec<Kind> = columns.iter().map(|(_, kind)| *kind).collect();
-        let placeholders = (1..=columns.len()).map(|n| format!("${n}")).collect::<Vec<_>>().join(", ");
-        let one = dialect.write(&format!("INSERT INTO {table} ({names}) VALUES ({placeholders}) {conflict}"));
-        let many = match dialect {
-            Dialect::Sqlite => None,
-            Dialect::Postgres => {
-                Some(format!("INSERT INTO {table} ({names}) SELECT * FROM {} {conflict}", arrays(&kinds)))
-            }
-        };
-        Bulk { one, many, kinds }
-    }
-
-    /// Adds `$1` to the spend of the entity with the key `$2` (and `$3`).
-    fn add(dialect: Dialect, table: &str, key: &[&str]) -> Bulk {
-        let kinds: Vec<Kind> = std::iter::once(Kind::Integer).chain(key.iter().map(|_| Kind::Text)).collect();
-        let condition = |value: &dyn Fn(usize) -> String| {
-            let equal = key.iter().enumerate().map(|(n, column)| format!("{column} = {}", value(n + 2)));
-            equal.collect::<Vec<_>>().join(" AND ")
-        };
-        let one = condition(&|n| format!("${n}"));
-        let one = dialect.write(&format!("UPDATE {table} SET spend = spend + $1 WHERE {one}"));
-        let many = match dialect {
-            Dialect::Sqlite => None,
-            Dialect::Postgres => {
-                let names = (1..=kinds.len()).map(|n| format!("v{n}")).collect::<Vec<_>>().join(", ");
-                Some(format!(
-                    "UPDATE {table} SET spend = spend + v1 FROM {} AS added ({names}) WHERE {}",
-                    arrays(&kinds),
-                    condition(&|n| format!("v{n}"))
-                ))
-            }
-        };
-        Bulk { one, many, kinds }
-    }
-}
-
-/// The rows that arrays of values are the columns of.
-fn arrays(kinds: &[Kind]) -> String {
-    let array = |(n, kind): (usize, &Kind)| match kind {
-        Kind::Integer => format!("${}::BIGINT[]", n + 1),
-        Kind::Text => format!("${}::TEXT[]", n + 1),
-    };
-    format!("UNNEST({})", kinds.iter().enumerate().map(array).collect::<Vec<_>>().join(", "))
-}
-
-impl Ledger {
-    fn load(dialect: Dialect) -> Ledger {
-        let columns = RECORD_COLUMNS.join(", ");
-        let kind = |name: &str| if RECORD_NUMBERS.contains(&name) { Kind::Integer } else { Kind::Text };
-        let kinds: Vec<(&str, Kind)> = RECORD_COLUMNS.iter().map(|name| (*name, kind(name))).collect();
-        let write = |text: &str| dialect.write(text);
-        let page = |filter: &str, limit: usize| {
-            let offset = limit + 1;
-            let order = "ORDER BY settled_at DESC, id, sequence";
-            write(&format!("SELECT {columns} FROM ledger{filter} {order} LIMIT ${limit} OFFSET ${offset}"))
-        };
-        let add = |table: &str, key: &[&str]| Bulk::add(dialect, table, key);
-        let (number, text) = (Kind::Integer, Kind::Text);
-        Ledger {
-            insert: Bulk::insert(
-                dialect,
-                "ledger",
-                &kinds,
-                "ON CONFLICT (day, id, sequence) DO NOTHING RETURNING id, sequence",
-            ),
-            knows: write("SELECT sequence FROM ledger WHERE id = $1 LIMIT 1"),
-            knows_one: write("SELECT sequence FROM ledger WHERE id = $1 AND sequence = $2"),
-            page: page("", 1),
-            count: write("SELECT COUNT(*) FROM ledger"),
-            page_of_key: page(" WHERE token = $1", 2),
-            count_of_key: write("SELECT COUNT(*) FROM ledger WHERE token = $1"),
-            costs: write("SELECT cost, accounts FROM ledger"),
-            oldest_day: write("SELECT MIN(day) FROM ledger"),
-            costs_of_day: write("SELECT cost, accounts FROM ledger WHERE day = $1"),
-            count_of_day: write("SELECT COUNT(*) FROM ledger WHERE day = $1"),
-            remove_day: write("DELETE FROM ledger WHERE day = $1"),
-            add_checkpoint: Bulk::insert(
-                dialect,
-                "ledger_checkpoint",
-                &[("scope", text), ("period_id", text), ("spend", number)],
-                "ON CONFLICT (scope, period_id) DO UPDATE SET spend = ledger_checkpoint.spend + excluded.spend",
-            ),
-            checkpoints: write("SELECT scope, period_id, spend FROM ledger_checkpoint"),
-            spent: write("SELECT spend FROM period_spend WHERE scope = $1 AND period_id = $2"),
-            add_period: Bulk::insert(
-                dialect,
-                "period_spend",
-                &[
-                    ("scope", text),
-                    ("period_id", text),
-                    ("period_start", number),
-                    ("period_end", number),
-                    ("spend", number),
-                ],
-                "ON CONFLICT (scope, period_id) DO UPDATE SET spend = period_spend.spend + excluded.spend",
-            ),
-            add_daily: Bulk::insert(
-                dialect,
-                "daily_spend",
-                &[
-                    ("day", number),
-                    ("scope", text),
-                    ("model", text),
-                    ("requests", number),
-                    ("input_tokens", number),
-                    ("output_tokens", number),
-                    ("spend", number),
-                ],
-                "ON CONFLICT (day, scope, model) DO UPDATE SET \
-                 requests = daily_spend.requests + excluded.requests, \
-                 input_tokens = daily_spend.input_tokens + excluded.input_tokens, \
-                 output_tokens = daily_spend.output_tokens + excluded.output_tokens, \
-                 spend = daily_spend.spend + excluded.spend",
-            ),
-            periods: write("SELECT scope, period_id, spend FROM period_spend"),
-            periods_of_key: write(
-                "SELECT scope, period_id, period_start, period_end, spend FROM period_spend \
-                 WHERE scope = $1 OR scope LIKE $2 OR scope LIKE $3",
-            ),
-            add_key: add("keys", &["token"]),
-            add_team: add("teams", &["team_id"]),
-            add_member: add("team_members", &["team_id", "user_id"]),
-            add_user: add("users", &["user_id"]),
-            add_organization: add("organizations", &["organization_id"]),
-            add_project: add("projects", &["project_id"]),
-            add_end_user: Bulk::insert(
-                dialect,
-                "end_users",
-                &[("spend", number), ("user_id", text)],
-                "ON CONFLICT (user_id) DO UPDATE SET spend = end_users.spend + excluded.spend",
-            ),
-            add_tag: add("tags", &["tag_name"]),
-            // A group may be charged by its id and by its name at once; one statement for all would add only one.
-            add_access_group: Bulk {
-                one: write(
-                    "UPDATE access_groups SET spend = spend + $1 WHERE access_group_id = $2 OR access_group_name = $2",
-                ),
-                many: None,
-                kinds: vec![number, text],
-            },
-        }
-    }
 }
 
 #[cfg(test)]

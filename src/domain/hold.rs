@@ -9,8 +9,9 @@ use super::charge::{Amount, Charge, Limit};
 use super::ids::HoldId;
 use super::memo::Memo;
 use super::money::Money;
-use super::record::{Account, Parties};
+use super::record::{Account, Parties, Record, RecordStatus};
 use super::time::Timestamp;
+use super::usage::Usage;
 
 /// What a request is bound by: the limits it is charged under and the accounts its cost is booked to. A caller who asks
 /// the same again is bound by the same, so holds share it.
@@ -86,6 +87,26 @@ impl Hold {
     /// Every limit with the amount held under it.
     pub fn charges(&self) -> impl Iterator<Item = Charge<'_>> + Clone {
         self.binding.limits.iter().zip(&self.amounts).map(|(limit, amount)| limit.charge(*amount))
+    }
+
+    /// The record of this hold where nobody knows what it really used: what is told here is booked, as an estimate.
+    #[must_use]
+    pub fn estimated(&self, status: RecordStatus, progress: Progress, settled_at: Timestamp) -> Record {
+        let Progress { input_tokens, output_tokens, cost } = progress;
+        Record {
+            id: self.id,
+            sequence: 0,
+            status,
+            admitted_at: self.admitted_at,
+            settled_at,
+            parties: self.binding.parties.clone(),
+            model: Arc::clone(&self.binding.model),
+            usage: Usage { input_tokens, output_tokens, ..Usage::default() },
+            cost,
+            price_version: Arc::clone(&self.price_version),
+            estimated: true,
+            accounts: self.binding.accounts.clone(),
+        }
     }
 
     /// One of [`Hold::charges`].

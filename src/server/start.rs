@@ -153,11 +153,18 @@ fn metrics_key(config: &Config) -> Option<Secret> {
     config.general_settings.master_key.clone().filter(|_| asked)
 }
 
+/// After this long without an answer the directory is said to be silent.
+const DIRECTORY_SILENT: Duration = Duration::from_secs(2);
+
 fn readiness(house: &House) -> Readiness {
     let ledger = Arc::clone(&house.ledger);
     let writable =
         move || if ledger.is_writable() { Ok(()) } else { Err("cannot be written; is the disk full?".to_owned()) };
-    let readiness = Readiness::new().part("ledger", writable);
+    let directory = Arc::clone(&house.directory);
+    let readiness = Readiness::new().part("ledger", writable).degradable("directory", move || {
+        // Known keys go on meanwhile.
+        if directory.answered_within(DIRECTORY_SILENT) { Ok(()) } else { Err("does not answer".to_owned()) }
+    });
     match &house.redis {
         None => readiness,
         Some(shared) => {

@@ -96,6 +96,7 @@ fn bad_values_and_contradictions_are_told_all_at_once() {
         ("ledger: {keep: 1d}", "ledger.keep"),
         ("counters: {url: mysql://x}", "counters.url"),
         ("counters: {max_holds: 0}", "counters.max_holds"),
+        ("counters: {prefix: 'a*'}", "counters.prefix"),
         ("quota: {cap_output: true, reserve: none}", "quota.cap_output"),
         ("metering: {unknown_model: {input_cost_per_token: -1, output_cost_per_token: 0}}", "metering.unknown_model"),
         ("metering: {unmeterable: {price: 1e9}}", "metering.unmeterable.price"),

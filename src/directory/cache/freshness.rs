@@ -111,6 +111,12 @@ impl Freshness {
         self.watched.load(Ordering::Acquire) && !self.watch_is_dead(self.now())
     }
 
+    /// Whether the watch has seen the directory within this time; so it is where there is none.
+    pub(super) fn seen_within(&self, time: Duration) -> bool {
+        let time = u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
+        !self.watched.load(Ordering::Acquire) || self.now().saturating_sub(self.seen_at.load(Ordering::Relaxed)) < time
+    }
+
     /// Whether an entry read at `at` may be used at `now`.
     pub(super) fn is_fresh(&self, at: u64, now: u64, present: bool) -> bool {
         let ttl = if present { self.ttl } else { self.negative_ttl };

@@ -3,11 +3,12 @@
 use serde_json::{Map, Value};
 
 use super::super::openings::{Entity, Spent};
-use super::super::row::SourceRow;
+use super::super::row::{SourceRow, Taken};
 use super::{LinkedBudget, Move, limits};
 use crate::directory::import::Incoming;
 use crate::domain::{
-    AccessGroup, Budget, EndUser, Limits, ObjectPermission, Organization, Parties, Project, Scope, ScopeKind, Tag,
+    AccessGroup, Budget, EndUser, Limits, ObjectPermission, Organization, Parties, Project, Record, Scope, ScopeKind,
+    Tag,
 };
 
 const BY: [&str; 2] = ["created_by", "updated_by"];
@@ -146,15 +147,26 @@ pub(super) fn end_user(import: &mut Move<'_>, mut row: SourceRow) {
             ..EndUser::default()
         };
         let default = import.options.end_user_budget.as_deref();
-        let (effective, reset_at) =
-            import.effective(&Limits::default(), end_user.budget_id.as_deref().or(default), None);
-        let spent = Spent { spend: row.money("spend")?.unwrap_or_default(), reset_at, ..Spent::default() };
         let parties = Parties { end_user_id: Some(end_user.user_id.clone()), ..Parties::default() };
-        let scope = Scope::new(ScopeKind::EndUser, &[&name]);
-        let openings = import.openings(&Entity { table: TABLE, id: &name, scope, parties, limits: &effective }, spent);
+        let budget_id = end_user.budget_id.as_deref().or(default);
+        let openings = spent_under(import, row, (TABLE, &name), (ScopeKind::EndUser, parties), budget_id)?;
         Ok(Incoming { row: end_user, openings })
     });
     import.bundle.end_users.extend(done);
+}
+
+/// What an entity has spent that has no limits but those of its budget row.
+fn spent_under(
+    import: &mut Move<'_>,
+    row: &mut SourceRow,
+    (table, name): (&'static str, &str),
+    (kind, parties): (ScopeKind, Parties),
+    budget_id: Option<&str>,
+) -> Taken<Vec<Record>> {
+    let (limits, reset_at) = import.effective(&Limits::default(), budget_id, None);
+    let spent = Spent { spend: row.money("spend")?.unwrap_or_default(), reset_at, ..Spent::default() };
+    let scope = Scope::new(kind, &[name]);
+    Ok(import.openings(&Entity { table, id: name, scope, parties, limits: &limits }, spent))
 }
 
 pub(super) fn tag(import: &mut Move<'_>, mut row: SourceRow) {
@@ -170,11 +182,8 @@ pub(super) fn tag(import: &mut Move<'_>, mut row: SourceRow) {
             budget_id: row.text("budget_id")?,
             ..Tag::default()
         };
-        let (effective, reset_at) = import.effective(&Limits::default(), tag.budget_id.as_deref(), None);
-        let spent = Spent { spend: row.money("spend")?.unwrap_or_default(), reset_at, ..Spent::default() };
         let parties = Parties { tags: vec![tag.tag_name.clone()], ..Parties::default() };
-        let scope = Scope::new(ScopeKind::Tag, &[&name]);
-        let openings = import.openings(&Entity { table: TABLE, id: &name, scope, parties, limits: &effective }, spent);
+        let openings = spent_under(import, row, (TABLE, &name), (ScopeKind::Tag, parties), tag.budget_id.as_deref())?;
         Ok(Incoming { row: tag, openings })
     });
     import.bundle.tags.extend(done);
@@ -214,12 +223,9 @@ pub(super) fn group_budget(import: &mut Move<'_>, mut row: SourceRow) {
         row.pass_over(&["created_at", "created_by", "updated_at", "updated_by"]);
         let name = id?;
         let budget_id = row.text("budget_id")?;
-        let (effective, reset_at) = import.effective(&Limits::default(), budget_id.as_deref(), None);
-        let spent = Spent { spend: row.money("spend")?.unwrap_or_default(), reset_at, ..Spent::default() };
         // Limits of groups hang on their names.
-        let scope = Scope::new(ScopeKind::AccessGroup, &[&name]);
-        let parties = Parties::default();
-        let openings = import.openings(&Entity { table: TABLE, id: &name, scope, parties, limits: &effective }, spent);
+        let hangs_on = (ScopeKind::AccessGroup, Parties::default());
+        let openings = spent_under(import, row, (TABLE, &name), hangs_on, budget_id.as_deref())?;
         Ok((name, budget_id, openings))
     });
     let Some((name, budget_id, openings)) = done else { return };

@@ -7,6 +7,7 @@ mod books;
 mod link;
 mod local;
 mod message;
+mod news;
 mod outage;
 mod places;
 mod remote;
@@ -15,6 +16,7 @@ mod rooms;
 mod tests;
 mod turns;
 mod upkeep;
+mod verdict;
 
 use std::net::IpAddr;
 use std::sync::Arc;

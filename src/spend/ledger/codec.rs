@@ -36,20 +36,7 @@ pub(super) struct InFlight {
 
 impl InFlight {
     pub(super) fn new(hold: &Hold, progress: Progress) -> Self {
-        let record = Record {
-            id: hold.id,
-            sequence: 0,
-            status: RecordStatus::Unsettled,
-            admitted_at: hold.admitted_at,
-            settled_at: hold.admitted_at,
-            parties: hold.binding.parties.clone(),
-            model: Arc::clone(&hold.binding.model),
-            usage: Usage::default(),
-            cost: Money::ZERO,
-            price_version: Arc::clone(&hold.price_version),
-            estimated: true,
-            accounts: hold.binding.accounts.clone(),
-        };
+        let record = hold.estimated(RecordStatus::Unsettled, Progress::default(), hold.admitted_at);
         InFlight { record, estimate: hold.estimate, progress }
     }
 

@@ -14,7 +14,7 @@ use super::holds::{Ended, Holds, Open};
 use super::meters::Meters;
 use super::table::{Body, Budget, Counter, Table};
 use crate::domain::{
-    Account, Amount, CounterKey, Hold, HoldId, Kind, Money, Progress, Record, RecordStatus, Timestamp, Usage, Window,
+    Account, Amount, CounterKey, Hold, HoldId, Kind, Money, Progress, Record, RecordStatus, Timestamp, Window,
 };
 
 /// Events that wait to be fetched; the oldest makes room for the newest.
@@ -245,7 +245,7 @@ impl State {
                 let tokens = Amount::try_from(progress.input_tokens.saturating_add(progress.output_tokens));
                 let tokens = tokens.unwrap_or(Amount::MAX);
                 self.close(open, End::Used(tokens));
-                self.book(self.record_of(&open.hold, RecordStatus::Unsettled, progress));
+                self.book(open.hold.estimated(RecordStatus::Unsettled, progress, self.now));
                 Some((progress, Some(tokens)))
             }
             None if self.meters.missed_start(open.gateway, open.deadline, self.now) => {
@@ -256,30 +256,11 @@ impl State {
                 let (input_tokens, output_tokens) = (open.hold.input_tokens, open.hold.output_tokens);
                 let progress = Progress { input_tokens, output_tokens, cost: open.hold.estimate };
                 self.close(open, End::AsHeld);
-                self.book(self.record_of(&open.hold, RecordStatus::Unmetered, progress));
+                self.book(open.hold.estimated(RecordStatus::Unmetered, progress, self.now));
                 Some((progress, None))
             }
         };
         self.holds.remember(id, Ended { state: HoldState::Expired, booked }, self.now);
-    }
-
-    /// The record of a hold that nobody settled.
-    fn record_of(&self, hold: &Hold, status: RecordStatus, progress: Progress) -> Record {
-        let Progress { input_tokens, output_tokens, cost } = progress;
-        Record {
-            id: hold.id,
-            sequence: 0,
-            status,
-            admitted_at: hold.admitted_at,
-            settled_at: self.now,
-            parties: hold.binding.parties.clone(),
-            model: hold.binding.model.clone(),
-            usage: Usage { input_tokens, output_tokens, ..Usage::default() },
-            cost,
-            price_version: hold.price_version.clone(),
-            estimated: true,
-            accounts: hold.binding.accounts.clone(),
-        }
     }
 
     /// Takes what a hold has reserved off its counters, and wakes those who wait for it.

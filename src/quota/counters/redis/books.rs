@@ -12,7 +12,7 @@ use super::super::{Books, CountersError};
 use super::RedisCounters;
 use super::message::{Malformed, Reader};
 use super::turns::unavailable;
-use crate::domain::{Account, Hold, HoldId, Money, Progress, Record, RecordStatus, Timestamp, Usage};
+use crate::domain::{Account, Hold, HoldId, Money, Progress, Record, RecordStatus, Timestamp};
 use crate::quota::token;
 use crate::spend::ledger;
 
@@ -74,20 +74,7 @@ pub(super) fn read_expired(event: &mut Reader) -> Result<Record, Malformed> {
     let (input_tokens, output_tokens) = (event.count()?, event.count()?);
     let (cost, at) = (Money::nanos(event.int()?), Timestamp::millis(event.int()?));
     let hold = token::read_hold(&event.bytes()?).ok_or(Malformed)?;
-    Ok(Record {
-        id: hold.id,
-        sequence: 0,
-        status,
-        admitted_at: hold.admitted_at,
-        settled_at: at,
-        parties: hold.binding.parties.clone(),
-        model: hold.binding.model.clone(),
-        usage: Usage { input_tokens, output_tokens, ..Usage::default() },
-        cost,
-        price_version: hold.price_version.clone(),
-        estimated: true,
-        accounts: hold.binding.accounts.clone(),
-    })
+    Ok(hold.estimated(status, Progress { input_tokens, output_tokens, cost }, at))
 }
 
 /// A record from an entry of the stream: `r`, a record and what was booked before it, or `e`, a hold that ended.

@@ -15,7 +15,7 @@ use super::turns::unavailable;
 use crate::config::{BudgetsWithout, OnCounterFailure, RateLimitsWithout};
 use crate::domain::{
     Account, Amount, Amounts, Binding, CounterKey, Hold, HoldId, Kind, Limit, Money, Progress, Record, RecordStatus,
-    Timestamp, Usage,
+    Timestamp,
 };
 
 /// Books nothing: what is used is booked when the counters are back.
@@ -121,7 +121,8 @@ impl Local {
     pub(super) async fn settle(&self, hold: HoldId, tokens: Amount) {
         let part = self.holds.lock().remove(&hold);
         if let Some(part) = part {
-            let record = nothing(&part);
+            // Nobody books it.
+            let record = part.estimated(RecordStatus::Usage, Progress::default(), Timestamp::now());
             let _ = self.counters.settle(&part, tokens, record, false).await;
         }
     }
@@ -151,24 +152,6 @@ impl Local {
 fn part_of(limit: Amount, replicas: u64) -> Amount {
     let replicas = Amount::try_from(replicas.max(1)).unwrap_or(Amount::MAX);
     if limit <= 0 { limit } else { (limit / replicas).max(1) }
-}
-
-/// A record nobody books.
-fn nothing(hold: &Hold) -> Record {
-    Record {
-        id: hold.id,
-        sequence: 0,
-        status: RecordStatus::Usage,
-        admitted_at: hold.admitted_at,
-        settled_at: Timestamp::now(),
-        parties: hold.binding.parties.clone(),
-        model: Arc::clone(&hold.binding.model),
-        usage: Usage::default(),
-        cost: Money::ZERO,
-        price_version: Arc::clone(&hold.price_version),
-        estimated: false,
-        accounts: Vec::new(),
-    }
 }
 
 #[cfg(test)]

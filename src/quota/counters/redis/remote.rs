@@ -1,29 +1,22 @@
 //! The counters in Redis, asked directly: what each call is in messages to one shard or several.
 
-use std::collections::{HashSet, VecDeque};
+use std::collections::HashSet;
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::time::Duration;
 
 use parking_lot::Mutex;
 
 use super::super::clock::Clock;
-use super::super::{
-    Books, CountersError, HoldState, Refusal, Remaining, Settled, SoftLimitPassed, Terms, Unseeded, Verdict,
-};
+use super::super::{Books, CountersError, HoldState, Settled, Terms, Verdict};
 use super::RedisSettings;
-use super::books::{self, Stream};
+use super::books;
 use super::link::{AddressError, Target};
 use super::message::{self, Malformed, Reader, Writer, join, split};
+use super::news::Shared;
 use super::places::{self, Asked, How, Part, Places};
-use super::rooms::Rooms;
-use super::turns::{Answer, News, Turns, unavailable};
-use crate::domain::{
-    Account, Amount, Binding, CounterKey, Hold, HoldId, Kind, Money, Period, Progress, Record, Timestamp, Window,
-};
-
-/// Events that wait to be fetched; the oldest makes room for the newest.
-const MAX_SOFT_EVENTS: usize = 4_096;
+use super::turns::{Answer, Turns, unavailable};
+use super::verdict::{NOTHING_LEFT, Said, heavier, said};
+use crate::domain::{Account, Amount, Binding, CounterKey, Hold, HoldId, Money, Period, Progress, Record, Timestamp};
 
 /// See the module.
 pub(super) struct Remote {
@@ -34,17 +27,6 @@ pub(super) struct Remote {
     started: Mutex<HashSet<IpAddr>>,
 }
 
-/// What the calls' answers bring along.
-pub(super) struct Shared {
-    pub(super) books: Arc<dyn Books>,
-    pub(super) rooms: Rooms,
-    softs: Mutex<VecDeque<SoftLimitPassed>>,
-    pub(super) stream: Stream,
-    /// Accounts whose budgets must be loaded again; kept until every shard has heard of it.
-    pub(super) again: Mutex<HashSet<Account>>,
-    shards: u32,
-}
-
 impl Remote {
     pub(super) fn new(
         books: Arc<dyn Books>,
@@ -53,14 +35,7 @@ impl Remote {
     ) -> Result<Remote, AddressError> {
         let target = Target::new(&settings.url)?;
         let shards = if target.is_cluster() { settings.shards.max(1) } else { 1 };
-        let shared = Arc::new(Shared {
-            books,
-            rooms: Rooms::default(),
-            softs: Mutex::default(),
-            stream: Stream::default(),
-            again: Mutex::default(),
-            shards,
-        });
+        let shared = Arc::new(Shared::new(books, shards));
         let hear = {
             let shared = Arc::clone(&shared);
             Box::new(move |shard, news| shared.hear(shard, news))
@@ -163,105 +138,6 @@ impl Remote {
             });
         }
         Ok(refused.unwrap_or(Verdict::Admitted { remaining }))
-    }
-}
-
-const NOTHING_LEFT: Remaining = Remaining { remaining: 0, reset: Duration::ZERO, soft_limit_passed: false };
-
-fn millis(count: i64) -> Duration {
-    Duration::from_millis(u64::try_from(count).unwrap_or_default())
-}
-
-/// What one shard says to an admission.
-enum Said {
-    Admitted,
-    Not(Verdict),
-    /// It does not know the binding.
-    Unknown,
-}
-
-/// Reads it; where it admits, also what is left then.
-fn said(
-    hold: &Hold,
-    part: &Part,
-    answer: Answer,
-    remaining: &mut [Remaining],
-) -> Result<Result<Said, CountersError>, Malformed> {
-    let Answer { now, mut said } = answer;
-    let length = said.list()?;
-    let limit_at = |line: i64| {
-        let line = usize::try_from(line).map_err(|_| Malformed)?;
-        part.limits.get(line).copied().ok_or(Malformed)
-    };
-    Ok(Ok(Said::Not(match said.int()? {
-        0 => {
-            for at in &part.limits {
-                let Some(charge) = hold.charge(*at) else { return Err(Malformed) };
-                let (used, reset, soft_limit_passed) = match &charge.counter.window {
-                    Window::Period(period) => {
-                        let (hi, lo, held) = (said.int()?, said.int()?, said.int()?);
-                        // A budget that left meanwhile tells nothing of what is left.
-                        let used = if lo < 0 { Amount::MAX } else { join(hi, lo).saturating_add(held) };
-                        (used, period.end.since(Timestamp::millis(now)), said.int()? == 1)
-                    }
-                    Window::Minute | Window::InFlight => (said.int()?, millis(said.int()?), false),
-                };
-                let left = charge.limit.saturating_sub(used).max(0);
-                if let Some(slot) = remaining.get_mut(*at) {
-                    *slot = Remaining { remaining: left, reset, soft_limit_passed };
-                }
-            }
-            return Ok(Ok(Said::Admitted));
-        }
-        1 => {
-            let charge = limit_at(said.int()?)?;
-            let (spent, held) = (join(said.int()?, said.int()?), said.int()?);
-            let (retry_after, never) = (millis(said.int()?), said.bool()?);
-            Verdict::Refused(Refusal {
-                charge,
-                spent,
-                held,
-                retry_after,
-                never,
-                may_be_released: said.bool()?,
-                epoch: said.count()?,
-            })
-        }
-        2 => {
-            let mut missing = Vec::with_capacity(length / 2);
-            for _ in 0..length / 2 {
-                let (at, generation) = (limit_at(said.int()?)?, said.count()?);
-                let Some(charge) = hold.charge(at) else { return Err(Malformed) };
-                missing.push(Unseeded { counter: charge.counter.clone(), generation });
-            }
-            Verdict::Unseeded(missing)
-        }
-        3 => Verdict::WrongPeriod { now: Timestamp::millis(now) },
-        4 => Verdict::MeterDead { retry_after: millis(said.int()?) },
-        6 => return Ok(Ok(Said::Unknown)),
-        5 => return Ok(Err(CountersError::Full(usize::try_from(said.int()?).unwrap_or(usize::MAX)))),
-        _ => return Err(Malformed),
-    })))
-}
-
-/// Of what two shards have against an admission, what is to be told.
-fn heavier(one: Verdict, other: Verdict) -> Verdict {
-    match (one, other) {
-        (Verdict::Unseeded(mut one), Verdict::Unseeded(other)) => {
-            one.extend(other);
-            Verdict::Unseeded(one)
-        }
-        (Verdict::Refused(one), Verdict::Refused(other)) => {
-            let may_be_released = one.may_be_released && other.may_be_released;
-            let rank = |refusal: &Refusal| (refusal.never, refusal.retry_after);
-            let (one_first, same) = (one.charge < other.charge, rank(&one) == rank(&other));
-            let longer = if rank(&other) > rank(&one) || (same && !one_first) { other } else { one };
-            Verdict::Refused(Refusal { may_be_released, ..longer })
-        }
-        (wrong @ Verdict::WrongPeriod { .. }, _) | (_, wrong @ Verdict::WrongPeriod { .. }) => wrong,
-        (dead @ Verdict::MeterDead { .. }, _) | (_, dead @ Verdict::MeterDead { .. }) => dead,
-        (unseeded @ Verdict::Unseeded(_), _) | (_, unseeded @ Verdict::Unseeded(_)) => unseeded,
-        (one, _) => one,
     }
 }
 
@@ -524,65 +400,5 @@ impl Remote {
             self.shared.book(record.clone(), part.shard, entry);
         }
         Ok(outcome)
-    }
-}
-
-impl Shared {
-    pub(super) fn take_softs(&self) -> Vec<SoftLimitPassed> {
-        std::mem::take(&mut *self.softs.lock()).into()
-    }
-
-    fn hear(&self, shard: u32, news: News) {
-        if let Err(error) = self.rooms.hear(news.wakes) {
-            tracing::error!(%error, "who waits for room could not be told");
-        }
-        if let Err(error) = self.hear_softs(news.softs) {
-            tracing::error!(%error, "a soft limit that was passed could not be told");
-        }
-        if let Err(error) = self.hear_events(shard, news.events) {
-            tracing::error!(%error, "a hold that ended could not be booked by this replica; another will");
-        }
-    }
-
-    fn hear_softs(&self, mut news: Reader) -> Result<(), Malformed> {
-        for _ in 0..news.list()? {
-            news.list()?;
-            let name = news.text()?;
-            let (soft_limit, spent) = (news.money()?, news.money()?);
-            let Some((scope, id)) = places::budget_of(&name) else { continue };
-            let mut period = Period::total();
-            period.id = id.into();
-            let counter = CounterKey { scope, kind: Kind::Spend, window: Window::Period(period) };
-            let mut softs = self.softs.lock();
-            if softs.len() >= MAX_SOFT_EVENTS {
-                softs.pop_front();
-            }
-            softs.push_back(SoftLimitPassed { counter, soft_limit, spent });
-        }
-        Ok(())
-    }
-
-    fn hear_events(&self, shard: u32, mut news: Reader) -> Result<(), Malformed> {
-        for _ in 0..news.list()? {
-            let mut event = news.value()?;
-            event.list()?;
-            let record = books::read_expired(&mut event)?;
-            let entry = event.text()?;
-            self.load_elsewhere(&record, shard);
-            self.book(record, shard, entry);
-        }
-        Ok(())
-    }
-
-    /// The other shards of a hold that ended by itself cannot know what was booked, nor when.
-    pub(super) fn load_elsewhere(&self, record: &Record, home: u32) {
-        let elsewhere = record.accounts.iter().filter(|account| places::shard_of(&account.scope, self.shards) != home);
-        self.again.lock().extend(elsewhere.cloned());
-    }
-
-    /// Books what Redis has in its stream as well, until it is known to be written.
-    pub(super) fn book(&self, record: Record, shard: u32, entry: String) {
-        self.stream.note(&record, shard, entry);
-        self.books.book(record);
     }
 }

@@ -46,6 +46,7 @@ pub(super) type Hear = Box<dyn Fn(u32, News) + Send + Sync>;
 
 struct Job {
     message: Vec<u8>,
+    since: Instant,
     answer: oneshot::Sender<Result<Answer, CountersError>>,
 }
 
@@ -64,7 +65,7 @@ struct Queue {
 struct Lane {
     connection: Mutex<Option<Connection>>,
     /// One connects at a time.
-    connecting: tokio::sync::Mutex<()>,
+    connecting: Arc<tokio::sync::Mutex<()>>,
     queues: Vec<Mutex<Queue>>,
     /// Calls one after the other that had no answer in time.
     given_up: AtomicUsize,
@@ -135,7 +136,7 @@ impl Turns {
         let queues = || (0..shards).map(|_| Mutex::default()).collect();
         let lane = |_| Lane {
             connection: Mutex::new(None),
-            connecting: tokio::sync::Mutex::new(()),
+            connecting: Arc::default(),
             queues: queues(),
             given_up: AtomicUsize::new(0),
         };
@@ -175,10 +176,7 @@ impl Turns {
 
     /// The pattern of the channels on which room is told.
     pub(super) fn rooms(&self) -> String {
-        // The prefix is an operator's word: what a pattern means otherwise is escaped.
-        let escaped = |c: char| if "*?[]\\".contains(c) { format!("\\{c}") } else { c.to_string() };
-        let prefix = self.prefixes[0].split('{').next().unwrap_or_default();
-        format!("{}{{*}}:room", prefix.chars().map(escaped).collect::<String>())
+        format!("{}{{*}}:room", self.prefixes[0].split('{').next().unwrap_or_default())
     }
 
     /// The server's clock in ms, as far as it is known; ours until then.
@@ -202,13 +200,13 @@ impl Turns {
             if queue.jobs.len() >= MAX_WAITING {
                 return Err(unavailable("too many messages wait"));
             }
-            queue.jobs.push_back(Job { message, answer });
+            queue.jobs.push_back(Job { message, since: Instant::now(), answer });
             if queue.under_way < UNDER_WAY {
                 queue.under_way += 1;
                 tokio::spawn(Arc::clone(self).drive(lane, shard));
             }
         }
-        // The calls before ours have an end in time, and where one of them fails all that waits is answered.
+        // Whoever sends what waits answers it in time: each call has an end, and what waited too long is not sent.
         answered.await.unwrap_or_else(|_| Err(unavailable("the call was given up")))
     }
 
@@ -219,6 +217,11 @@ impl Turns {
                 let mut queue = self.lanes[lane].queues[shard as usize].lock();
                 // Nobody is there any more for some of them: nothing has happened, and nothing will.
                 queue.jobs.retain(|job| !job.answer.is_closed());
+                while queue.jobs.front().is_some_and(|job| job.since.elapsed() > self.timeout * 2) {
+                    if let Some(late) = queue.jobs.pop_front() {
+                        let _ = late.answer.send(Err(unavailable("too much waits for it")));
+                    }
+                }
                 let count = queue.jobs.len().min(MOST);
                 if count == 0 {
                     queue.under_way -= 1;
@@ -335,13 +338,14 @@ impl Turns {
         if let Some(connection) = &*self.lanes[lane].connection.lock() {
             return Ok(connection.clone());
         }
+        // Where another connects already, this waits for it, and leaves with whoever gives up.
+        let one = Arc::clone(&self.lanes[lane].connecting).lock_owned().await;
+        if let Some(connection) = &*self.lanes[lane].connection.lock() {
+            return Ok(connection.clone());
+        }
         let turns = Arc::clone(self);
         let connecting = tokio::spawn(async move {
-            let lane = &turns.lanes[lane];
-            let _one = lane.connecting.lock().await;
-            if let Some(connection) = &*lane.connection.lock() {
-                return Ok(connection.clone());
-            }
+            let (lane, _one) = (&turns.lanes[lane], one);
             let connection = turns.target.connect().await?;
             *lane.connection.lock() = Some(connection.clone());
             Ok(connection)

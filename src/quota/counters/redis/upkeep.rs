@@ -24,6 +24,8 @@ use crate::domain::{Account, Record, Timestamp};
 const PROBE: Duration = Duration::from_millis(50);
 /// How often the replicas tell that they are alive.
 const BEAT: Duration = Duration::from_secs(1);
+/// In how many beats Redis is asked for its eviction policy.
+const POLICY_EVERY: u32 = 60;
 /// In how many beats shards are told of meters that others heard of; a meter counts as alive for 30 s.
 const METERS_EVERY: u32 = 5;
 /// How often streams are searched for records of dead replicas.
@@ -67,6 +69,7 @@ impl RedisCounters {
         while let Ok((records, new)) = written.try_recv() {
             self.drop_written(&records, &new).await;
         }
+        self.load_again_now().await;
         let mut message = Writer::list(2);
         message.bytes("O").bytes(&self.remote.turns.replica);
         if let Err(error) = self.remote.ask_all(&message.take()).await {
@@ -92,6 +95,20 @@ impl RedisCounters {
             }
         }
         Ok("noeviction".to_owned())
+    }
+
+    /// Says so where Redis may throw counters away by now; at the start it may not have been there to be asked.
+    async fn watch_eviction(&self) {
+        match self.eviction_policy().await {
+            Ok(policy) if policy != "noeviction" => {
+                tracing::error!(
+                    policy,
+                    "redis may throw counters away, and limits are then not kept: set maxmemory-policy"
+                );
+            }
+            Ok(_) => {}
+            Err(error) => tracing::debug!(%error, "redis could not be asked for its maxmemory-policy"),
+        }
     }
 
     /// Hears of room that is made by any replica.
@@ -187,6 +204,9 @@ impl RedisCounters {
                     self.replicas.store(alive.max(1), Ordering::Relaxed);
                 }
                 beats += 1;
+                if beats.is_multiple_of(POLICY_EVERY) {
+                    self.watch_eviction().await;
+                }
                 if beats.is_multiple_of(METERS_EVERY)
                     && let Err(error) = self.remote.tell_meters().await
                 {
@@ -324,16 +344,19 @@ impl RedisCounters {
     async fn load_again(&self) {
         loop {
             tokio::time::sleep(PROBE).await;
-            if self.is_down() {
-                continue;
+            if !self.is_down() {
+                self.load_again_now().await;
             }
-            let accounts: Vec<Account> = self.remote.shared.again.lock().drain().collect();
-            if !accounts.is_empty()
-                && let Err(error) = self.reload(&accounts).await
-            {
-                tracing::debug!(%error, "budgets could not be marked to be loaded again");
-                self.remote.shared.again.lock().extend(accounts);
-            }
+        }
+    }
+
+    async fn load_again_now(&self) {
+        let accounts: Vec<Account> = self.remote.shared.again.lock().drain().collect();
+        if !accounts.is_empty()
+            && let Err(error) = self.reload(&accounts).await
+        {
+            tracing::debug!(%error, "budgets could not be marked to be loaded again");
+            self.remote.shared.again.lock().extend(accounts);
         }
     }
 
