@@ -1,24 +1,55 @@
-//! Who calls: one list of authenticators, each of which knows one kind of credential. A credential that one of them
-//! claims and refuses never falls through to another.
+//! Who calls. A credential that a request shows is judged by the one authenticator whose kind it is, and its word is
+//! final: what it refuses never falls through to another. What stands around a request (a proxy's identity headers, the
+//! peer's certificate) is judged besides, and must name nobody else.
+//!
+//! The order: the master key, another authoriser (`custom_auth`), the credential by its shape, then what stands around
+//! the request. All end in the same [`Caller`].
 
+pub mod assertion;
 pub mod master_key;
+mod resolve;
 pub mod virtual_key;
 
 use async_trait::async_trait;
 
+pub use assertion::{Assertion, Named, RoleClaim, Rules, TeamClaim};
 pub use master_key::MasterKey;
+pub use resolve::Resolver;
 pub use virtual_key::VirtualKeys;
 
-use crate::domain::{Caller, Denial, ErrorType, Secret, Timestamp};
-use crate::request::Credential;
+use crate::domain::{Caller, Denial, ErrorType, Secret, Timestamp, Trace};
+use crate::request::{Credential, CredentialRead, RequestView};
 
-/// What one authenticator says of a credential.
+/// What authenticators are shown.
+#[derive(Clone, Copy)]
+pub struct Ask<'a> {
+    pub view: &'a RequestView<'a>,
+    pub now: Timestamp,
+}
+
+impl<'a> Ask<'a> {
+    /// The credential the request shows, where it can be read.
+    #[must_use]
+    pub fn credential(&self) -> Option<&'a Credential<'a>> {
+        match &self.view.credential {
+            CredentialRead::Found(credential) => Some(credential),
+            CredentialRead::Missing | CredentialRead::Malformed { .. } => None,
+        }
+    }
+
+    /// The text of the credential; empty where there is none.
+    #[must_use]
+    pub fn secret(&self) -> &'a str {
+        self.credential().map_or("", |credential| &credential.secret)
+    }
+}
+
+/// What an authenticator found.
 #[derive(Debug)]
-pub enum Outcome {
-    /// Not of the kind this authenticator knows: the next one is asked.
-    NotMine,
+pub enum Identified {
     Caller(Caller),
-    Refused(Denial),
+    /// For the directory to resolve.
+    Assertion(std::sync::Arc<Assertion>),
 }
 
 /// Knows one kind of credential.
@@ -27,36 +58,103 @@ pub trait Authenticator: Send + Sync {
     /// The name that explanations and metrics show.
     fn name(&self) -> &'static str;
 
-    async fn authenticate(&self, credential: &Credential<'_>, now: Timestamp) -> Outcome;
+    /// Whether what the request shows is of this kind. Cheap: asked of every authenticator, on every request.
+    fn knows(&self, ask: &Ask<'_>) -> bool;
+
+    /// Who calls. Asked only where [`Authenticator::knows`] says so; a refusal is final.
+    async fn authenticate(&self, ask: &Ask<'_>, trace: &mut Trace) -> Result<Identified, Denial>;
 }
 
-/// The list, in the order they are asked.
-pub struct Authenticators(Vec<Box<dyn Authenticator>>);
+/// Every way to say who you are, in the order they are asked.
+pub struct Authenticators {
+    /// By the credential a request shows: the first that knows it.
+    pub shown: Vec<Box<dyn Authenticator>>,
+    /// By what stands around a request: all that know it, and they must agree.
+    pub around: Vec<Box<dyn Authenticator>>,
+    pub resolver: Resolver,
+}
 
 impl Authenticators {
-    #[must_use]
-    pub fn new(list: Vec<Box<dyn Authenticator>>) -> Self {
-        Authenticators(list)
+    /// The caller of a request.
+    ///
+    /// # Errors
+    /// 401 where nobody or two people are named, or a credential is bad; 503 where that cannot be told now.
+    pub async fn authenticate(&self, ask: &Ask<'_>, trace: &mut Trace) -> Result<Caller, Denial> {
+        let mut caller = self.by_credential(ask, trace).await?;
+        for authenticator in &self.around {
+            if !authenticator.knows(ask) {
+                continue;
+            }
+            let other = self.ask(&**authenticator, ask, trace).await?;
+            caller = Some(match caller {
+                None => other,
+                Some(caller) if agree(&caller, &other) => caller,
+                Some(_) => return Err(disagreement(authenticator.name())),
+            });
+        }
+        caller.ok_or_else(|| {
+            Denial::new(
+                ErrorType::AuthError,
+                "credential.missing",
+                "Authentication Error: no API key passed in; send Authorization: Bearer sk-…",
+            )
+        })
     }
 
-    /// The caller, and the name of the authenticator that knew it.
-    pub async fn authenticate(
-        &self,
-        credential: &Credential<'_>,
-        now: Timestamp,
-    ) -> Result<(Caller, &'static str), Denial> {
-        for authenticator in &self.0 {
-            match authenticator.authenticate(credential, now).await {
-                Outcome::NotMine => {}
-                Outcome::Caller(caller) => return Ok((caller, authenticator.name())),
-                Outcome::Refused(denial) => return Err(denial),
+    async fn by_credential(&self, ask: &Ask<'_>, trace: &mut Trace) -> Result<Option<Caller>, Denial> {
+        match &ask.view.credential {
+            CredentialRead::Found(credential) => {
+                trace.step("credential", format_args!("found in {}", credential.source));
+            }
+            CredentialRead::Missing => return Ok(None),
+            CredentialRead::Malformed { .. } => {
+                return Err(Denial::new(
+                    ErrorType::AuthError,
+                    "credential.malformed",
+                    "Authentication Error: malformed API key; send it as Authorization: Bearer sk-…",
+                ));
             }
         }
-        let shown = Secret::masked(&credential.secret);
+        for authenticator in &self.shown {
+            if authenticator.knows(ask) {
+                return self.ask(&**authenticator, ask, trace).await.map(Some);
+            }
+        }
+        let shown = Secret::masked(ask.secret());
         Err(Denial::new(
             ErrorType::AuthError,
             "credential.unknown_kind",
             format!("Authentication Error: the credential {shown} is not a key of this gateway; keys begin with sk-"),
         ))
     }
+
+    async fn ask(&self, authenticator: &dyn Authenticator, ask: &Ask<'_>, trace: &mut Trace) -> Result<Caller, Denial> {
+        let name = authenticator.name();
+        let caller = match authenticator.authenticate(ask, trace).await {
+            Ok(Identified::Caller(caller)) => caller,
+            Ok(Identified::Assertion(assertion)) => self.resolver.resolve(&assertion, ask, trace).await?,
+            Err(denial) => {
+                trace.step("authn", format_args!("{name} refuses it"));
+                return Err(denial);
+            }
+        };
+        trace.step("authn", format_args!("{name} knows it: role {}", caller.role.as_str()));
+        Ok(caller)
+    }
+}
+
+/// Whether two callers can be one: they name no two users.
+fn agree(one: &Caller, other: &Caller) -> bool {
+    match (one.user_id(), other.user_id()) {
+        (Some(one), Some(other)) => one == other,
+        _ => true,
+    }
+}
+
+fn disagreement(name: &str) -> Denial {
+    Denial::new(
+        ErrorType::AuthError,
+        "credential.disagree",
+        format!("Authentication Error: the credential and {name} name different users; send one of them"),
+    )
 }

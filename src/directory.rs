@@ -33,11 +33,11 @@ use std::sync::Arc;
 use async_trait::async_trait;
 
 use crate::domain::{
-    AccessGroup, Account, Budget, EndUser, HoldId, Identity, Key, KeyHash, Member, Money, Organization, Project,
-    Record, Tag, Team, Timestamp, User,
+    AccessGroup, Account, Budget, EndUser, HoldId, Identity, Key, KeyHash, KeyMapping, Member, Money, Organization,
+    Principal, Project, Record, Tag, Team, Timestamp, User,
 };
 
-pub use cache::{Directory, Registry};
+pub use cache::{Directory, Named, Registry};
 use import::{Bundle, Imported};
 pub use lock::{ExclusiveLock, SpoolLock};
 pub use migrations::{Mode, Schema};
@@ -114,7 +114,18 @@ pub trait Store: Send + Sync {
     /// When a rotated key stops working; `None` for every other key.
     async fn revoked_at(&self, old: &KeyHash) -> Result<Option<Timestamp>>;
     /// The identity of a user without a key (roles, teams, limits).
-    async fn user_identity(&self, user_id: &str) -> Result<Option<Identity>>;
+    /// What the directory knows of a user, a team and an organization that a token names, and of the user's place in
+    /// the team; what it does not know is absent.
+    async fn principal(&self, principal: &Principal) -> Result<Identity>;
+    /// The user an identity provider names: by its id, else by its id at the provider, else by its address in any letter
+    /// case; nobody where several have that address.
+    async fn user_named(&self, id: Option<&str>, email: Option<&str>) -> Result<Option<User>>;
+    /// At most two: one more than an alias may name.
+    async fn teams_by_alias(&self, alias: &str) -> Result<Vec<Team>>;
+    /// At most two.
+    async fn organizations_by_alias(&self, alias: &str) -> Result<Vec<Organization>>;
+    /// The key that a claim of a token stands for; `issuer` empty is any.
+    async fn key_mapping(&self, issuer: &str, claim: &str, value: &str) -> Result<Option<KeyMapping>>;
     async fn end_user(&self, user_id: &str) -> Result<Option<EndUser>>;
     async fn budget(&self, budget_id: &str) -> Result<Option<Budget>>;
     /// All tags and access groups; few, and needed to know which of a request's names carry limits.

@@ -6,6 +6,7 @@ pub mod decision;
 pub mod entity;
 pub mod fields;
 pub mod glob;
+pub mod grant;
 pub mod hold;
 pub mod identity;
 pub mod ids;
@@ -17,6 +18,7 @@ pub mod role;
 pub mod scope;
 pub mod secret;
 pub mod time;
+pub mod trace;
 pub mod usage;
 
 pub use api::{Api, PromptSize};
@@ -27,8 +29,9 @@ pub use entity::{
     ObjectPermission, Organization, OrganizationMember, Project, Tag, Team, User,
 };
 pub use fields::Fields;
+pub use grant::Grant;
 pub use hold::{Amounts, Binding, Hold, Progress};
-pub use identity::{AuthMethod, Caller, Identity};
+pub use identity::{AuthMethod, Caller, Identity, Principal};
 pub use ids::{HoldId, KeyHash};
 pub use memo::Memo;
 pub use money::{Money, Price};
@@ -38,4 +41,5 @@ pub use role::{Role, TeamRole};
 pub use scope::{Scope, ScopeKind};
 pub use secret::Secret;
 pub use time::Timestamp;
+pub use trace::{Step, Trace};
 pub use usage::Usage;

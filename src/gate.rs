@@ -9,24 +9,25 @@ mod settings;
 mod upstream;
 mod worst;
 
+use std::borrow::Cow;
 use std::net::IpAddr;
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 use smallvec::SmallVec;
 
-pub use explain::{Explanation, Step};
+pub use explain::Explanation;
 pub use settings::Settings;
 
+use crate::authn::Ask;
 use crate::authz::{self, ModelAsk, RouteAsk};
 use crate::config::Config;
 use crate::directory::{Directory, DirectoryError, Registry};
 use crate::domain::{
-    Allow, AuthMethod, Caller, Decision, Denial, EndUser, ErrorType, Fields, Role, Standing, Team, Timestamp,
+    Allow, AuthMethod, Caller, Decision, Denial, EndUser, ErrorType, Fields, Role, Standing, Team, Timestamp, Trace,
 };
 use crate::quota::Quota;
-use crate::request::{CredentialRead, HttpRequest, RequestView};
-use explain::Trace;
+use crate::request::{HttpRequest, RequestView};
 
 /// Answers every request: who asks, may they, can they afford it.
 pub struct Gate {
@@ -124,7 +125,7 @@ impl Gate {
             return Ok(Vetted::public(view));
         }
 
-        let caller = self.authenticate(settings, &view, now, trace).await?;
+        let caller = settings.authenticators.authenticate(&Ask { view: &view, now }, trace).await?;
         let checked = self.check_caller(settings, &view, &caller, client, now, trace).await;
         match checked {
             Ok(Purpose { models, end_user, tags, registry }) => {
@@ -135,36 +136,6 @@ impl Gate {
                 Err(denial)
             }
         }
-    }
-
-    async fn authenticate(
-        &self,
-        settings: &Settings,
-        view: &RequestView<'_>,
-        now: Timestamp,
-        trace: &mut Trace,
-    ) -> Result<Caller, Denial> {
-        let credential = match &view.credential {
-            CredentialRead::Found(credential) => credential,
-            CredentialRead::Missing => {
-                return Err(Denial::new(
-                    ErrorType::AuthError,
-                    "credential.missing",
-                    "Authentication Error: no API key passed in; send Authorization: Bearer sk-…",
-                ));
-            }
-            CredentialRead::Malformed { .. } => {
-                return Err(Denial::new(
-                    ErrorType::AuthError,
-                    "credential.malformed",
-                    "Authentication Error: malformed API key; send it as Authorization: Bearer sk-…",
-                ));
-            }
-        };
-        trace.step("credential", format_args!("found in {}", credential.source));
-        let (caller, by) = settings.authenticators.authenticate(credential, now).await?;
-        trace.step("authn", format_args!("{by} knows it: role {}", caller.role.as_str()));
-        Ok(caller)
     }
 
     /// Status, networks, routes, parameters and models of a known caller.
@@ -235,7 +206,8 @@ impl Gate {
         caller: &Caller,
         view: &RequestView<'_>,
     ) -> Result<Option<Arc<EndUser>>, Denial> {
-        let Some(id) = view.end_user(&settings.read.end_user) else { return Ok(None) };
+        let told = caller.grant.as_ref().and_then(|grant| grant.end_user.as_deref().map(Cow::Borrowed));
+        let Some(id) = told.or_else(|| view.end_user(&settings.read.end_user)) else { return Ok(None) };
         let known = self.directory.end_user(&id).await.map_err(|error| unavailable(&error))?;
         let litellm = &settings.config.litellm_settings;
         if known.is_none() && litellm.validate_end_user_id_in_db {
@@ -269,7 +241,7 @@ impl Gate {
 
 impl<'a> Vetted<'a> {
     fn public(view: RequestView<'a>) -> Self {
-        let caller = Caller { method: AuthMethod::Public, role: Role::InternalUserViewer, identity: Arc::default() };
+        let caller = Caller::new(AuthMethod::Public, Role::InternalUserViewer, Arc::default());
         Vetted {
             view,
             caller,

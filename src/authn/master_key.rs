@@ -4,9 +4,8 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 
-use super::{Authenticator, Outcome};
-use crate::domain::{AuthMethod, Caller, Identity, Role, Secret, Timestamp};
-use crate::request::Credential;
+use super::{Ask, Authenticator, Identified};
+use crate::domain::{AuthMethod, Caller, Denial, Identity, Role, Secret, Trace};
 
 /// Knows the master key of the configuration. Its caller has no user and no limits of its own.
 pub struct MasterKey {
@@ -27,14 +26,11 @@ impl Authenticator for MasterKey {
         "master_key"
     }
 
-    async fn authenticate(&self, credential: &Credential<'_>, _now: Timestamp) -> Outcome {
-        if !self.key.matches(credential.secret.as_bytes()) {
-            return Outcome::NotMine;
-        }
-        Outcome::Caller(Caller {
-            method: AuthMethod::MasterKey,
-            role: Role::ProxyAdmin,
-            identity: Arc::clone(&self.identity),
-        })
+    fn knows(&self, ask: &Ask<'_>) -> bool {
+        self.key.matches(ask.secret().as_bytes())
+    }
+
+    async fn authenticate(&self, _ask: &Ask<'_>, _trace: &mut Trace) -> Result<Identified, Denial> {
+        Ok(Identified::Caller(Caller::new(AuthMethod::MasterKey, Role::ProxyAdmin, Arc::clone(&self.identity))))
     }
 }

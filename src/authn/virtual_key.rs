@@ -5,10 +5,9 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 
-use super::{Authenticator, Outcome};
+use super::{Ask, Authenticator, Identified};
 use crate::directory::{Directory, DirectoryError};
-use crate::domain::{AuthMethod, Caller, Denial, ErrorType, KeyHash, Role, Timestamp};
-use crate::request::Credential;
+use crate::domain::{AuthMethod, Caller, Denial, ErrorType, KeyHash, Role, Trace};
 
 /// Knows the keys of the directory.
 pub struct VirtualKeys {
@@ -28,24 +27,23 @@ impl Authenticator for VirtualKeys {
         "virtual_key"
     }
 
-    async fn authenticate(&self, credential: &Credential<'_>, now: Timestamp) -> Outcome {
-        if !credential.secret.starts_with("sk-") {
-            return Outcome::NotMine;
-        }
-        match self.directory.identity(&KeyHash::of(&credential.secret), now).await {
+    fn knows(&self, ask: &Ask<'_>) -> bool {
+        ask.secret().starts_with("sk-")
+    }
+
+    async fn authenticate(&self, ask: &Ask<'_>, _trace: &mut Trace) -> Result<Identified, Denial> {
+        match self.directory.identity(&KeyHash::of(ask.secret()), ask.now).await {
             Ok(Some(identity)) => {
                 let role = identity.user.as_ref().and_then(|user| user.user_role).unwrap_or(Role::InternalUser);
-                Outcome::Caller(Caller { method: AuthMethod::VirtualKey, role, identity })
+                Ok(Identified::Caller(Caller::new(AuthMethod::VirtualKey, role, identity)))
             }
-            Ok(None) => Outcome::Refused(
-                Denial::new(
-                    ErrorType::TokenNotFound,
-                    "credential.unknown_key",
-                    "Authentication Error: invalid API key; it is not in the directory. Create a key, or check for a typing error",
-                )
-                .param("key"),
-            ),
-            Err(error) => Outcome::Refused(unavailable(&error)),
+            Ok(None) => Err(Denial::new(
+                ErrorType::TokenNotFound,
+                "credential.unknown_key",
+                "Authentication Error: invalid API key; it is not in the directory. Create a key, or check for a typing error",
+            )
+            .param("key")),
+            Err(error) => Err(unavailable(&error)),
         }
     }
 }

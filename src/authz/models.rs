@@ -110,6 +110,12 @@ impl<'a> Names<'a> {
 fn every_list(ask: &ModelAsk<'_>, names: &Names<'_>) -> Result<(), Denial> {
     let identity = &ask.caller.identity;
     let (key, team) = (identity.key.as_ref(), identity.team.as_ref());
+    if let Some(granted) = granted(ask.caller)
+        && !any_entry_holds(ask.catalog, granted, names)
+    {
+        let denial = refusal(ErrorType::AuthError, "model.credential");
+        return Err(Denial { status: 403, ..denial });
+    }
     if let Some(key) = key
         && !key_holds(ask, key, names)
     {
@@ -146,6 +152,12 @@ fn every_list(ask: &ModelAsk<'_>, names: &Names<'_>) -> Result<(), Denial> {
         return Err(refusal(ErrorType::CustomerModelAccessDenied, "model.end_user"));
     }
     Ok(())
+}
+
+/// The only models the credential itself is good for.
+fn granted(caller: &Caller) -> Option<&[String]> {
+    let grant = caller.grant.as_ref().filter(|grant| !grant.is_unchecked)?;
+    grant.models.as_deref()
 }
 
 /// A key with `all-team-models` leaves the choice to what stands above it: its team, or without one its owner. A key
@@ -236,14 +248,15 @@ fn pattern_holds_provider(catalog: &Catalog, entry: &str, model: &str) -> bool {
 /// Whether any list above the request names some models only.
 fn is_confined(ask: &ModelAsk<'_>) -> bool {
     let identity = &ask.caller.identity;
-    let confines = |list: &Vec<String>| {
+    let confines = |list: &[String]| {
         !list.is_empty() && !list.iter().any(|entry| matches!(entry.as_str(), "*" | ALL_PROXY_MODELS | ALL_TEAM_MODELS))
     };
     let user = identity.user.as_ref().filter(|_| identity.team.is_none());
-    identity
-        .key
-        .as_ref()
-        .is_some_and(|key| confines(&key.models) || (key.models.is_empty() && !key.access_group_ids.is_empty()))
+    granted(ask.caller).is_some_and(|list| list.is_empty() || confines(list))
+        || identity
+            .key
+            .as_ref()
+            .is_some_and(|key| confines(&key.models) || (key.models.is_empty() && !key.access_group_ids.is_empty()))
         || identity.team.as_ref().is_some_and(|team| confines(&team.models))
         || identity.member.as_ref().is_some_and(|member| confines(&member.allowed_models))
         || user.is_some_and(|user| confines(&user.models))

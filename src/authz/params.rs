@@ -128,7 +128,7 @@ mod tests {
         let mut key = Key::new(KeyHash::of("sk-1"), Timestamp::millis(0));
         key.enforced_params = case.key_params.iter().map(|&name| name.to_owned()).collect();
         let identity = Arc::new(Identity { key: Some(key), ..Identity::default() });
-        let caller = Caller { method: AuthMethod::VirtualKey, role: Role::InternalUser, identity };
+        let caller = Caller::new(AuthMethod::VirtualKey, Role::InternalUser, identity);
         let http = HttpRequest {
             method: case.method,
             path: "/v1/chat/completions",

@@ -5,7 +5,7 @@ use serde_json::{Map, Value};
 
 use super::groups;
 use crate::config::{Config, PassThroughEndpoint};
-use crate::domain::{Caller, Denial, ErrorType, Key, KeyType, Team};
+use crate::domain::{Caller, Denial, ErrorType, Grant, Key, KeyType, Team};
 
 /// The route settings of the configuration, ready to be asked.
 #[derive(Clone, Debug, Default)]
@@ -102,6 +102,18 @@ pub fn key_routes(key: &Key, path: &str) -> Result<(), Denial> {
         "route.key",
         format!("this key may not use the route {}; ask for a key with it in allowed_routes", shown(path)),
     ))
+}
+
+/// Refuses a path outside the routes the credential itself is good for.
+pub fn granted_routes(grant: &Grant, path: &str) -> Result<(), Denial> {
+    match &grant.routes {
+        Some(list) if !list.iter().any(|entry| entry_holds(entry, path)) => Err(Denial::new(
+            ErrorType::RouteAccessDenied,
+            "route.credential",
+            format!("this credential is not good for the route {}", shown(path)),
+        )),
+        _ => Ok(()),
+    }
 }
 
 /// Whether an entry of `allowed_routes` holds the path: the path itself or what lies below it, a group of that name, or
@@ -294,14 +306,14 @@ mod tests {
 
     #[test]
     fn pass_through_needs_a_grant_and_a_denial_wins() {
-        let caller = |key_metadata: Value, team_metadata: Value| Caller {
-            method: AuthMethod::VirtualKey,
-            role: Role::InternalUser,
-            identity: Arc::new(Identity {
+        let caller = |key_metadata: Value, team_metadata: Value| {
+            let team = Team { metadata: team_metadata.as_object().unwrap().clone(), ..Team::default() };
+            let identity = Identity {
                 key: Some(key(|key| key.metadata = key_metadata.as_object().unwrap().clone())),
-                team: Some(Box::new(Team { metadata: team_metadata.as_object().unwrap().clone(), ..Team::default() })),
+                team: Some(Box::new(team)),
                 ..Identity::default()
-            }),
+            };
+            Caller::new(AuthMethod::VirtualKey, Role::InternalUser, Arc::new(identity))
         };
         let (allow, deny) = ("allowed_passthrough_routes", "denied_passthrough_routes");
         for (key, team, expected) in [

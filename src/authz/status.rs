@@ -69,7 +69,7 @@ mod tests {
             ..Identity::default()
         };
         change(&mut identity);
-        status(&Caller { method: AuthMethod::VirtualKey, role, identity: Arc::new(identity) }, NOW)
+        status(&Caller::new(AuthMethod::VirtualKey, role, Arc::new(identity)), NOW)
     }
 
     #[test]

@@ -5,6 +5,7 @@
 
 mod freshness;
 mod loading;
+mod named;
 mod registry;
 #[cfg(test)]
 mod tests;
@@ -18,6 +19,7 @@ use tokio_util::sync::CancellationToken;
 
 use self::freshness::{Freshness, Lifetimes, Watchfulness};
 use self::loading::{Loaded, LoadingCache};
+pub use self::named::Named;
 pub use self::registry::Registry;
 use super::lock::ExclusiveLock;
 use super::origin::Origin;
@@ -25,7 +27,7 @@ use super::postgres::{self, PostgresStore};
 use super::sqlite::{SqliteStore, Watch};
 use super::{DirectoryError, Result, SharedStore};
 use crate::config::Config;
-use crate::domain::{Budget, EndUser, Identity, KeyHash, Timestamp};
+use crate::domain::{Budget, EndUser, Identity, KeyHash, Member, Principal, Timestamp};
 
 /// How often another process's writes are looked for in a file.
 const POLL: Duration = Duration::from_millis(50);
@@ -35,7 +37,9 @@ pub struct Directory {
     store: SharedStore,
     freshness: Arc<Freshness>,
     identities: LoadingCache<KeyHash, Identity>,
-    users: LoadingCache<Arc<str>, Identity>,
+    principals: LoadingCache<Principal, Identity>,
+    named: LoadingCache<Named, Arc<str>>,
+    memberships: LoadingCache<Arc<str>, Vec<Member>>,
     end_users: LoadingCache<Arc<str>, EndUser>,
     budgets: LoadingCache<Arc<str>, Budget>,
     registry: LoadingCache<(), Registry>,
@@ -88,7 +92,9 @@ impl Directory {
         Directory {
             store,
             identities: LoadingCache::new(capacity, Arc::clone(&freshness)),
-            users: LoadingCache::new(capacity, Arc::clone(&freshness)),
+            principals: LoadingCache::new(capacity, Arc::clone(&freshness)),
+            named: LoadingCache::new(capacity, Arc::clone(&freshness)),
+            memberships: LoadingCache::new(capacity, Arc::clone(&freshness)),
             end_users: LoadingCache::new(capacity, Arc::clone(&freshness)),
             budgets: LoadingCache::new(capacity, Arc::clone(&freshness)),
             registry: LoadingCache::new(1, Arc::clone(&freshness)),
@@ -135,13 +141,36 @@ impl Directory {
         self.identities.get(key, now, |key| *key, load).await
     }
 
-    /// The identity of a user without a key.
-    pub async fn user_identity(&self, user_id: &str) -> Result<Option<Arc<Identity>>> {
+    /// What is known of a user, a team and an organization that a token names. The same snapshot answers until one of
+    /// them may have changed.
+    pub async fn principal(&self, principal: &Principal) -> Result<Arc<Identity>> {
+        let load = |principal: Principal| {
+            let store = Arc::clone(&self.store);
+            async move { Ok(forever(Some(store.principal(&principal).await?))) }
+        };
+        let found = self.principals.get(principal, Timestamp::default(), Clone::clone, load).await?;
+        Ok(found.unwrap_or_default())
+    }
+
+    /// The id of what a token names otherwise than by its id. Remembered like everything; what there is none of is
+    /// looked for again soon.
+    pub async fn id_of(&self, name: &Named) -> Result<Option<Arc<str>>> {
+        let load = |name: Named| {
+            let store = Arc::clone(&self.store);
+            async move { Ok(Loaded { value: name.look_up(&*store).await?.map(Arc::new), until: None }) }
+        };
+        let found = self.named.get(name, Timestamp::default(), Clone::clone, load).await?;
+        Ok(found.as_deref().cloned())
+    }
+
+    /// The teams a user is in, in the order of their ids.
+    pub async fn memberships(&self, user_id: &str) -> Result<Arc<Vec<Member>>> {
         let load = |id: Arc<str>| {
             let store = Arc::clone(&self.store);
-            async move { Ok(forever(store.user_identity(&id).await?)) }
+            async move { Ok(forever(Some(store.memberships_of_user(&id).await?))) }
         };
-        self.users.get(user_id, Timestamp::default(), |id| Arc::from(id), load).await
+        let found = self.memberships.get(user_id, Timestamp::default(), |id| Arc::from(id), load).await?;
+        Ok(found.unwrap_or_default())
     }
 
     /// An end user with the limits of its budget row.

@@ -9,8 +9,8 @@ use parking_lot::Mutex;
 use super::import::{Bundle, Imported};
 use super::{AuditEntry, DirectoryError, KeyFilter, Page, Result, SharedStore, Store, Verification};
 use crate::domain::{
-    AccessGroup, Account, Budget, EndUser, HoldId, Identity, Key, KeyHash, Member, Money, Organization, Project,
-    Record, Tag, Team, Timestamp, User,
+    AccessGroup, Account, Budget, EndUser, HoldId, Identity, Key, KeyHash, KeyMapping, Member, Money, Organization,
+    Principal, Project, Record, Tag, Team, Timestamp, User,
 };
 
 /// What every call answers.
@@ -63,7 +63,11 @@ macro_rules! delegate {
 delegate! {
     identity(key: &KeyHash, now: Timestamp) -> Option<Identity>;
     revoked_at(old: &KeyHash) -> Option<Timestamp>;
-    user_identity(user_id: &str) -> Option<Identity>;
+    principal(principal: &Principal) -> Identity;
+    user_named(id: Option<&str>, email: Option<&str>) -> Option<User>;
+    teams_by_alias(alias: &str) -> Vec<Team>;
+    organizations_by_alias(alias: &str) -> Vec<Organization>;
+    key_mapping(issuer: &str, claim: &str, value: &str) -> Option<KeyMapping>;
     end_user(user_id: &str) -> Option<EndUser>;
     budget(budget_id: &str) -> Option<Budget>;
     tags() -> Vec<Tag>;

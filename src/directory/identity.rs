@@ -1,12 +1,14 @@
 //! Resolving a caller: one query, and the limits of linked budget rows filled in.
 
+use std::sync::Arc;
+
 use super::Result;
 use super::rows::{Columns, Row, Value};
 use super::session::{self, Session};
 use super::statements::Statements;
 use crate::domain::{
-    AccessGroup, Budget, EndUser, Identity, Key, KeyHash, Limits, Member, Organization, Project, Tag, Team, Timestamp,
-    User,
+    AccessGroup, Budget, EndUser, Identity, Key, KeyHash, Limits, Member, Organization, Principal, Project, Tag, Team,
+    Timestamp, User,
 };
 
 /// The key and all that belongs to it.
@@ -34,52 +36,92 @@ pub(super) async fn of_key(
         identity.dangling = dangling(&identity, &budgets);
         let [key, organization, project, member] = budgets;
         link(identity.key.as_mut().map(|row| &mut row.limits), key.as_ref());
-        link(identity.organization.as_mut().map(|row| &mut row.limits), organization.as_ref());
         link(identity.project.as_mut().map(|row| &mut row.limits), project.as_ref());
-        if let (Some(row), Some(budget)) = (&mut identity.member, &member)
-            && row.allowed_models.is_empty()
-        {
-            row.allowed_models.clone_from(&budget.allowed_models);
-        }
-        link(identity.member.as_mut().map(|row| &mut row.limits), member.as_ref());
+        link_members(&mut identity, organization.as_ref(), member.as_ref());
         Ok(identity)
     })
     .await
 }
 
-/// A user without a key.
-pub(super) async fn of_user(
+/// What is known of those a token names.
+pub(super) async fn of_principal(
     session: &mut dyn Session,
     statements: &Statements,
-    user_id: &str,
-) -> Result<Option<Identity>> {
-    session::one(session, &statements.user_identity, session::texts(&[user_id]), |columns| {
-        let user = User::read(columns)?;
-        let mut organization = Organization::read_joined(columns)?.map(Box::new);
-        let budget = Budget::read_joined(columns)?;
-        let missing = user.organization_id.as_ref().filter(|_| organization.is_none());
-        let dangling = missing.map(|id| format!("organization {id:?}")).or_else(|| {
-            let named = organization.as_ref().and_then(|row| row.budget_id.as_ref());
-            named.filter(|_| budget.is_none()).map(|id| format!("budget {id:?}"))
-        });
-        link(organization.as_mut().map(|row| &mut row.limits), budget.as_ref());
-        Ok(Identity { user: Some(Box::new(user)), organization, dangling, ..Identity::default() })
+    principal: &Principal,
+) -> Result<Identity> {
+    let text = |id: &Option<Arc<str>>| id.as_deref().unwrap_or_default().to_owned();
+    let (user, team) = (text(&principal.user_id), text(&principal.team_id));
+    let values = [user, team, text(&principal.organization_id)].map(Value::Text).to_vec();
+    let found = session::one(session, &statements.principal, values, |columns| {
+        let mut identity = Identity {
+            user: User::read_joined(columns)?.map(Box::new),
+            team: Team::read_joined(columns)?.map(Box::new),
+            member: Member::read_joined(columns)?.map(Box::new),
+            organization: Organization::read_joined(columns)?.map(Box::new),
+            ..Identity::default()
+        };
+        let (organization, member) = (Budget::read_joined(columns)?, Budget::read_joined(columns)?);
+        // A token may name a user who has no row, as a key may: a name without limits of its own.
+        if let (None, Some(user_id)) = (&identity.user, &principal.user_id) {
+            identity.user = Some(Box::new(User { user_id: Arc::clone(user_id), ..User::default() }));
+        }
+        identity.dangling = dangling(&identity, &[None, organization.clone(), None, member.clone()]);
+        link_members(&mut identity, organization.as_ref(), member.as_ref());
+        Ok(identity)
     })
-    .await
+    .await?;
+    Ok(found.unwrap_or_default())
+}
+
+/// See [`super::Store::user_named`].
+pub(super) async fn user_named(
+    session: &mut dyn Session,
+    statements: &Statements,
+    id: &str,
+    email: &str,
+) -> Result<Option<User>> {
+    if !id.is_empty() {
+        for text in [&statements.users.select, &statements.user_by_sso_id] {
+            if let Some(user) = session::one(session, text, session::texts(&[id]), User::read).await? {
+                return Ok(Some(user));
+            }
+        }
+    }
+    if email.is_empty() {
+        return Ok(None);
+    }
+    let mut users = session::all(session, &statements.users_by_email, session::texts(&[email]), User::read).await?;
+    Ok(if users.len() == 1 { users.pop() } else { None })
+}
+
+/// Fills in the limits of organization and membership.
+fn link_members(identity: &mut Identity, organization: Option<&Budget>, member: Option<&Budget>) {
+    link(identity.organization.as_mut().map(|row| &mut row.limits), organization);
+    if let (Some(row), Some(budget)) = (&mut identity.member, member)
+        && row.allowed_models.is_empty()
+    {
+        row.allowed_models.clone_from(&budget.allowed_models);
+    }
+    link(identity.member.as_mut().map(|row| &mut row.limits), member);
 }
 
 /// What is named and not there. A user is not among it: keys may carry the ids of users who have no row.
 fn dangling(identity: &Identity, [key, organization, project, member]: &[Option<Budget>; 4]) -> Option<String> {
-    let row = identity.key.as_ref()?;
+    let row = identity.key.as_ref();
     let team = identity.team.as_ref();
     let of_team = team.and_then(|team| team.organization_id.as_ref());
+    let of_key = row.and_then(|row| row.organization_id.as_ref()).or(of_team);
+    let organization_id = match &row {
+        Some(_) => of_key,
+        None => of_key.or(identity.user.as_ref().and_then(|user| user.organization_id.as_ref())),
+    };
     let membership = identity.member.as_ref();
     let member_budget = membership.and_then(|row| row.budget_id.as_ref().or(team?.team_member_budget_id.as_ref()));
     let named: [(&str, Option<&str>, bool); 7] = [
-        ("team", row.team_id.as_deref(), team.is_some()),
-        ("project", row.project_id.as_deref(), identity.project.is_some()),
-        ("organization", row.organization_id.as_ref().or(of_team).map(|id| &**id), identity.organization.is_some()),
-        ("budget", row.budget_id.as_deref(), key.is_some()),
+        ("team", row.and_then(|row| row.team_id.as_deref()), team.is_some()),
+        ("project", row.and_then(|row| row.project_id.as_deref()), identity.project.is_some()),
+        ("organization", organization_id.map(|id| &**id), identity.organization.is_some()),
+        ("budget", row.and_then(|row| row.budget_id.as_deref()), key.is_some()),
         ("budget", budget_of(identity.organization.as_ref().map(|row| &row.budget_id)), organization.is_some()),
         ("budget", budget_of(identity.project.as_ref().map(|row| &row.budget_id)), project.is_some()),
         ("budget", member_budget.map(String::as_str), member.is_some()),

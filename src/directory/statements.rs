@@ -65,8 +65,17 @@ pub(super) struct Statements {
     /// `$1` the hash, `$2` now. Key, user, team, member, organization, project, then the budget rows of key,
     /// organization, project and member.
     pub identity: String,
-    /// `$1` the user. User, organization, its budget row.
-    pub user_identity: String,
+    /// `$1` a user, `$2` a team, `$3` an organization, empty where none is named. User, team, member, organization,
+    /// then the budget rows of organization and member.
+    pub principal: String,
+    /// `$1` an id of a user.
+    pub user_by_sso_id: String,
+    /// `$1` an address.
+    pub users_by_email: String,
+    pub teams_by_alias: String,
+    pub organizations_by_alias: String,
+    /// `$1` the issuer, `$2` the claim, `$3` its value.
+    pub key_mapping: String,
     /// `$1` the end user. With its budget row.
     pub end_user: String,
     pub tags_with_budgets: String,
@@ -155,6 +164,9 @@ impl Statements {
     pub(super) fn load(dialect: Dialect) -> Statements {
         let write = |text: String| dialect.write(&text);
         let (keys, members) = (Table::of::<Key>(dialect), Table::of::<Member>(dialect));
+        let (users, teams) = (Table::of::<User>(dialect), Table::of::<Team>(dialect));
+        let organizations = Table::of::<Organization>(dialect);
+        let mappings = Table::of::<KeyMapping>(dialect);
         Statements {
             dialect,
             identity: write(format!(
@@ -181,13 +193,29 @@ impl Statements {
                 list::<Budget>("pb"),
                 list::<Budget>("mb"),
             )),
-            user_identity: write(format!(
-                "SELECT {}, {}, {} FROM users u \
-                 LEFT JOIN organizations o ON o.organization_id = u.organization_id \
-                 LEFT JOIN budgets ob ON ob.budget_id = o.budget_id WHERE u.user_id = $1",
+            principal: write(format!(
+                "SELECT {}, {}, {}, {}, {}, {} FROM (SELECT 1 AS one) x \
+                 LEFT JOIN users u ON u.user_id = $1 \
+                 LEFT JOIN teams t ON t.team_id = $2 \
+                 LEFT JOIN team_members m ON m.team_id = $2 AND m.user_id = $1 \
+                 LEFT JOIN organizations o \
+                 ON o.organization_id = COALESCE(NULLIF($3, ''), t.organization_id, u.organization_id) \
+                 LEFT JOIN budgets ob ON ob.budget_id = o.budget_id \
+                 LEFT JOIN budgets mb ON mb.budget_id = COALESCE(m.budget_id, t.team_member_budget_id)",
                 list::<User>("u"),
+                list::<Team>("t"),
+                list::<Member>("m"),
                 list::<Organization>("o"),
                 list::<Budget>("ob"),
+                list::<Budget>("mb"),
+            )),
+            user_by_sso_id: write(format!("{} WHERE x.sso_user_id = $1", users.all)),
+            users_by_email: write(format!("{} WHERE LOWER(x.user_email) = LOWER($1) LIMIT 2", users.all)),
+            teams_by_alias: write(format!("{} WHERE x.team_alias = $1 LIMIT 2", teams.all)),
+            organizations_by_alias: write(format!("{} WHERE x.organization_alias = $1 LIMIT 2", organizations.all)),
+            key_mapping: write(format!(
+                "{} WHERE x.jwt_issuer = $1 AND x.jwt_claim_name = $2 AND x.jwt_claim_value = $3",
+                mappings.all
             )),
             end_user: write(format!("{} WHERE x.user_id = $1", with_budget::<EndUser>())),
             tags_with_budgets: write(with_budget::<Tag>()),
@@ -215,9 +243,9 @@ impl Statements {
             insert_setting: write(
                 "INSERT INTO settings (name, value) VALUES ($1, $2) ON CONFLICT (name) DO NOTHING".to_owned(),
             ),
-            teams: Table::of::<Team>(dialect),
-            users: Table::of::<User>(dialect),
-            organizations: Table::of::<Organization>(dialect),
+            teams,
+            users,
+            organizations,
             projects: Table::of::<Project>(dialect),
             end_users: Table::of::<EndUser>(dialect),
             budgets: Table::of::<Budget>(dialect),
@@ -226,7 +254,7 @@ impl Statements {
             deprecated: Table::of::<DeprecatedKey>(dialect),
             organization_members: Table::of::<OrganizationMember>(dialect),
             object_permissions: Table::of::<ObjectPermission>(dialect),
-            key_mappings: Table::of::<KeyMapping>(dialect),
+            key_mappings: mappings,
             ledger: Ledger::load(dialect),
             keys,
             members,
@@ -286,7 +314,12 @@ impl Statements {
         let ledger = &self.ledger;
         let single = [
             &self.identity,
-            &self.user_identity,
+            &self.principal,
+            &self.user_by_sso_id,
+            &self.users_by_email,
+            &self.teams_by_alias,
+            &self.organizations_by_alias,
+            &self.key_mapping,
             &self.end_user,
             &self.tags_with_budgets,
             &self.access_groups_with_budgets,

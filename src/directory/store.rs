@@ -13,8 +13,8 @@ use super::{
     session, verify,
 };
 use crate::domain::{
-    AccessGroup, Account, Budget, EndUser, HoldId, Identity, Key, KeyHash, Member, Money, Organization, Project,
-    Record, Tag, Team, Timestamp, User,
+    AccessGroup, Account, Budget, EndUser, HoldId, Identity, Key, KeyHash, KeyMapping, Member, Money, Organization,
+    Principal, Project, Record, Tag, Team, Timestamp, User,
 };
 
 /// The calls every entity has: one row, one page, put, delete.
@@ -94,10 +94,42 @@ impl<E: Engine> Store for E {
         .await
     }
 
-    async fn user_identity(&self, user_id: &str) -> Result<Option<Identity>> {
-        let user_id = user_id.to_owned();
+    async fn principal(&self, principal: &Principal) -> Result<Identity> {
+        let principal = principal.clone();
         self.read(Reading::Row, move |session, statements| {
-            Box::pin(async move { identity::of_user(session, statements, &user_id).await })
+            Box::pin(async move { identity::of_principal(session, statements, &principal).await })
+        })
+        .await
+    }
+
+    async fn user_named(&self, id: Option<&str>, email: Option<&str>) -> Result<Option<User>> {
+        let (id, email) = (id.unwrap_or_default().to_owned(), email.unwrap_or_default().to_owned());
+        self.read(Reading::Row, move |session, statements| {
+            Box::pin(async move { identity::user_named(session, statements, &id, &email).await })
+        })
+        .await
+    }
+
+    async fn teams_by_alias(&self, alias: &str) -> Result<Vec<Team>> {
+        let alias = session::texts(&[alias]);
+        self.read(Reading::Row, move |session, statements| {
+            Box::pin(session::all(session, &statements.teams_by_alias, alias, Row::read))
+        })
+        .await
+    }
+
+    async fn organizations_by_alias(&self, alias: &str) -> Result<Vec<Organization>> {
+        let alias = session::texts(&[alias]);
+        self.read(Reading::Row, move |session, statements| {
+            Box::pin(session::all(session, &statements.organizations_by_alias, alias, Row::read))
+        })
+        .await
+    }
+
+    async fn key_mapping(&self, issuer: &str, claim: &str, value: &str) -> Result<Option<KeyMapping>> {
+        let named = session::texts(&[issuer, claim, value]);
+        self.read(Reading::Row, move |session, statements| {
+            Box::pin(session::one(session, &statements.key_mapping, named, Row::read))
         })
         .await
     }

@@ -15,8 +15,8 @@ use super::import::{Bundle, Incoming, Obstacle, Tally, opening_id};
 use super::testing::{TempStore, audit};
 use super::{DirectoryError, KeyFilter, Store};
 use crate::domain::{
-    AccessGroup, Budget, DeprecatedKey, EndUser, HoldId, Key, KeyHash, Limits, Member, Money, Organization, Parties,
-    Project, Record, RecordStatus, Role, Scope, ScopeKind, Tag, Team, TeamRole, User,
+    AccessGroup, Budget, DeprecatedKey, EndUser, HoldId, Identity, Key, KeyHash, Limits, Member, Money, Organization,
+    Parties, Principal, Project, Record, RecordStatus, Role, Scope, ScopeKind, Tag, Team, TeamRole, User,
 };
 
 /// Runs every behaviour against every engine.
@@ -38,6 +38,8 @@ macro_rules! suite {
 suite! { sqlite, postgres, postgres_unprepared => {
     a_key_comes_back_with_every_attribute,
     one_query_finds_all_that_belongs_to_a_key,
+    one_query_finds_all_that_a_token_names,
+    a_user_is_named_by_id_then_by_the_providers_id_then_by_address,
     a_linked_budget_fills_only_what_is_absent,
     a_key_that_names_what_is_not_there_says_so,
     a_rotated_key_works_until_it_is_revoked_and_keeps_its_spend,
@@ -77,9 +79,59 @@ async fn one_query_finds_all_that_belongs_to_a_key(store: &dyn Store) {
     assert_eq!(&*found.organization.unwrap().organization_id, "o", "the team's, where the key has none");
     assert_eq!(&*found.project.unwrap().project_id, "p");
     assert_eq!(store.identity(&KeyHash::of("sk-unknown"), now()).await.unwrap(), None);
-    let of_user = store.user_identity("u").await.unwrap().unwrap();
-    assert_eq!((of_user.key, of_user.user.unwrap().user_id), (None, "u".into()));
-    assert_eq!(store.user_identity("nobody").await.unwrap(), None);
+}
+
+async fn one_query_finds_all_that_a_token_names(store: &dyn Store) {
+    put_family(store).await;
+    let principal = |user: Option<&str>, team: Option<&str>| Principal {
+        user_id: user.map(Arc::from),
+        team_id: team.map(Arc::from),
+        organization_id: None,
+    };
+    let found = store.principal(&principal(Some("u"), Some("t"))).await.unwrap();
+    assert_eq!((found.key, found.dangling), (None, None));
+    assert_eq!(&*found.user.unwrap().user_id, "u");
+    assert_eq!(&*found.team.unwrap().team_id, "t");
+    assert_eq!(found.member.unwrap().role, TeamRole::Admin);
+    assert_eq!(&*found.organization.unwrap().organization_id, "o", "the team's, where the token names none");
+    let alone = store.principal(&principal(Some("u"), None)).await.unwrap();
+    assert!(alone.user.is_some() && alone.team.is_none() && alone.member.is_none());
+    let nobody = store.principal(&principal(Some("nobody"), Some("none"))).await.unwrap();
+    let name = User { user_id: "nobody".into(), ..User::default() };
+    assert_eq!(nobody, Identity { user: Some(Box::new(name)), ..Identity::default() }, "a name without a row");
+    assert_eq!(store.principal(&Principal::default()).await.unwrap(), Identity::default());
+}
+
+async fn a_user_is_named_by_id_then_by_the_providers_id_then_by_address(store: &dyn Store) {
+    let named = |id: &str, sso: Option<&str>, email: &str| User {
+        user_id: id.into(),
+        sso_user_id: sso.map(str::to_owned),
+        user_email: Some(email.into()),
+        created_at: now(),
+        updated_at: now(),
+        ..User::default()
+    };
+    for user in [
+        named("ada", Some("sso-1"), "Ada@Example.com"),
+        named("sso-1", None, "other@example.com"),
+        named("twin-1", None, "twin@example.com"),
+        named("twin-2", None, "TWIN@example.com"),
+    ] {
+        store.put_user(&user, true, audit()).await.unwrap();
+    }
+    for (id, email, expected) in [
+        (Some("ada"), None, Some("ada")),
+        (Some("sso-1"), None, Some("sso-1")),
+        (Some("unknown"), Some("ADA@example.COM"), Some("ada")),
+        (None, Some("other@example.com"), Some("sso-1")),
+        (None, Some("twin@example.com"), None),
+        (Some("unknown"), Some("nobody@example.com"), None),
+        (None, None, None),
+        (Some(""), Some(""), None),
+    ] {
+        let found = store.user_named(id, email).await.unwrap().map(|user| user.user_id);
+        assert_eq!(found.as_deref(), expected, "{id:?} {email:?}");
+    }
 }
 
 async fn a_linked_budget_fills_only_what_is_absent(store: &dyn Store) {

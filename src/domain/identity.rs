@@ -3,7 +3,17 @@
 use std::sync::Arc;
 
 use super::entity::{Key, Member, Organization, Project, Team, User};
+use super::grant::Grant;
 use super::role::Role;
+
+/// Those a token names, where it is no key: the directory knows what they stand for.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Principal {
+    pub user_id: Option<Arc<str>>,
+    pub team_id: Option<Arc<str>>,
+    /// The organization, where it is not the one of the team or the user.
+    pub organization_id: Option<Arc<str>>,
+}
 
 /// Everything the directory knows of one credential, read by one query. Limits already include those of linked budget
 /// rows; status (blocked, expired) is evaluated by the gate on every request. Boxed, since most keys have few of the
@@ -29,6 +39,18 @@ pub struct Identity {
 pub enum AuthMethod {
     MasterKey,
     VirtualKey,
+    /// A token that an issuer signed, in whatever header.
+    Jwt,
+    /// A token that an authorization server knows (RFC 7662), or its userinfo endpoint.
+    OAuth2,
+    /// Identity headers of a trusted proxy.
+    TrustedProxy,
+    /// The verified certificate of the peer (`source.principal`).
+    Mtls,
+    /// Another authoriser said so.
+    Custom,
+    /// A token of our own, issued after a login.
+    Session,
     /// A public route: nobody in particular.
     Public,
 }
@@ -39,6 +61,12 @@ impl AuthMethod {
         match self {
             AuthMethod::MasterKey => "master_key",
             AuthMethod::VirtualKey => "virtual_key",
+            AuthMethod::Jwt => "jwt",
+            AuthMethod::OAuth2 => "oauth2",
+            AuthMethod::TrustedProxy => "trusted_proxy",
+            AuthMethod::Mtls => "mtls",
+            AuthMethod::Custom => "custom",
+            AuthMethod::Session => "session",
             AuthMethod::Public => "public",
         }
     }
@@ -50,9 +78,17 @@ pub struct Caller {
     pub method: AuthMethod,
     pub role: Role,
     pub identity: Arc<Identity>,
+    /// What the credential itself allows at most and says besides, where it is more than a name.
+    pub grant: Option<Arc<Grant>>,
 }
 
 impl Caller {
+    /// A caller whose credential says no more than who it is.
+    #[must_use]
+    pub fn new(method: AuthMethod, role: Role, identity: Arc<Identity>) -> Self {
+        Caller { method, role, identity, grant: None }
+    }
+
     #[must_use]
     pub fn user_id(&self) -> Option<&Arc<str>> {
         let key = self.identity.key.as_ref().and_then(|key| key.user_id.as_ref());
@@ -68,6 +104,12 @@ impl Caller {
     #[must_use]
     pub fn organization_id(&self) -> Option<&Arc<str>> {
         self.identity.organization.as_ref().map(|organization| &organization.organization_id)
+    }
+
+    /// Whether the operator chose that nothing but the routes of its grant is checked.
+    #[must_use]
+    pub fn is_unchecked(&self) -> bool {
+        self.grant.as_ref().is_some_and(|grant| grant.is_unchecked)
     }
 
     #[must_use]

@@ -40,6 +40,26 @@ impl Role {
         }
     }
 
+    /// This role, held down to a ceiling: the ceiling where it may do no more than this role, else this role.
+    #[must_use]
+    pub fn narrowed_to(self, ceiling: Role) -> Role {
+        if self.includes(ceiling) { ceiling } else { self }
+    }
+
+    /// Whether whatever the other role may do, this one may do too.
+    #[must_use]
+    pub fn includes(self, other: Role) -> bool {
+        use Role::{Customer, InternalUser, InternalUserViewer, OrgAdmin, ProxyAdmin, ProxyAdminViewer, Team};
+        match self {
+            ProxyAdmin => true,
+            ProxyAdminViewer => matches!(other, ProxyAdminViewer | InternalUserViewer | Team | Customer),
+            OrgAdmin => matches!(other, OrgAdmin | InternalUser | InternalUserViewer | Team | Customer),
+            InternalUser => matches!(other, InternalUser | InternalUserViewer | Team | Customer),
+            InternalUserViewer => matches!(other, InternalUserViewer | Team | Customer),
+            Team | Customer => matches!(other, Team | Customer),
+        }
+    }
+
     #[must_use]
     pub fn parse(name: &str) -> Option<Role> {
         Role::ALL.into_iter().find(|role| role.as_str() == name)

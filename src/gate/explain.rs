@@ -1,21 +1,11 @@
 //! Explanations: a decision with every step that led to it, for `tollward check`.
 
-use std::fmt::Display;
-
 use serde::Serialize;
 
 use super::{Gate, Settings, Vetted};
-use crate::domain::{Denial, Kind, Money, Timestamp};
+use crate::domain::{Denial, Kind, Money, Step, Timestamp, Trace};
 use crate::quota::headers;
 use crate::request::HttpRequest;
-
-/// One step of a decision.
-#[derive(Clone, Debug, Serialize, PartialEq, Eq)]
-pub struct Step {
-    /// Which check: `route`, `credential`, `authn`, `status`, `routes`, `models`, `limit` …
-    pub check: &'static str,
-    pub found: String,
-}
 
 /// A decision and how it came about.
 #[derive(Clone, Debug, Serialize)]
@@ -32,32 +22,6 @@ pub struct Explanation {
     /// Headers the upstream would receive.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub upstream_headers: Vec<(String, String)>,
-}
-
-/// Collects steps where someone asked for them; costs nothing otherwise.
-pub struct Trace(Option<Vec<Step>>);
-
-impl Trace {
-    #[must_use]
-    pub const fn off() -> Self {
-        Trace(None)
-    }
-
-    #[must_use]
-    pub const fn on() -> Self {
-        Trace(Some(Vec::new()))
-    }
-
-    pub fn step(&mut self, check: &'static str, found: impl Display) {
-        if let Some(steps) = &mut self.0 {
-            steps.push(Step { check, found: found.to_string() });
-        }
-    }
-
-    #[must_use]
-    pub fn into_steps(self) -> Vec<Step> {
-        self.0.unwrap_or_default()
-    }
 }
 
 impl Gate {

@@ -12,9 +12,18 @@ use crate::quota::Plan;
 /// in the directory's cache; to compile one again takes microseconds.
 const MOST: usize = 8_192;
 
-/// The plans of identities seen lately, by key.
+/// What a plan is kept under.
+#[derive(PartialEq, Eq, Hash)]
+enum PlanKey {
+    Key(KeyHash),
+    /// The address of the snapshot, for callers without a key. The entry holds the snapshot, so that no other has its
+    /// address while it stands here.
+    Snapshot(usize),
+}
+
+/// The plans of identities seen lately, by key, or by snapshot where there is none.
 pub struct Plans {
-    kept: Cache<KeyHash, (Arc<Identity>, Arc<Plan>)>,
+    kept: Cache<PlanKey, (Arc<Identity>, Arc<Plan>)>,
 }
 
 impl Plans {
@@ -28,8 +37,9 @@ impl Plans {
     /// anew.
     #[must_use]
     pub fn of(&self, caller: &Caller, config: &Config, now: Timestamp) -> Arc<Plan> {
-        let Some(key) = caller.identity.key.as_ref().map(|key| key.token) else {
-            return Arc::new(Plan::of(caller, config, now));
+        let key = match &caller.identity.key {
+            Some(key) => PlanKey::Key(key.token),
+            None => PlanKey::Snapshot(Arc::as_ptr(&caller.identity) as usize),
         };
         if let Some((identity, plan)) = self.kept.get(&key)
             && Arc::ptr_eq(&identity, &caller.identity)

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::defaults::DefaultKeyLimits;
 use super::plans::Plans;
 use super::upstream::ProviderKeys;
-use crate::authn::{Authenticator, Authenticators, MasterKey, VirtualKeys};
+use crate::authn::{Authenticator, Authenticators, MasterKey, Resolver, VirtualKeys};
 use crate::authz::models::Catalog;
 use crate::authz::{Network, Params, Routes};
 use crate::config::Config;
@@ -24,7 +24,7 @@ pub struct Settings {
     pub(super) network: Network,
     pub(super) routes: Routes,
     pub(super) params: Params,
-    pub(super) catalog: Catalog,
+    pub(super) catalog: Arc<Catalog>,
     pub(super) periods: Periods,
     pub(super) plans: Plans,
     pub(super) provider_keys: ProviderKeys,
@@ -48,13 +48,19 @@ impl Settings {
         list.push(Box::new(VirtualKeys::new(Arc::clone(directory))));
         let lookup = Arc::clone(prices);
         let provider = move |model: &str| lookup.current().find(model)?.provider().map(Arc::from);
+        let catalog = Arc::new(Catalog::new(&config, Arc::new(provider)));
+        let authenticators = Authenticators {
+            shown: list,
+            around: Vec::new(),
+            resolver: Resolver::new(&config, Arc::clone(directory), Arc::clone(&catalog)),
+        };
         Ok(Settings {
             read: ReadSettings::new(&config),
-            authenticators: Authenticators::new(list),
+            authenticators,
             network: Network::new(&config).map_err(|error| error.to_string())?,
             routes: Routes::new(&config),
             params: Params::new(&config),
-            catalog: Catalog::new(&config, Arc::new(provider)),
+            catalog,
             periods: Periods::new(Calendar::new(&litellm.timezone, &litellm.budget_reset_time)?),
             plans: Plans::new(config.directory.cache_size),
             provider_keys: ProviderKeys::of(&config.model_list),

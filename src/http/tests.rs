@@ -20,7 +20,7 @@ impl Authorize for Gate {
         match request.headers.text("authorization") {
             Some("Bearer admin") => {
                 let identity = Arc::new(Identity::default());
-                Ok(Caller { method: AuthMethod::MasterKey, role: Role::ProxyAdmin, identity })
+                Ok(Caller::new(AuthMethod::MasterKey, Role::ProxyAdmin, identity))
             }
             Some("Bearer panic") => panic!("a handler that breaks"),
             Some("Bearer busy") => {

@@ -34,8 +34,7 @@ impl Actor {
     /// Whoever may run the command line on this machine with this configuration: an admin.
     #[must_use]
     pub fn operator() -> Self {
-        let caller =
-            Caller { method: AuthMethod::MasterKey, role: Role::ProxyAdmin, identity: Arc::new(Identity::default()) };
+        let caller = Caller::new(AuthMethod::MasterKey, Role::ProxyAdmin, Arc::new(Identity::default()));
         Actor { caller, changed_by: Some("operator".to_owned()), route_granted: false }
     }
 

@@ -151,7 +151,7 @@ mod tests {
         let day: BudgetDuration = "1d".parse().unwrap();
         key.limits = Limits { max_budget: Some(Money::nanos(9)), budget_duration: Some(day), ..Limits::default() };
         let identity = Arc::new(Identity { key: Some(key), ..Identity::default() });
-        let caller = Caller { method: AuthMethod::VirtualKey, role: Role::InternalUser, identity };
+        let caller = Caller::new(AuthMethod::VirtualKey, Role::InternalUser, identity);
         let periods = Periods::new(Calendar::new("UTC", "00:00").unwrap());
         let plan = Plan::of(&caller, &Config::default(), NOON);
         let (registry, model, other): (_, Arc<str>, Arc<str>) = (Arc::default(), "gpt-4o".into(), "o3".into());

@@ -343,7 +343,7 @@ mod tests {
         let mut key = Key::new(KeyHash::of("sk-1"), NOW);
         key.limits = limits;
         let identity = Arc::new(Identity { key: Some(key), ..Identity::default() });
-        Caller { method: AuthMethod::VirtualKey, role: Role::InternalUser, identity }
+        Caller::new(AuthMethod::VirtualKey, Role::InternalUser, identity)
     }
 
     fn bound(limits: Limits, models: &[&str]) -> Bound {

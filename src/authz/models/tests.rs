@@ -66,7 +66,7 @@ impl Default for Setting {
 impl Setting {
     /// What refuses, or the targets and access groups of what is allowed.
     fn ask(&self, identity: Identity, model: Option<&str>) -> Result<Vec<(String, Vec<String>)>, Denial> {
-        let caller = Caller { method: AuthMethod::VirtualKey, role: Role::InternalUser, identity: Arc::new(identity) };
+        let caller = Caller::new(AuthMethod::VirtualKey, Role::InternalUser, Arc::new(identity));
         let resolved = model_access(&ModelAsk {
             caller: &caller,
             api: self.api,

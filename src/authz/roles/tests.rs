@@ -12,7 +12,7 @@ fn caller(role: Role, change: impl FnOnce(&mut Key)) -> Caller {
     change(&mut key);
     let user = User { user_id: "me".into(), admin_of: vec!["org-1".into(), "org-2".into()], ..User::default() };
     let identity = Identity { key: Some(key), user: Some(Box::new(user)), ..Identity::default() };
-    Caller { method: AuthMethod::VirtualKey, role, identity: Arc::new(identity) }
+    Caller::new(AuthMethod::VirtualKey, role, Arc::new(identity))
 }
 
 fn ask<'a>(method: &'a str, path: &'a str) -> RouteAsk<'a> {
@@ -75,7 +75,7 @@ fn each_role_has_its_part_of_the_routes() {
 fn a_key_without_a_user_calls_models_and_looks_at_itself() {
     let mut identity = (*caller(Role::InternalUser, |key| key.user_id = None).identity).clone();
     identity.user = None;
-    let nobodys = Caller { method: AuthMethod::VirtualKey, role: Role::InternalUser, identity: Arc::new(identity) };
+    let nobodys = Caller::new(AuthMethod::VirtualKey, Role::InternalUser, Arc::new(identity));
     for (method, path, expected) in [
         ("POST", "/v1/chat/completions", true),
         ("GET", "/key/info", true),
@@ -191,7 +191,7 @@ fn nobody_in_particular_reaches_public_routes_only() {
     config.general_settings.pass_through_endpoints =
         serde_json::from_value(json!([{"path": "/weather", "auth": false}, {"path": "/maps"}])).unwrap();
     let routes = Routes::new(&config);
-    let nobody = Caller { method: AuthMethod::Public, role: Role::InternalUserViewer, identity: Arc::default() };
+    let nobody = Caller::new(AuthMethod::Public, Role::InternalUserViewer, Arc::default());
     for (path, expected) in [("/open/x", true), ("/weather", true), ("/maps", false), ("/v1/models", false)] {
         assert_eq!(route_access(&nobody, &ask("GET", path), &routes).is_ok(), expected, "{path}");
     }

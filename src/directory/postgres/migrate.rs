@@ -24,6 +24,7 @@ pub(super) fn all() -> Vec<Migration> {
     let mut all = migrations::shared();
     all.extend(embedded::migrations::runner().get_migrations().iter().cloned());
     all.sort_by_key(Migration::version);
+    all.sort_by_key(Migration::version);
     all
 }
 

@@ -39,7 +39,11 @@ async fn a_file_that_cannot_be_used_is_refused_and_left_as_it_is() {
     drop(foreign);
     drop(open(&path("newer")).await.unwrap());
     let newer = Connection::open(path("newer")).unwrap();
-    newer.execute_batch("UPDATE refinery_schema_history SET version = 999; PRAGMA journal_mode = DELETE").unwrap();
+    newer
+        .execute_batch(
+            "UPDATE refinery_schema_history SET version = 999 WHERE version > 1; PRAGMA journal_mode = DELETE",
+        )
+        .unwrap();
     drop(newer);
     for (name, why) in [
         ("text", "not a database"),

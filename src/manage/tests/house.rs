@@ -73,7 +73,7 @@ impl House {
         let key = self.keys(KeyFilter { user_id: Some(id.to_owned()), ..KeyFilter::default() }).await.pop();
         let role = user.user_role.unwrap_or_default();
         let identity = Arc::new(Identity { key, user: Some(Box::new(user)), ..Identity::default() });
-        Actor::new(Caller { method: AuthMethod::VirtualKey, role, identity }, None)
+        Actor::new(Caller::new(AuthMethod::VirtualKey, role, identity), None)
     }
 
     pub async fn keys(&self, filter: KeyFilter) -> Vec<crate::domain::Key> {

@@ -71,11 +71,7 @@ impl Decide for Gate {
         let header = request.headers.get("x-long").unwrap_or_default().len();
         let body = request.body.unwrap_or_default().len();
         Decision::Allow(Box::new(Allow {
-            caller: Caller {
-                method: AuthMethod::Public,
-                role: Role::InternalUser,
-                identity: Arc::new(Identity::default()),
-            },
+            caller: Caller::new(AuthMethod::Public, Role::InternalUser, Arc::new(Identity::default())),
             standing: Arc::default(),
             upstream_headers: [("x-seen", format!("{header} {body} {}", request.gateway))].into_iter().collect(),
             remove_headers: Vec::new(),

@@ -14,11 +14,11 @@ use crate::domain::{AuthMethod, Caller, Identity, Key, KeyHash, Role, Timestamp}
 fn caller() -> Caller {
     let mut key = Key::new(KeyHash::of("sk-1"), Timestamp::millis(0));
     key.team_id = Some("team".into());
-    Caller {
-        method: AuthMethod::VirtualKey,
-        role: Role::InternalUser,
-        identity: Arc::new(Identity { key: Some(key), ..Identity::default() }),
-    }
+    Caller::new(
+        AuthMethod::VirtualKey,
+        Role::InternalUser,
+        Arc::new(Identity { key: Some(key), ..Identity::default() }),
+    )
 }
 
 fn allow() -> Allow {

@@ -1,0 +1,130 @@
+//! From an assertion to a caller: the directory says what the named user, team and organization stand for.
+
+mod limits;
+mod team;
+mod user;
+
+use std::sync::Arc;
+
+use serde::Serialize;
+use serde_json::{Map, Value};
+
+use super::Ask;
+use super::assertion::{Assertion, Named, RoleClaim};
+use super::virtual_key::unavailable;
+use crate::authz::models::Catalog;
+use crate::config::Config;
+use crate::directory::{AuditEntry, Directory, DirectoryError, Named as Name};
+use crate::domain::{Caller, Denial, ErrorType, KeyHash, Principal, Role, Timestamp, Trace};
+use limits::Narrowed;
+
+/// See the module.
+pub struct Resolver {
+    directory: Arc<Directory>,
+    catalog: Arc<Catalog>,
+    narrowed: Narrowed,
+    /// What new users and teams begin with.
+    user_defaults: Map<String, Value>,
+    team_defaults: Map<String, Value>,
+}
+
+impl Resolver {
+    #[must_use]
+    pub fn new(config: &Config, directory: Arc<Directory>, catalog: Arc<Catalog>) -> Self {
+        Resolver {
+            directory,
+            catalog,
+            narrowed: Narrowed::default(),
+            user_defaults: config.litellm_settings.default_internal_user_params.clone(),
+            team_defaults: config.litellm_settings.default_team_params.clone(),
+        }
+    }
+
+    /// The caller an assertion stands for.
+    ///
+    /// # Errors
+    /// 401, 403 or 404 where the directory refuses what is named; 503 where it does not answer.
+    pub async fn resolve(&self, assertion: &Assertion, ask: &Ask<'_>, trace: &mut Trace) -> Result<Caller, Denial> {
+        if let Some(key) = &assertion.key {
+            return self.of_key(assertion, key, ask).await;
+        }
+        user::check_domain(assertion)?;
+        let user_id = self.user(assertion, ask.now).await?;
+        let team_id = self.team(assertion, user_id.as_ref(), ask, trace).await?;
+        let organization_id = self.organization(assertion).await?;
+        let principal = Principal { user_id, team_id, organization_id };
+        let identity = self.directory.principal(&principal).await.map_err(|error| unavailable(&error))?;
+        if let Some(team_id) = principal.team_id.as_ref().filter(|_| identity.team.is_none()) {
+            return Err(no_such_team(team_id));
+        }
+        let of_directory = identity.user.as_ref().and_then(|user| user.user_role);
+        let role = match (assertion.role, of_directory) {
+            (RoleClaim::Is(role), _) => role,
+            (RoleClaim::AtMost(ceiling), role) => role.unwrap_or_default().narrowed_to(ceiling),
+            (RoleClaim::None, Some(role)) => role,
+            // Who names a team and no user acts for the team.
+            (RoleClaim::None, None) if principal.user_id.is_none() && principal.team_id.is_some() => Role::Team,
+            (RoleClaim::None, None) => Role::InternalUser,
+        };
+        let identity = self.narrowed.of(identity, assertion.grant.as_deref());
+        Ok(Caller { method: assertion.method, role, identity, grant: assertion.grant.clone() })
+    }
+
+    async fn of_key(&self, assertion: &Assertion, key: &KeyHash, ask: &Ask<'_>) -> Result<Caller, Denial> {
+        let found = self.directory.identity(key, ask.now).await.map_err(|error| unavailable(&error))?;
+        let Some(identity) = found else {
+            let message = "Authentication Error: the credential stands for a key that is no longer there";
+            return Err(Denial::new(ErrorType::TokenNotFound, "credential.mapped_key_gone", message).param("key"));
+        };
+        let role = identity.user.as_ref().and_then(|user| user.user_role).unwrap_or_default();
+        let role = match assertion.role {
+            RoleClaim::None | RoleClaim::Is(_) => role,
+            RoleClaim::AtMost(ceiling) => role.narrowed_to(ceiling),
+        };
+        Ok(Caller { method: assertion.method, role, identity, grant: assertion.grant.clone() })
+    }
+
+    async fn organization(&self, assertion: &Assertion) -> Result<Option<Arc<str>>, Denial> {
+        match &assertion.organization {
+            None => Ok(None),
+            Some(Named::Id(id)) => Ok(Some(Arc::clone(id))),
+            Some(Named::Alias(alias)) => {
+                let name = Name::Organization { alias: Arc::clone(alias) };
+                let found = self.directory.id_of(&name).await.map_err(|error| unavailable(&error))?;
+                found.map(Some).ok_or_else(|| {
+                    let message =
+                        "the organization that the credential names does not exist, or several have its alias";
+                    Denial::new(ErrorType::AuthError, "organization.unknown", message)
+                })
+            }
+        }
+    }
+}
+
+/// A line of the audit log about a row that an assertion brought about.
+fn created<T: Serialize>(table: &'static str, id: &str, row: &T, now: Timestamp) -> AuditEntry {
+    AuditEntry {
+        at: now,
+        changed_by: "identity provider".to_owned(),
+        changed_by_key: None,
+        action: "created",
+        table,
+        object_id: id.to_owned(),
+        before: None,
+        after: serde_json::to_value(row).ok(),
+    }
+}
+
+/// Who was faster created the same row.
+fn put(written: Result<(), DirectoryError>) -> Result<(), Denial> {
+    match written {
+        Ok(()) | Err(DirectoryError::Exists { .. }) => Ok(()),
+        Err(error) => Err(unavailable(&error)),
+    }
+}
+
+fn no_such_team(team_id: &str) -> Denial {
+    let shown: String = team_id.chars().take(100).flat_map(char::escape_debug).collect();
+    let message = format!("the team {shown:?} that the credential names does not exist");
+    Denial { status: 404, ..Denial::new(ErrorType::AuthError, "team.unknown", message).param("team_id") }
+}
