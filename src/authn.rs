@@ -1,6 +1,8 @@
 //! Who calls: one list of authenticators, each of which knows one kind of credential. A credential that one of them
 //! claims and refuses never falls through to another.
 
+pub mod claims;
+pub mod fetch;
 pub mod master_key;
 pub mod virtual_key;
 
