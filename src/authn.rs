@@ -3,6 +3,7 @@
 
 pub mod claims;
 pub mod fetch;
+pub mod jwt;
 pub mod master_key;
 pub mod virtual_key;
 
