@@ -6,6 +6,9 @@
 //! the request. All end in the same [`Caller`].
 
 pub mod assertion;
+pub mod claims;
+pub mod fetch;
+pub mod jwt;
 pub mod master_key;
 mod resolve;
 pub mod virtual_key;
