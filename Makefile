@@ -1,5 +1,5 @@
 # The whole workflow. `make run` and `make test` work as the first command on a machine with Rust and Python 3; `make test`
-# needs PostgreSQL and Redis too, which `make setup` installs where it may and names where it may not.
+# needs PostgreSQL, Redis and Node.js too, which `make setup` installs where it may and names where it may not.
 
 PYTHON ?= python3
 CARGO ?= cargo
@@ -10,7 +10,7 @@ CARGO ?= cargo
 help: ## Show what there is
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-setup: ## Provide what tests drive: Envoy and grpcurl in .tools/, PostgreSQL and Redis from the system
+setup: ## Provide what tests drive: Envoy, grpcurl and an identity provider in .tools/, servers from the system
 	@$(PYTHON) scripts/setup
 
 run: ## Start Tollward, Envoy and a sample upstream; print lines to try

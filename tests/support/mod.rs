@@ -9,6 +9,7 @@ pub mod cli;
 pub mod clock;
 pub mod fleet;
 pub mod folder;
+pub mod idp;
 pub mod manage;
 pub mod port;
 pub mod postgres;

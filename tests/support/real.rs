@@ -1,4 +1,5 @@
-//! The part of this folder that the library's own tests use too: real PostgreSQL and Redis servers.
+//! The part of this folder that the library's own tests use too: real PostgreSQL and Redis servers, a real identity
+//! provider.
 
 #![allow(dead_code, reason = "the library's tests and the black-box tests each use a part")]
 
@@ -6,6 +7,8 @@
 pub mod child;
 #[path = "folder.rs"]
 pub mod folder;
+#[path = "idp.rs"]
+pub mod idp;
 #[path = "port.rs"]
 pub mod port;
 #[path = "postgres.rs"]
