@@ -53,6 +53,12 @@ impl Endpoint {
     pub fn as_str(&self) -> &str {
         self.0.as_str()
     }
+
+    /// Whether what is sent there is not encrypted: only ever on the machine itself.
+    #[must_use]
+    pub fn is_plain(&self) -> bool {
+        self.0.scheme() == "http"
+    }
 }
 
 impl fmt::Display for Endpoint {
