@@ -9,6 +9,7 @@ pub mod assertion;
 pub mod claims;
 pub mod fetch;
 pub mod jwt;
+mod kept;
 pub mod master_key;
 mod resolve;
 pub mod virtual_key;
@@ -16,6 +17,8 @@ pub mod virtual_key;
 use async_trait::async_trait;
 
 pub use assertion::{Assertion, Named, RoleClaim, Rules, TeamClaim};
+pub use jwt::Jwt;
+pub use kept::Kept;
 pub use master_key::MasterKey;
 pub use resolve::Resolver;
 pub use virtual_key::VirtualKeys;

@@ -6,6 +6,7 @@ mod counters;
 mod directory;
 mod foreign;
 mod general;
+mod jwt;
 mod ledger;
 mod listen;
 mod litellm;
@@ -32,6 +33,9 @@ pub use addresses::{AddressList, NotAnAddress};
 pub use counters::Counters;
 pub use directory::{Directory, Migrate, PreparedStatements, is_postgres};
 pub use general::{General, HeaderMapping, PassThroughEndpoint};
+pub use jwt::{
+    Issuer, JwtAuth, Many, RoleMap, RoleMapping, RolePermission, RoutingOverride, ScopeMapping, Unregistered,
+};
 pub use ledger::Ledger;
 pub use listen::Listen;
 pub use litellm::{LiteLlm, TokenRateLimitType};

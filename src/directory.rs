@@ -126,6 +126,17 @@ pub trait Store: Send + Sync {
     async fn organizations_by_alias(&self, alias: &str) -> Result<Vec<Organization>>;
     /// The key that a claim of a token stands for; `issuer` empty is any.
     async fn key_mapping(&self, issuer: &str, claim: &str, value: &str) -> Result<Option<KeyMapping>>;
+    /// A mapping, and the key it is for where that is created with it.
+    async fn put_key_mapping(
+        &self,
+        mapping: &KeyMapping,
+        key: Option<&Key>,
+        create: bool,
+        audit: AuditEntry,
+    ) -> Result<()>;
+    async fn key_mapping_by_id(&self, id: &str) -> Result<Option<KeyMapping>>;
+    async fn list_key_mappings(&self, offset: u64, limit: u64) -> Result<Page<KeyMapping>>;
+    async fn delete_key_mapping(&self, id: &str, audit: AuditEntry) -> Result<()>;
     async fn end_user(&self, user_id: &str) -> Result<Option<EndUser>>;
     async fn budget(&self, budget_id: &str) -> Result<Option<Budget>>;
     /// All tags and access groups; few, and needed to know which of a request's names carry limits.

@@ -3,6 +3,7 @@
 
 use std::sync::Arc;
 
+use crate::config::Unregistered;
 use crate::domain::{AuthMethod, Grant, KeyHash, Role};
 
 /// See the module. Says nothing where a field is empty.
@@ -12,6 +13,8 @@ pub struct Assertion {
     /// The key it stands for: the request is then treated as that key's in every way, and nothing else here counts but
     /// the grant.
     pub key: Option<KeyHash>,
+    /// A claim that may stand for a key.
+    pub key_claim: Option<KeyClaim>,
     /// The id of the user, ours or the provider's.
     pub user_id: Option<Arc<str>>,
     pub user_email: Option<Arc<str>>,
@@ -29,6 +32,7 @@ impl Assertion {
         Assertion {
             method,
             key: None,
+            key_claim: None,
             user_id: None,
             user_email: None,
             role: RoleClaim::None,
@@ -76,6 +80,20 @@ pub struct TeamClaim {
     pub one: Option<Named>,
     /// Teams to choose from: in the order of their ids, the first that may use model and route.
     pub list: Vec<Arc<str>>,
+    /// The team where none is named.
+    pub default: Option<Arc<str>>,
+}
+
+/// A claim whose value may stand for a virtual key.
+#[derive(Clone, Debug)]
+pub struct KeyClaim {
+    pub issuer: Arc<str>,
+    pub claim: Arc<str>,
+    /// `None` where the token does not have it.
+    pub value: Option<Arc<str>>,
+    pub unregistered: Unregistered,
+    /// A key made for it may be one that the user has for the team.
+    pub map_existing: bool,
 }
 
 /// How the directory is asked about what an assertion names, and what is created where it is not there.
@@ -83,10 +101,10 @@ pub struct TeamClaim {
 pub struct Rules {
     /// Without a team the caller is refused.
     pub team_required: bool,
-    /// The team where none is claimed.
-    pub team_default: Option<Arc<str>>,
     pub team_upsert: bool,
     pub user_upsert: bool,
+    /// A user that is created becomes a member of the claimed teams.
+    pub join_claimed_teams: bool,
     /// A claimed team that cannot be resolved falls back to the user's only team in the directory.
     pub team_claim_fallback: bool,
     /// Without a claimed team the user's teams in the directory are chosen from, and `x-litellm-team-id` may name any.

@@ -1,6 +1,8 @@
 //! From an assertion to a caller: the directory says what the named user, team and organization stand for.
 
+mod key;
 mod limits;
+mod sync;
 mod team;
 mod user;
 
@@ -48,6 +50,11 @@ impl Resolver {
         if let Some(key) = &assertion.key {
             return self.of_key(assertion, key, ask).await;
         }
+        if let Some(claim) = &assertion.key_claim
+            && let Some(key) = self.mapped(claim, trace).await?
+        {
+            return self.of_key(assertion, &key, ask).await;
+        }
         user::check_domain(assertion)?;
         let user_id = self.user(assertion, ask.now).await?;
         let team_id = self.team(assertion, user_id.as_ref(), ask, trace).await?;
@@ -56,6 +63,11 @@ impl Resolver {
         let identity = self.directory.principal(&principal).await.map_err(|error| unavailable(&error))?;
         if let Some(team_id) = principal.team_id.as_ref().filter(|_| identity.team.is_none()) {
             return Err(no_such_team(team_id));
+        }
+        self.sync(assertion, &identity, ask).await?;
+        if let Some(key) = self.register(assertion, &identity, ask).await? {
+            trace.step("claim", format_args!("the key {key} was made for it"));
+            return self.of_key(assertion, &key, ask).await;
         }
         let of_directory = identity.user.as_ref().and_then(|user| user.user_role);
         let role = match (assertion.role, of_directory) {
@@ -103,15 +115,27 @@ impl Resolver {
 
 /// A line of the audit log about a row that an assertion brought about.
 fn created<T: Serialize>(table: &'static str, id: &str, row: &T, now: Timestamp) -> AuditEntry {
+    audit("created", table, id, None, Some(row), now)
+}
+
+fn audit<T: Serialize>(
+    action: &'static str,
+    table: &'static str,
+    id: &str,
+    before: Option<&T>,
+    after: Option<&T>,
+    now: Timestamp,
+) -> AuditEntry {
+    let value = |row: Option<&T>| row.and_then(|row| serde_json::to_value(row).ok());
     AuditEntry {
         at: now,
         changed_by: "identity provider".to_owned(),
         changed_by_key: None,
-        action: "created",
+        action,
         table,
         object_id: id.to_owned(),
-        before: None,
-        after: serde_json::to_value(row).ok(),
+        before: value(before),
+        after: value(after),
     }
 }
 

@@ -110,9 +110,7 @@ impl<'a> Names<'a> {
 fn every_list(ask: &ModelAsk<'_>, names: &Names<'_>) -> Result<(), Denial> {
     let identity = &ask.caller.identity;
     let (key, team) = (identity.key.as_ref(), identity.team.as_ref());
-    if let Some(granted) = granted(ask.caller)
-        && !any_entry_holds(ask.catalog, granted, names)
-    {
+    if !granted(ask.caller).iter().all(|list| any_entry_holds(ask.catalog, list, names)) {
         let denial = refusal(ErrorType::AuthError, "model.credential");
         return Err(Denial { status: 403, ..denial });
     }
@@ -154,10 +152,10 @@ fn every_list(ask: &ModelAsk<'_>, names: &Names<'_>) -> Result<(), Denial> {
     Ok(())
 }
 
-/// The only models the credential itself is good for.
-fn granted(caller: &Caller) -> Option<&[String]> {
-    let grant = caller.grant.as_ref().filter(|grant| !grant.is_unchecked)?;
-    grant.models.as_deref()
+/// The lists of models the credential itself is good for.
+fn granted(caller: &Caller) -> &[Vec<String>] {
+    let grant = caller.grant.as_ref().filter(|grant| !grant.is_unchecked);
+    grant.map_or(&[], |grant| &grant.models)
 }
 
 /// A key with `all-team-models` leaves the choice to what stands above it: its team, or without one its owner. A key
@@ -252,7 +250,7 @@ fn is_confined(ask: &ModelAsk<'_>) -> bool {
         !list.is_empty() && !list.iter().any(|entry| matches!(entry.as_str(), "*" | ALL_PROXY_MODELS | ALL_TEAM_MODELS))
     };
     let user = identity.user.as_ref().filter(|_| identity.team.is_none());
-    granted(ask.caller).is_some_and(|list| list.is_empty() || confines(list))
+    granted(ask.caller).iter().any(|list| list.is_empty() || confines(list))
         || identity
             .key
             .as_ref()

@@ -27,7 +27,8 @@ impl Routes {
     #[must_use]
     pub fn new(config: &Config) -> Self {
         let general = &config.general_settings;
-        let public = general.public_routes.iter().map(|entry| {
+        let by_token = if general.enable_jwt_auth { &*general.litellm_jwtauth.public_allowed_routes } else { &[] };
+        let public = general.public_routes.iter().chain(by_token).map(|entry| {
             let name = entry.strip_prefix("LiteLLMRoutes.").unwrap_or(entry);
             match entry.strip_suffix('*') {
                 _ if groups::is_group(name) => Public::Group(name.to_owned()),
@@ -106,14 +107,14 @@ pub fn key_routes(key: &Key, path: &str) -> Result<(), Denial> {
 
 /// Refuses a path outside the routes the credential itself is good for.
 pub fn granted_routes(grant: &Grant, path: &str) -> Result<(), Denial> {
-    match &grant.routes {
-        Some(list) if !list.iter().any(|entry| entry_holds(entry, path)) => Err(Denial::new(
-            ErrorType::RouteAccessDenied,
-            "route.credential",
-            format!("this credential is not good for the route {}", shown(path)),
-        )),
-        _ => Ok(()),
+    if grant.routes.iter().all(|list| list.iter().any(|entry| entry_holds(entry, path))) {
+        return Ok(());
     }
+    Err(Denial::new(
+        ErrorType::RouteAccessDenied,
+        "route.credential",
+        format!("this credential is not good for the route {}", shown(path)),
+    ))
 }
 
 /// Whether an entry of `allowed_routes` holds the path: the path itself or what lies below it, a group of that name, or

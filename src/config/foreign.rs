@@ -189,10 +189,6 @@ const UNSUPPORTED: &[(&str, &[(&str, &str)])] = &[
     (
         "general_settings",
         &[
-            ("enable_jwt_auth", "callers are known by virtual keys and the master key only"),
-            ("litellm_jwtauth", "callers are known by virtual keys and the master key only"),
-            ("enforce_rbac", "it belongs to JWT, which is not read"),
-            ("role_permissions", "it belongs to JWT, which is not read"),
             ("enable_oauth2_auth", "callers are known by virtual keys and the master key only"),
             ("enable_oauth2_proxy_auth", "callers are known by virtual keys and the master key only"),
             ("oauth2_config_mappings", "no identity headers are trusted"),
@@ -284,11 +280,11 @@ mod tests {
 
     #[test]
     fn what_would_change_who_gets_in_is_refused_unless_it_is_off() {
-        let mut tree = Node::parse("general_settings:\n  enable_jwt_auth: true\n  custom_auth: my.auth\n").unwrap();
+        let mut tree = Node::parse("general_settings:\n  enable_oauth2_auth: true\n  custom_auth: my.auth\n").unwrap();
         let (_, problems) = take_out(&mut tree);
         let told: Vec<_> = problems.iter().map(|problem| (problem.path.as_str(), problem.place.line)).collect();
-        assert_eq!(told, [("general_settings.enable_jwt_auth", 2), ("general_settings.custom_auth", 3)]);
-        let mut tree = Node::parse("general_settings: {enable_jwt_auth: false, custom_auth: null}").unwrap();
+        assert_eq!(told, [("general_settings.enable_oauth2_auth", 2), ("general_settings.custom_auth", 3)]);
+        let mut tree = Node::parse("general_settings: {enable_oauth2_auth: false, custom_auth: null}").unwrap();
         assert_eq!(take_out(&mut tree), (vec![], Problems::default()));
     }
 }

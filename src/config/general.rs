@@ -3,6 +3,7 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
+use super::jwt::{JwtAuth, Many, RolePermission};
 use crate::domain::Secret;
 
 /// LiteLLM's `general_settings`, as far as they concern who may do what.
@@ -56,6 +57,25 @@ pub struct General {
     pub user_api_key_cache_max_size: Option<usize>,
     /// LiteLLM's name for `directory.url`.
     pub database_url: Option<Secret>,
+    /// Signed tokens (JWT) say who calls.
+    pub enable_jwt_auth: bool,
+    /// How they are read.
+    pub litellm_jwtauth: JwtAuth,
+    /// Where the keys of issuers without an entry of their own are: URLs of JWKS or discovery documents, separated by
+    /// commas. `JWT_PUBLIC_KEY_URL` stands where it is absent.
+    pub jwt_public_key_url: Option<String>,
+    /// The audience, or several, that their tokens must be for. `JWT_AUDIENCE` stands where it is absent.
+    pub jwt_audience: Many,
+    /// The `iss` their tokens must have. `JWT_ISSUER` stands where it is absent.
+    pub jwt_issuer: Option<String>,
+    /// `litellm_jwtauth.admin_jwt_scope`.
+    pub jwt_admin_scope: Option<String>,
+    /// `litellm_jwtauth.user_allowed_email_domain`.
+    pub user_allowed_email_domain: Option<String>,
+    /// `litellm_jwtauth.enforce_rbac`.
+    pub enforce_rbac: bool,
+    /// What bearers of a role may use where `enforce_rbac` is on; a role without an entry may use nothing.
+    pub role_permissions: Vec<RolePermission>,
     /// LiteLLM's switch for `request.trusted_hops: 1`.
     pub use_x_forwarded_for: bool,
 }

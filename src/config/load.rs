@@ -8,7 +8,7 @@ use serde_json::Value as Json;
 use super::problem::{ConfigError, Problem, Problems, Warning};
 use super::substitute::{Environment, substitute};
 use super::tree::Node;
-use super::{Config, UnknownModel, foreign, typed, validate};
+use super::{Config, General, UnknownModel, foreign, typed, validate};
 use crate::domain::{BudgetDuration, Secret};
 
 /// A configuration file is never this large; what is may be a mistaken path.
@@ -84,6 +84,7 @@ fn fill_in(config: &mut Config, env: Environment<'_>) {
     if general.use_x_forwarded_for {
         config.request.trusted_hops = config.request.trusted_hops.max(1);
     }
+    jwt(&mut config.general_settings, env);
     let litellm = &mut config.litellm_settings;
     if litellm.block_requests_for_models_without_pricing {
         config.metering.unknown_model = UnknownModel::Deny;
@@ -95,6 +96,28 @@ fn fill_in(config: &mut Config, env: Environment<'_>) {
     if let Some(duration) = litellm.internal_user_budget_duration {
         user.entry("budget_duration").or_insert_with(|| Json::from(duration.to_string()));
     }
+}
+
+/// LiteLLM's flat keys and its environment, put where the others are.
+fn jwt(general: &mut General, env: Environment<'_>) {
+    let set = |name: &str| env(name).filter(|value| !value.is_empty());
+    if general.jwt_public_key_url.is_none() {
+        general.jwt_public_key_url = set("JWT_PUBLIC_KEY_URL");
+    }
+    if general.jwt_audience.0.is_empty() {
+        general.jwt_audience.0.extend(set("JWT_AUDIENCE"));
+    }
+    if general.jwt_issuer.is_none() {
+        general.jwt_issuer = set("JWT_ISSUER");
+    }
+    let jwt = &mut general.litellm_jwtauth;
+    if let Some(scope) = &general.jwt_admin_scope {
+        jwt.admin_jwt_scope.clone_from(scope);
+    }
+    if general.user_allowed_email_domain.is_some() {
+        jwt.user_allowed_email_domain.clone_from(&general.user_allowed_email_domain);
+    }
+    jwt.enforce_rbac |= general.enforce_rbac;
 }
 
 #[cfg(test)]

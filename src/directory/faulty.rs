@@ -68,6 +68,10 @@ delegate! {
     teams_by_alias(alias: &str) -> Vec<Team>;
     organizations_by_alias(alias: &str) -> Vec<Organization>;
     key_mapping(issuer: &str, claim: &str, value: &str) -> Option<KeyMapping>;
+    put_key_mapping(mapping: &KeyMapping, key: Option<&Key>, create: bool, audit: AuditEntry) -> ();
+    key_mapping_by_id(id: &str) -> Option<KeyMapping>;
+    list_key_mappings(offset: u64, limit: u64) -> Page<KeyMapping>;
+    delete_key_mapping(id: &str, audit: AuditEntry) -> ();
     end_user(user_id: &str) -> Option<EndUser>;
     budget(budget_id: &str) -> Option<Budget>;
     tags() -> Vec<Tag>;

@@ -134,6 +134,37 @@ impl<E: Engine> Store for E {
         .await
     }
 
+    async fn put_key_mapping(
+        &self,
+        mapping: &KeyMapping,
+        key: Option<&Key>,
+        create: bool,
+        audit: AuditEntry,
+    ) -> Result<()> {
+        let (mapping, key) = (mapping.clone(), key.cloned());
+        self.change(audit, move |session, statements| {
+            Box::pin(async move {
+                if let Some(key) = &key {
+                    session::put(session, &statements.keys, key, true).await?;
+                }
+                session::put(session, &statements.key_mappings, &mapping, create).await
+            })
+        })
+        .await
+    }
+
+    async fn key_mapping_by_id(&self, id: &str) -> Result<Option<KeyMapping>> {
+        row!(self, key_mappings, id)
+    }
+
+    async fn list_key_mappings(&self, offset: u64, limit: u64) -> Result<Page<KeyMapping>> {
+        page!(self, key_mappings as Report, offset, limit)
+    }
+
+    async fn delete_key_mapping(&self, id: &str, audit: AuditEntry) -> Result<()> {
+        delete!(self, key_mappings, KeyMapping, audit, id)
+    }
+
     async fn end_user(&self, user_id: &str) -> Result<Option<EndUser>> {
         let user_id = user_id.to_owned();
         self.read(Reading::Row, move |session, statements| {

@@ -18,6 +18,34 @@ pub fn matches(pattern: &str, text: &str) -> bool {
     true
 }
 
+/// Like [`matches`], with `?` for any one character.
+#[must_use]
+pub fn matches_wild(pattern: &str, text: &str) -> bool {
+    let (pattern, text): (Vec<char>, Vec<char>) = (pattern.chars().collect(), text.chars().collect());
+    let (mut p, mut t) = (0, 0);
+    // Where the last star stood, and how far it reaches.
+    let mut star: Option<(usize, usize)> = None;
+    while t < text.len() {
+        match pattern.get(p) {
+            Some('*') => {
+                star = Some((p, t));
+                p += 1;
+            }
+            Some(c) if *c == '?' || *c == text[t] => {
+                p += 1;
+                t += 1;
+            }
+            _ => {
+                let Some((at, reach)) = star else { return false };
+                star = Some((at, reach + 1));
+                p = at + 1;
+                t = reach + 1;
+            }
+        }
+    }
+    pattern[p..].iter().all(|c| *c == '*')
+}
+
 #[must_use]
 pub fn is_pattern(name: &str) -> bool {
     name.contains('*')
@@ -44,6 +72,22 @@ mod tests {
             ("bedrock/[x]*", "bedrock/[x]1", true),
         ] {
             assert_eq!(matches(pattern, text), expected, "{pattern} on {text}");
+        }
+    }
+
+    #[test]
+    fn a_question_mark_is_any_one_character() {
+        for (pattern, text, expected) in [
+            ("adm?n", "admin", true),
+            ("adm?n", "admn", false),
+            ("*-admin?", "team-admins", true),
+            ("a*b?d*", "axxbcdyy", true),
+            ("a*b?d*", "axxbd", false),
+            ("*", "", true),
+            ("?", "", false),
+            ("ü?", "üx", true),
+        ] {
+            assert_eq!(super::matches_wild(pattern, text), expected, "{pattern} {text}");
         }
     }
 }

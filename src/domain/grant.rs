@@ -8,13 +8,14 @@ use serde_json::{Map, Value};
 use super::entity::Limits;
 use super::money::Money;
 
-/// See the module. `None` says nothing.
+/// See the module.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Grant {
-    /// The only models it is good for: names, patterns, access groups; an empty list is none at all.
-    pub models: Option<Vec<String>>,
-    /// The only routes it is good for: paths, patterns, groups; an empty list is none at all.
-    pub routes: Option<Vec<String>>,
+    /// Lists of models, names, patterns or access groups: it is good for what every one of them holds. Without a list
+    /// it is good for all, and an empty list holds none.
+    pub models: Vec<Vec<String>>,
+    /// Lists of routes, paths, patterns or groups, likewise.
+    pub routes: Vec<Vec<String>>,
     /// Dollars its user may spend at most, in the user's own period.
     pub max_budget: Option<Money>,
     /// Further limits on its user; each holds where it is the lower one.

@@ -1,4 +1,5 @@
-//! The team an assertion stands for: the one it names, or among several the first that may do what is asked.
+//! The team an assertion stands for: what the request chooses among those claimed, the one that is claimed, or among
+//! several the first that may do what is asked.
 
 use std::sync::Arc;
 
@@ -10,6 +11,9 @@ use super::{Ask, Name, Resolver, created};
 use crate::authz::{self, ModelAsk, routes};
 use crate::domain::{Caller, Denial, ErrorType, Principal, Role, Team, Timestamp, Trace};
 
+/// By which a request chooses one of the caller's teams; an id or an alias.
+const TEAM_HEADER: &str = "x-litellm-team-id";
+
 impl Resolver {
     pub(super) async fn team(
         &self,
@@ -18,50 +22,159 @@ impl Resolver {
         ask: &Ask<'_>,
         trace: &mut Trace,
     ) -> Result<Option<Arc<str>>, Denial> {
-        let (claim, rules) = (&assertion.teams, &assertion.rules);
-        match &claim.one {
-            Some(Named::Id(id)) => return self.existing(assertion, id, ask).await.map(Some),
-            Some(Named::Alias(alias)) => {
-                let name = Name::Team { alias: Arc::clone(alias) };
-                let found = self.directory.id_of(&name).await.map_err(|error| unavailable(&error))?;
-                return found.map(Some).ok_or_else(|| super::no_such_team(alias));
-            }
-            None => {}
+        let rules = &assertion.rules;
+        if rules.team_header
+            && let Some(chosen) = header(ask)?
+        {
+            let team = self.chosen(assertion, user_id, chosen).await?;
+            trace.step("team", format_args!("{team} by the header {TEAM_HEADER}"));
+            return Ok(Some(team));
         }
-        let mut list: Vec<&Arc<str>> = claim.list.iter().collect();
-        list.sort_unstable();
-        for team in &list {
-            if self.may_use(assertion, user_id, team, ask).await? {
-                trace.step("team", format_args!("{team} is the first of the claimed teams that may"));
-                return Ok(Some(Arc::clone(team)));
-            }
+        let found = match self.claimed(assertion, user_id, ask, trace).await {
+            Ok(Some(team)) => return Ok(Some(team)),
+            Err(denial) if denial.is_infrastructure() || !rules.team_claim_fallback => return Err(denial),
+            found => found,
+        };
+        let teams = match user_id {
+            Some(user_id) if rules.fallback_to_db_teams || rules.team_claim_fallback => self.teams_of(user_id).await?,
+            _ => Vec::new(),
+        };
+        if let Err(denial) = found {
+            // The claim names what is not there; the only team of the user is meant.
+            let [only] = &*teams else { return Err(denial) };
+            trace.step("team", format_args!("{only} is the only team of the user in the directory"));
+            return Ok(Some(Arc::clone(only)));
         }
-        if !list.is_empty() {
-            let message = "none of the teams of this credential may use this model and route";
-            return Err(Denial { status: 403, ..Denial::new(ErrorType::AuthError, "team.none_may", message) });
-        }
-        if rules.team_default.is_some() {
-            return Ok(rules.team_default.clone());
+        if rules.fallback_to_db_teams && !teams.is_empty() {
+            let first = self.first_that_may(assertion, user_id, &teams, ask, trace).await?;
+            return first.map(Some).ok_or_else(none_may);
         }
         if rules.team_required {
             let message = "Authentication Error: no team found in the token, and one is required";
             return Err(Denial::new(ErrorType::AuthError, "team.missing", message).param("team_id"));
         }
+        if rules.enforce_team_based_model_access && ask.view.route.api.is_model_route() {
+            let message = "a model may be used in the name of a team only, and the token names none";
+            return Err(Denial { status: 403, ..Denial::new(ErrorType::AuthError, "team.required", message) });
+        }
         Ok(None)
     }
 
-    /// The team of this id, created where the rules say so. That it is there is judged with what it stands for.
-    async fn existing(&self, assertion: &Assertion, id: &Arc<str>, ask: &Ask<'_>) -> Result<Arc<str>, Denial> {
+    /// The team that the credential itself names.
+    async fn claimed(
+        &self,
+        assertion: &Assertion,
+        user_id: Option<&Arc<str>>,
+        ask: &Ask<'_>,
+        trace: &mut Trace,
+    ) -> Result<Option<Arc<str>>, Denial> {
+        let claim = &assertion.teams;
+        match &claim.one {
+            Some(Named::Id(id)) => return self.existing(assertion, id, ask.now).await.map(Some),
+            Some(Named::Alias(alias)) => return self.by_alias(alias).await.map(Some),
+            None => {}
+        }
+        if claim.list.is_empty() {
+            return match &claim.default {
+                Some(id) => self.existing(assertion, id, ask.now).await.map(Some),
+                None => Ok(None),
+            };
+        }
+        let mut list = claim.list.clone();
+        list.sort_unstable();
         if assertion.rules.team_upsert {
-            let principal = Principal { team_id: Some(Arc::clone(id)), ..Principal::default() };
-            let known = self.directory.principal(&principal).await.map_err(|error| unavailable(&error))?;
-            if known.team.is_none() {
-                let team = new_team(&self.team_defaults, id, ask.now);
-                let audit = created("teams", id, &team, ask.now);
-                super::put(self.directory.store().put_team(&team, true, audit).await)?;
+            for id in &list {
+                self.existing(assertion, id, ask.now).await?;
             }
         }
+        let first = self.first_that_may(assertion, user_id, &list, ask, trace).await?;
+        first.map(Some).ok_or_else(none_may)
+    }
+
+    /// The team a request chooses: one of those claimed or, where the rules say so, any whose member the user is.
+    async fn chosen(
+        &self,
+        assertion: &Assertion,
+        user_id: Option<&Arc<str>>,
+        chosen: &str,
+    ) -> Result<Arc<str>, Denial> {
+        let alias = Name::Team { alias: Arc::from(chosen) };
+        let of_alias = self.directory.id_of(&alias).await.map_err(|error| unavailable(&error))?;
+        let is_chosen = |id: &str| id == chosen || of_alias.as_deref() == Some(id);
+        let claim = &assertion.teams;
+        let mut named: Vec<Arc<str>> = claim.list.clone();
+        match &claim.one {
+            Some(Named::Id(id)) => named.push(Arc::clone(id)),
+            Some(Named::Alias(alias)) => named.push(self.by_alias(alias).await?),
+            None => {}
+        }
+        if claim.one.is_none() && claim.list.is_empty() {
+            named.extend(claim.default.clone());
+        }
+        if assertion.rules.fallback_to_db_teams
+            && let Some(user_id) = user_id
+        {
+            named.extend(self.teams_of(user_id).await?);
+        }
+        named.into_iter().find(|id| is_chosen(id)).ok_or_else(|| {
+            let message = format!("the header {TEAM_HEADER} names a team that this credential is not of");
+            let denial = Denial::new(ErrorType::AuthError, "team.foreign", message).param("team_id");
+            Denial { status: 403, ..denial }
+        })
+    }
+
+    async fn by_alias(&self, alias: &Arc<str>) -> Result<Arc<str>, Denial> {
+        let name = Name::Team { alias: Arc::clone(alias) };
+        match self.directory.id_of(&name).await.map_err(|error| unavailable(&error))? {
+            Some(id) => Ok(id),
+            None => {
+                let known = self.directory.store().teams_by_alias(alias).await.map_err(|error| unavailable(&error))?;
+                if known.len() < 2 {
+                    return Err(super::no_such_team(alias));
+                }
+                let message = "several teams have the alias that the credential names";
+                let denial = Denial::new(ErrorType::AuthError, "team.ambiguous", message).param("team_alias");
+                Err(Denial { status: 400, ..denial })
+            }
+        }
+    }
+
+    async fn teams_of(&self, user_id: &str) -> Result<Vec<Arc<str>>, Denial> {
+        let members = self.directory.memberships(user_id).await.map_err(|error| unavailable(&error))?;
+        Ok(members.iter().map(|member| Arc::clone(&member.team_id)).collect())
+    }
+
+    /// The team of this id, created where the rules say so. That it is there is judged with what it stands for.
+    async fn existing(&self, assertion: &Assertion, id: &Arc<str>, now: Timestamp) -> Result<Arc<str>, Denial> {
+        let principal = Principal { team_id: Some(Arc::clone(id)), ..Principal::default() };
+        let known = self.directory.principal(&principal).await.map_err(|error| unavailable(&error))?;
+        if known.team.is_none() {
+            if !assertion.rules.team_upsert {
+                return Err(super::no_such_team(id));
+            }
+            let team = new_team(&self.team_defaults, id, now);
+            let audit = created("teams", id, &team, now);
+            super::put(self.directory.store().put_team(&team, true, audit).await)?;
+        }
         Ok(Arc::clone(id))
+    }
+
+    async fn first_that_may(
+        &self,
+        assertion: &Assertion,
+        user_id: Option<&Arc<str>>,
+        teams: &[Arc<str>],
+        ask: &Ask<'_>,
+        trace: &mut Trace,
+    ) -> Result<Option<Arc<str>>, Denial> {
+        for team in teams {
+            if self.may_use(assertion, user_id, team, ask).await? {
+                trace.step("team", format_args!("{team} is the first that may use model and route"));
+                return Ok(Some(Arc::clone(team)));
+            }
+            trace.step("team", format_args!("{team} may not use model or route, or is not there"));
+        }
+        Ok(None)
     }
 
     /// Whether the user may use model and route as one of this team.
@@ -97,6 +210,24 @@ impl Resolver {
         };
         Ok(!ask.view.route.api.is_model_route() || authz::model_access(&asked).is_ok())
     }
+}
+
+/// What the request chooses; several different choices are refused.
+fn header<'a>(ask: &Ask<'a>) -> Result<Option<&'a str>, Denial> {
+    let mut values = ask.view.http.headers.all(TEAM_HEADER).map(<[u8]>::trim_ascii).filter(|value| !value.is_empty());
+    let Some(first) = values.next() else { return Ok(None) };
+    match std::str::from_utf8(first) {
+        Ok(text) if text.len() <= 512 && values.all(|other| other == first) => Ok(Some(text)),
+        _ => {
+            let message = format!("the header {TEAM_HEADER} names more than one team, or none that can be read");
+            Err(Denial::new(ErrorType::BadRequest, "team.header", message).param("team_id"))
+        }
+    }
+}
+
+fn none_may() -> Denial {
+    let message = "none of the teams of this credential may use this model and route";
+    Denial { status: 403, ..Denial::new(ErrorType::AuthError, "team.none_may", message) }
 }
 
 /// A team as `default_team_params` says.

@@ -1,0 +1,127 @@
+//! Signed tokens as credentials: verified once, remembered by their hash, and worth what their claims say.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use quick_cache::sync::Cache;
+
+use super::issuer::{Issuer, unreadable};
+use super::overrides::Overrides;
+use super::{PublicKey, Token, is_jwt_shaped};
+use crate::authn::kept::Kept;
+use crate::authn::{Ask, Assertion, Authenticator, Identified};
+use crate::config::General;
+use crate::domain::{Denial, KeyHash, Timestamp, Trace};
+
+/// Tokens remembered at most.
+const REMEMBERED: usize = 16_384;
+/// The longest a token is not verified again, in milliseconds.
+const MOST_MILLIS: i64 = 300_000;
+
+/// See the module.
+pub struct Jwt {
+    issuers: Vec<Arc<Issuer>>,
+    /// For tokens of issuers that are not among them.
+    others: Option<Arc<Issuer>>,
+    remembered: Remembered,
+    overrides: Overrides,
+}
+
+/// Tokens that were verified, by the SHA-256 of the whole token.
+struct Remembered {
+    tokens: Cache<KeyHash, Arc<Known>>,
+    millis: i64,
+}
+
+struct Known {
+    assertion: Arc<Assertion>,
+    issuer: Arc<Issuer>,
+    key: Arc<PublicKey>,
+    until: Timestamp,
+}
+
+impl Jwt {
+    /// The issuers of a configuration.
+    ///
+    /// # Errors
+    /// What of it cannot be used.
+    pub fn new(general: &General, kept: &Kept) -> Result<Jwt, String> {
+        let jwt = &general.litellm_jwtauth;
+        let issuers = jwt.issuers.iter().map(|issuer| Issuer::of(issuer, general, kept, None).map(Arc::new));
+        Ok(Jwt {
+            issuers: issuers.collect::<Result<_, _>>()?,
+            others: Issuer::others(general, kept)?.map(Arc::new),
+            remembered: Remembered::new(jwt.token_cache_ttl),
+            overrides: Overrides::new(&jwt.routing_overrides),
+        })
+    }
+
+    /// The issuer whose token this claims to be.
+    fn issuer(&self, token: &Token<'_>) -> Result<&Arc<Issuer>, Denial> {
+        let named = token.unverified_issuer().map_err(unreadable)?;
+        let listed = self.issuers.iter().find(|issuer| issuer.name().map(|name| &**name) == named);
+        listed
+            .filter(|_| named.is_some())
+            .or(self.others.as_ref())
+            .ok_or_else(|| super::issuer::refused("jwt.issuer", "the token is from an issuer that is not known here"))
+    }
+
+    async fn token(&self, text: &str, ask: &Ask<'_>, trace: &mut Trace) -> Result<Arc<Assertion>, Denial> {
+        let hash = KeyHash::of(text);
+        if let Some(known) = self.remembered.get(&hash, ask.now) {
+            trace.step("jwt", "verified before");
+            return Ok(known);
+        }
+        let token = Token::read(text).map_err(unreadable)?;
+        let issuer = self.issuer(&token)?;
+        verify(issuer, token, &self.remembered, hash, ask.now, trace).await
+    }
+}
+
+async fn verify(
+    issuer: &Arc<Issuer>,
+    token: Token<'_>,
+    remembered: &Remembered,
+    hash: KeyHash,
+    now: Timestamp,
+    trace: &mut Trace,
+) -> Result<Arc<Assertion>, Denial> {
+    let verified = issuer.verify(token, now, trace).await?;
+    issuer.mapping.explain(&verified.claims, trace);
+    let name = issuer.name().cloned().or_else(|| verified.claims.get("iss")?.as_str().map(Arc::from));
+    let assertion = Arc::new(issuer.mapping.assertion(&name.unwrap_or_default(), verified.claims)?);
+    let until = now.plus_millis(remembered.millis).min(verified.expires);
+    let known = Known { assertion: Arc::clone(&assertion), issuer: Arc::clone(issuer), key: verified.key, until };
+    remembered.tokens.insert(hash, Arc::new(known));
+    Ok(assertion)
+}
+
+impl Remembered {
+    fn new(seconds: u64) -> Self {
+        let millis = i64::try_from(seconds).unwrap_or(i64::MAX).saturating_mul(1_000).min(MOST_MILLIS);
+        Remembered { tokens: Cache::new(REMEMBERED), millis }
+    }
+
+    /// What a token was found to be, while it holds and its key is in force.
+    fn get(&self, hash: &KeyHash, now: Timestamp) -> Option<Arc<Assertion>> {
+        let known = self.tokens.get(hash)?;
+        let holds = now < known.until && known.issuer.is_current(&known.key);
+        holds.then(|| Arc::clone(&known.assertion))
+    }
+}
+
+#[async_trait]
+impl Authenticator for Jwt {
+    fn name(&self) -> &'static str {
+        "jwt"
+    }
+
+    fn knows(&self, ask: &Ask<'_>) -> bool {
+        let text = ask.secret();
+        is_jwt_shaped(text) && !text.starts_with("sk-") && !self.overrides.matches(text)
+    }
+
+    async fn authenticate(&self, ask: &Ask<'_>, trace: &mut Trace) -> Result<Identified, Denial> {
+        self.token(ask.secret(), ask, trace).await.map(Identified::Assertion)
+    }
+}

@@ -1,0 +1,72 @@
+//! What outlives a configuration: key sets that were fetched. A reload must not forget them, since the provider may be
+//! down just then.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use parking_lot::Mutex;
+
+use super::fetch::Fetch;
+use super::jwt::{KeySettings, KeySource, KeySources};
+
+/// Longest time for the keys of an issuer to arrive.
+const FETCH_KEYS: Duration = Duration::from_secs(5);
+
+/// What a set of sources is known by.
+#[derive(Clone, PartialEq, Eq, Hash)]
+struct SourcesKey {
+    places: Vec<String>,
+    issuer: Option<String>,
+    ttl: Duration,
+    stale_ttl: Duration,
+}
+
+/// See the module. One for the process.
+#[derive(Default)]
+pub struct Kept {
+    keys: Mutex<HashMap<SourcesKey, Arc<KeySources>>>,
+    fetch: Mutex<Option<Fetch>>,
+}
+
+impl Kept {
+    /// The client for key sets.
+    fn fetch(&self) -> Result<Fetch, String> {
+        let mut kept = self.fetch.lock();
+        match &*kept {
+            Some(fetch) => Ok(fetch.clone()),
+            None => Ok(kept.insert(Fetch::new(FETCH_KEYS)?).clone()),
+        }
+    }
+
+    /// The key sources of an issuer: those of the last configuration where they are the same.
+    ///
+    /// # Errors
+    /// A place that cannot be a source.
+    pub(super) fn keys(
+        &self,
+        places: &[String],
+        issuer: Option<&str>,
+        settings: &KeySettings,
+    ) -> Result<Arc<KeySources>, String> {
+        let key = SourcesKey {
+            places: places.to_vec(),
+            issuer: issuer.map(str::to_owned),
+            ttl: settings.ttl,
+            stale_ttl: settings.stale_ttl,
+        };
+        if let Some(known) = self.keys.lock().get(&key) {
+            return Ok(Arc::clone(known));
+        }
+        let fetch = self.fetch()?;
+        let sources = places.iter().map(|place| KeySource::new(place, issuer, &fetch, settings));
+        let sources = Arc::new(KeySources::new(sources.collect::<Result<_, _>>()?));
+        self.keys.lock().insert(key, Arc::clone(&sources));
+        Ok(sources)
+    }
+
+    /// Forgets what no configuration uses any more; after each reload.
+    pub fn tidy(&self) {
+        self.keys.lock().retain(|_, sources| Arc::strong_count(sources) > 1);
+    }
+}

@@ -1,0 +1,71 @@
+//! Keeping the directory as the identity provider has it: the role of a user and the teams it is in, written where they
+//! differ.
+
+use std::sync::Arc;
+
+use super::super::assertion::{Assertion, Named, RoleClaim};
+use super::super::virtual_key::unavailable;
+use super::{Ask, Resolver, audit};
+use crate::domain::{Denial, Identity, Member, TeamRole, User};
+
+impl Resolver {
+    /// Writes role and memberships as they are claimed, where the rules ask for it and they differ. A user without a row
+    /// stays without one.
+    pub(super) async fn sync(&self, assertion: &Assertion, identity: &Identity, ask: &Ask<'_>) -> Result<(), Denial> {
+        let rules = &assertion.rules;
+        if !rules.sync_user_role_and_teams && !rules.join_claimed_teams {
+            return Ok(());
+        }
+        // A row that was created has the time of it; a name without a row has none.
+        let Some(user) = identity.user.as_ref().filter(|user| user.created_at.as_millis() > 0) else { return Ok(()) };
+        if let (true, RoleClaim::Is(role)) = (rules.sync_user_role_and_teams, assertion.role)
+            && user.user_role != Some(role)
+        {
+            let changed = User { user_role: Some(role), updated_at: ask.now, ..User::clone(user) };
+            let entry = audit("updated", "users", &user.user_id, Some(&**user), Some(&changed), ask.now);
+            let written = self.directory.store().put_user(&changed, false, entry).await;
+            written.map_err(|error| unavailable(&error))?;
+        }
+        self.memberships(assertion, user, ask).await
+    }
+
+    async fn memberships(&self, assertion: &Assertion, user: &User, ask: &Ask<'_>) -> Result<(), Denial> {
+        let mut claimed: Vec<Arc<str>> = assertion.teams.list.clone();
+        if let Some(Named::Id(id)) = &assertion.teams.one {
+            claimed.push(Arc::clone(id));
+        }
+        let members = self.directory.memberships(&user.user_id).await.map_err(|error| unavailable(&error))?;
+        let store = self.directory.store();
+        for team_id in claimed.iter().filter(|id| !members.iter().any(|member| member.team_id == **id)) {
+            if store.team(team_id).await.map_err(|error| unavailable(&error))?.is_none() {
+                continue;
+            }
+            let member = Member {
+                team_id: Arc::clone(team_id),
+                user_id: Arc::clone(&user.user_id),
+                user_email: user.user_email.as_deref().map(str::to_owned),
+                role: TeamRole::User,
+                budget_id: None,
+                allowed_models: Vec::new(),
+                limits: crate::domain::Limits::default(),
+                spend: crate::domain::Money::ZERO,
+            };
+            let id = format!("{team_id}/{}", user.user_id);
+            let entry = audit("created", "team_members", &id, None, Some(&member), ask.now);
+            super::put(store.put_member(&member, true, entry).await)?;
+        }
+        // Where the token names no team at all, it says nothing about teams.
+        if !assertion.rules.sync_user_role_and_teams || claimed.is_empty() {
+            return Ok(());
+        }
+        for member in members.iter().filter(|member| !claimed.contains(&member.team_id)) {
+            let id = format!("{}/{}", member.team_id, user.user_id);
+            let entry = audit("deleted", "team_members", &id, Some(member), None, ask.now);
+            match store.delete_member(&member.team_id, &user.user_id, entry).await {
+                Ok(()) | Err(crate::directory::DirectoryError::NotFound { .. }) => {}
+                Err(error) => return Err(unavailable(&error)),
+            }
+        }
+        Ok(())
+    }
+}
