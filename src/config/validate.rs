@@ -1,6 +1,8 @@
 //! What types cannot say: values that contradict each other, bounds, names of zones and headers, keys that everybody
 //! knows. Everything that is wrong is told at once.
 
+mod policy;
+
 use std::path::Path;
 use std::time::Duration;
 
@@ -56,6 +58,7 @@ pub fn validate(config: &Config, tree: &Node) -> Problems {
     stores(config, &mut check);
     quota_and_metering(config, &mut check);
     request(config, &mut check);
+    policy::policy(config, &mut check);
     tls(config, &mut check);
     general(config, &mut check);
     litellm(config, &mut check);
