@@ -13,6 +13,7 @@ mod litellm;
 mod load;
 mod metering;
 mod model;
+mod policy;
 mod problem;
 mod quota;
 pub mod reference;
@@ -41,6 +42,7 @@ pub use listen::Listen;
 pub use litellm::{LiteLlm, TokenRateLimitType};
 pub use metering::{Metering, UnknownModel, Unmeterable};
 pub use model::{LiteLlmParams, ModelEntry, ModelInfo};
+pub use policy::{Policy, PolicyEffect, PolicyMode, PolicyRule};
 pub use problem::{ConfigError, Problem, Problems, Warning};
 pub use quota::{BudgetsWithout, InputBound, OnCounterFailure, Quota, RateLimitsWithout, Reserve};
 pub use request::{OnError, PartialBody, Request, UpstreamIdentity};
@@ -68,6 +70,8 @@ pub struct Config {
     pub metering: Metering,
     /// How requests are read and answered.
     pub request: Request,
+    /// Rules of your own over each request, in the Common Expression Language; see `policies.md`.
+    pub policy: Policy,
     /// Certificates of the ports.
     pub tls: Tls,
     /// Logs and metrics.

@@ -5,6 +5,7 @@ mod admission;
 mod defaults;
 pub mod explain;
 mod plans;
+mod policy;
 mod settings;
 mod upstream;
 mod worst;
@@ -141,7 +142,7 @@ impl Gate {
         }
     }
 
-    /// Status, networks, routes, parameters and models of a known caller.
+    /// Status, networks, routes, parameters, models and policies of a known caller.
     async fn check_caller(
         &self,
         settings: &Settings,
@@ -160,7 +161,9 @@ impl Gate {
         trace.step("routes", format_args!("{} may be called", view.route.path));
         let api = view.route.api;
         if !api.is_model_route() {
-            return Ok(Purpose::default());
+            let purpose = Purpose::default();
+            policy::judge(settings, view, caller, client, &purpose, now, trace)?;
+            return Ok(purpose);
         }
         let body = view.body.as_ref().map_err(Clone::clone)?;
         let end_user = self.end_user(settings, caller, view).await?;
@@ -186,7 +189,9 @@ impl Gate {
         if let Some(asked) = asked {
             trace.step("models", format_args!("{asked} may be used"));
         }
-        Ok(Purpose { models, end_user, tags: tags(view, caller), registry: Some(registry) })
+        let purpose = Purpose { models, end_user, tags: tags(view, caller), registry: Some(registry) };
+        policy::judge(settings, view, caller, client, &purpose, now, trace)?;
+        Ok(purpose)
     }
 
     /// The teams of a personal key's owner, where `personal_key_model_access_from_teams` lets them grant models.

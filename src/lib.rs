@@ -35,6 +35,8 @@ pub mod telemetry;
 
 pub mod config;
 
+pub mod expression;
+
 pub mod domain;
 
 /// Real servers for tests.

@@ -2,6 +2,7 @@
 //! knows. Everything that is wrong is told at once.
 
 mod jwt;
+mod policy;
 
 use std::path::Path;
 use std::time::Duration;
@@ -58,6 +59,7 @@ pub fn validate(config: &Config, tree: &Node) -> Problems {
     stores(config, &mut check);
     quota_and_metering(config, &mut check);
     request(config, &mut check);
+    policy::policy(config, &mut check);
     tls(config, &mut check);
     general(config, &mut check);
     jwt::jwt(config, &mut check);

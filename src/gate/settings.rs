@@ -7,7 +7,7 @@ use super::plans::Plans;
 use super::upstream::ProviderKeys;
 use crate::authn::{Authenticator, Authenticators, Jwt, Kept, MasterKey, Resolver, VirtualKeys};
 use crate::authz::models::Catalog;
-use crate::authz::{Network, Params, Routes};
+use crate::authz::{Network, Params, Policies, Routes};
 use crate::config::Config;
 use crate::directory::Directory;
 use crate::domain::Calendar;
@@ -25,6 +25,7 @@ pub struct Settings {
     pub(super) routes: Routes,
     pub(super) params: Params,
     pub(super) catalog: Arc<Catalog>,
+    pub(super) policies: Policies,
     pub(super) periods: Periods,
     pub(super) plans: Plans,
     pub(super) provider_keys: ProviderKeys,
@@ -69,6 +70,7 @@ impl Settings {
             routes: Routes::new(&config),
             params: Params::new(&config),
             catalog,
+            policies: Policies::new(&config.policy).map_err(|(path, message)| format!("{path}: {message}"))?,
             periods: Periods::new(Calendar::new(&litellm.timezone, &litellm.budget_reset_time)?),
             plans: Plans::new(config.directory.cache_size),
             provider_keys: ProviderKeys::of(&config.model_list),

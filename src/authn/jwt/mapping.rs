@@ -8,7 +8,8 @@ use super::roles::Roles;
 use crate::authn::assertion::{Assertion, KeyClaim, Named, Rules, TeamClaim};
 use crate::authn::claims::{self, ClaimPath};
 use crate::config::{Issuer, JwtAuth, RolePermission, Unregistered};
-use crate::domain::{AuthMethod, Denial, Grant, Trace};
+use crate::domain::{AuthMethod, Denial, ErrorType, Grant, Trace};
+use crate::expression::Expression;
 
 /// See the module. One for each issuer.
 #[derive(Debug)]
@@ -28,6 +29,8 @@ pub struct Mapping {
     unregistered: Unregistered,
     map_existing_key: bool,
     roles: Roles,
+    /// What must be true of the claims.
+    custom_validate: Option<Expression>,
     team_default: Option<Arc<str>>,
     rules: Arc<Rules>,
 }
@@ -84,6 +87,11 @@ impl Mapping {
             unregistered: own.unregistered_jwt_client_behavior.unwrap_or(jwt.unregistered_jwt_client_behavior),
             map_existing_key: jwt.auto_register_map_existing_key,
             roles: Roles::new(jwt, permissions)?,
+            custom_validate: jwt
+                .custom_validate
+                .as_deref()
+                .map(|text| Expression::over_claims(text).map_err(|error| ("custom_validate", error.to_string())))
+                .transpose()?,
             team_default: jwt.team_id_default.as_deref().map(Arc::from),
             user_id,
             user_email,
@@ -99,6 +107,7 @@ impl Mapping {
     /// # Errors
     /// 403 where they give no role and one is needed, or too little.
     pub fn assertion(&self, issuer: &Arc<str>, claims: Map<String, Value>) -> Result<Assertion, Denial> {
+        self.validate(&claims)?;
         let one = |path: &Option<ClaimPath>| -> Option<Arc<str>> {
             let value = path.as_ref()?.get(&claims)?;
             claims::scalar(value).map(|text| Arc::from(text.as_ref()))
@@ -141,6 +150,18 @@ impl Mapping {
             rules: Arc::clone(&self.rules),
             ..Assertion::new(AuthMethod::Jwt)
         })
+    }
+
+    /// Refuses claims of which the operator's condition is not true; one that cannot be told is not.
+    fn validate(&self, claims: &Map<String, Value>) -> Result<(), Denial> {
+        let Some(condition) = &self.custom_validate else { return Ok(()) };
+        match condition.evaluate(claims) {
+            Ok(true) => return Ok(()),
+            Ok(false) => {}
+            Err(error) => tracing::info!(%error, "custom_validate cannot be told of a token, which is refused"),
+        }
+        let message = "the claims of this token are not accepted here (custom_validate)";
+        Err(Denial { status: 403, ..Denial::new(ErrorType::AuthError, "jwt.custom_validate", message) })
     }
 
     /// Which claim gave what, for explanations.

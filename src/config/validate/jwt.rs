@@ -2,6 +2,7 @@
 
 use super::Check;
 use crate::config::{Config, JwtAuth, RoutingOverride, Unregistered};
+use crate::expression::Expression;
 
 /// Names of algorithms that are never taken: who knows the public key could sign with it.
 const SYMMETRIC: &str = "is symmetric or none, and never accepted; the algorithms are RS256 to RS512, PS256 to PS512, \
@@ -16,6 +17,7 @@ pub(super) fn jwt(config: &Config, check: &mut Check<'_>) {
     algorithms(&jwt.algorithms, &at("algorithms"), check);
     issuers(jwt, check);
     together(jwt, check);
+    condition(jwt, check);
     for (index, rule) in jwt.routing_overrides.iter().enumerate() {
         override_rule(rule, &at(&format!("routing_overrides[{index}]")), check);
     }
@@ -84,6 +86,17 @@ fn together(jwt: &JwtAuth, check: &mut Check<'_>) {
     let maps = jwt.virtual_key_claim_field.is_some() || jwt.issuers.iter().any(|i| i.virtual_key_claim_field.is_some());
     if jwt.unregistered_jwt_client_behavior != Unregistered::FallbackTeamMapping && !maps {
         check.wrong(at("unregistered_jwt_client_behavior"), "needs virtual_key_claim_field");
+    }
+}
+
+/// LiteLLM's files name a Python function here.
+fn condition(jwt: &JwtAuth, check: &mut Check<'_>) {
+    let Some(text) = &jwt.custom_validate else { return };
+    if let Err(error) = Expression::over_claims(text) {
+        let message = format!(
+            "{error}; it is a CEL expression over claims, as claims.email_verified == true: a Python function is not run"
+        );
+        check.wrong("general_settings.litellm_jwtauth.custom_validate", message);
     }
 }
 
