@@ -339,8 +339,7 @@ mod tests {
             Body::from_stream(futures_util::StreamExt::chain(first, futures_util::stream::pending()))
         };
         let at =
-            provider(Router::new().route("/silent", get(|| std::future::pending::<()>())).route("/drip", get(drip)))
-                .await;
+            provider(Router::new().route("/silent", get(std::future::pending::<()>)).route("/drip", get(drip))).await;
         let bound = Duration::from_millis(50);
         let fetch = Fetch::new(bound).unwrap();
         for path in ["/silent", "/drip"] {

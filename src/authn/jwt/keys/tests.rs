@@ -19,7 +19,7 @@ fn refused(document: &Value) -> KeySetError {
 }
 
 /// The JWK with some members changed; `null` takes one away.
-fn changed(mut jwk: Value, changes: Value) -> Value {
+fn changed(mut jwk: Value, changes: &Value) -> Value {
     for (name, value) in changes.as_object().unwrap() {
         match value {
             Value::Null => drop(jwk.as_object_mut().unwrap().remove(name)),
@@ -43,34 +43,34 @@ fn keys_that_cannot_verify_a_token_are_left_out_and_counted() {
     let mut off_curve = bytes(&ec, "y");
     off_curve[31] ^= 1;
     let cases = [
-        ("encryption", changed(rsa.clone(), json!({"use": "enc"}))),
-        ("operations", changed(rsa.clone(), json!({"key_ops": ["sign"]}))),
-        ("operations of another kind", changed(rsa.clone(), json!({"key_ops": "verify"}))),
-        ("private", changed(ed.clone(), json!({"d": "AAAA"}))),
+        ("encryption", changed(rsa.clone(), &json!({"use": "enc"}))),
+        ("operations", changed(rsa.clone(), &json!({"key_ops": ["sign"]}))),
+        ("operations of another kind", changed(rsa.clone(), &json!({"key_ops": "verify"}))),
+        ("private", changed(ed.clone(), &json!({"d": "AAAA"}))),
         ("symmetric", json!({"kty": "oct", "k": "AAAA", "alg": "HS256"})),
-        ("HMAC with RSA", changed(rsa.clone(), json!({"alg": "HS256"}))),
-        ("encryption algorithm", changed(rsa.clone(), json!({"alg": "RSA-OAEP"}))),
-        ("alg of another kind", changed(rsa.clone(), json!({"alg": "ES256"}))),
-        ("alg of another curve", changed(ec.clone(), json!({"alg": "ES384"}))),
-        ("1024 bits", changed(rsa.clone(), json!({"n": encode(&n[..128])}))),
-        ("2040 bits and zeros before", changed(rsa.clone(), json!({"n": encode([&[0], &n[..255]].concat())}))),
-        ("8200 bits", changed(rsa.clone(), json!({"n": encode(wide)}))),
-        ("even modulus", changed(rsa.clone(), json!({"n": encode([&n[..255], &[2]].concat())}))),
-        ("exponent 1", changed(rsa.clone(), json!({"e": "AQ"}))),
-        ("exponent 0", changed(rsa.clone(), json!({"e": "AA"}))),
-        ("even exponent", changed(rsa.clone(), json!({"e": "AQAA"}))),
-        ("wide exponent", changed(rsa.clone(), json!({"e": encode([3, 0, 0, 0, 1])}))),
-        ("no exponent", changed(rsa.clone(), json!({"e": null}))),
-        ("padded", changed(rsa.clone(), json!({"e": "AQAB="}))),
-        ("kid of another kind", changed(rsa, json!({"kid": 7}))),
-        ("off the curve", changed(ec.clone(), json!({"y": encode(off_curve)}))),
-        ("short coordinate", changed(ec.clone(), json!({"x": encode(&bytes(&ec, "x")[..31])}))),
-        ("curve of another length", changed(ec.clone(), json!({"crv": "P-384"}))),
-        ("secp256k1", changed(ec.clone(), json!({"crv": "secp256k1"}))),
-        ("no curve", changed(ec, json!({"crv": null}))),
-        ("short Ed25519", changed(ed.clone(), json!({"x": encode([1; 31])}))),
-        ("X25519", changed(ed.clone(), json!({"crv": "X25519"}))),
-        ("no kind", changed(ed.clone(), json!({"kty": null}))),
+        ("HMAC with RSA", changed(rsa.clone(), &json!({"alg": "HS256"}))),
+        ("encryption algorithm", changed(rsa.clone(), &json!({"alg": "RSA-OAEP"}))),
+        ("alg of another kind", changed(rsa.clone(), &json!({"alg": "ES256"}))),
+        ("alg of another curve", changed(ec.clone(), &json!({"alg": "ES384"}))),
+        ("1024 bits", changed(rsa.clone(), &json!({"n": encode(&n[..128])}))),
+        ("2040 bits and zeros before", changed(rsa.clone(), &json!({"n": encode([&[0], &n[..255]].concat())}))),
+        ("8200 bits", changed(rsa.clone(), &json!({"n": encode(wide)}))),
+        ("even modulus", changed(rsa.clone(), &json!({"n": encode([&n[..255], &[2]].concat())}))),
+        ("exponent 1", changed(rsa.clone(), &json!({"e": "AQ"}))),
+        ("exponent 0", changed(rsa.clone(), &json!({"e": "AA"}))),
+        ("even exponent", changed(rsa.clone(), &json!({"e": "AQAA"}))),
+        ("wide exponent", changed(rsa.clone(), &json!({"e": encode([3, 0, 0, 0, 1])}))),
+        ("no exponent", changed(rsa.clone(), &json!({"e": null}))),
+        ("padded", changed(rsa.clone(), &json!({"e": "AQAB="}))),
+        ("kid of another kind", changed(rsa, &json!({"kid": 7}))),
+        ("off the curve", changed(ec.clone(), &json!({"y": encode(off_curve)}))),
+        ("short coordinate", changed(ec.clone(), &json!({"x": encode(&bytes(&ec, "x")[..31])}))),
+        ("curve of another length", changed(ec.clone(), &json!({"crv": "P-384"}))),
+        ("secp256k1", changed(ec.clone(), &json!({"crv": "secp256k1"}))),
+        ("no curve", changed(ec, &json!({"crv": null}))),
+        ("short Ed25519", changed(ed.clone(), &json!({"x": encode([1; 31])}))),
+        ("X25519", changed(ed.clone(), &json!({"crv": "X25519"}))),
+        ("no kind", changed(ed.clone(), &json!({"kty": null}))),
         ("no key", json!("text")),
     ];
     for (what, jwk) in cases {
@@ -159,14 +159,14 @@ fn pem_holds_keys_and_certificates_of_every_kind() {
 fn a_token_finds_its_key_by_name_and_algorithm() {
     let signers = [(Algorithm::Rs256, "a"), (Algorithm::Rs256, "b"), (Algorithm::Es256, "a"), (Algorithm::Es384, "c")];
     let [rsa_a, rsa_b, ec_a, ec_c] = signers.map(|(algorithm, kid)| Signer::new(algorithm, kid).jwk());
-    let nameless = changed(rsa_a.clone(), json!({"kid": null}));
-    let bound = changed(rsa_b.clone(), json!({"alg": "PS256"}));
+    let nameless = changed(rsa_a.clone(), &json!({"kid": null}));
+    let bound = changed(rsa_b.clone(), &json!({"alg": "PS256"}));
     let several = set(&json!({"keys": [rsa_a, rsa_b, ec_a, ec_c]}));
     let one = set(&json!({"keys": [rsa_a]}));
     let unnamed = set(&json!({"keys": [nameless]}));
     let unnamed_and_other = set(&json!({"keys": [nameless, rsa_b]}));
     let binding = set(&json!({"keys": [rsa_a, bound]}));
-    let twice = set(&json!({"keys": [rsa_a, changed(rsa_b.clone(), json!({"kid": "a"}))]}));
+    let twice = set(&json!({"keys": [rsa_a, changed(rsa_b, &json!({"kid": "a"}))]}));
     let same = set(&json!({"keys": [rsa_a, rsa_a]}));
 
     let told = |found: Found<'_>| match found {
@@ -205,13 +205,13 @@ fn a_fingerprint_is_of_the_key_its_name_and_its_algorithm() {
     let jwk = Signer::new(Algorithm::Rs256, "a").jwk();
     let of = |jwk: &Value| set(jwk).keys()[0].fingerprint();
     let n = URL_SAFE_NO_PAD.decode(jwk["n"].as_str().unwrap()).unwrap();
-    let zeros = changed(jwk.clone(), json!({"n": encode([vec![0, 0], n].concat())}));
+    let zeros = changed(jwk.clone(), &json!({"n": encode([vec![0, 0], n].concat())}));
     assert_eq!(of(&jwk), of(&zeros), "zeros before a number do not count");
     let others = [
-        changed(jwk.clone(), json!({"kid": "b"})),
-        changed(jwk.clone(), json!({"kid": ""})),
-        changed(jwk.clone(), json!({"kid": null})),
-        changed(jwk.clone(), json!({"alg": "RS256"})),
+        changed(jwk.clone(), &json!({"kid": "b"})),
+        changed(jwk.clone(), &json!({"kid": ""})),
+        changed(jwk.clone(), &json!({"kid": null})),
+        changed(jwk.clone(), &json!({"alg": "RS256"})),
         Signer::new(Algorithm::Rs256, "a").jwk(),
     ];
     let mut seen: Vec<Fingerprint> = others.iter().map(of).collect();
