@@ -6,6 +6,7 @@ mod counters;
 mod directory;
 mod foreign;
 mod general;
+mod identity;
 mod ledger;
 mod listen;
 mod litellm;
@@ -13,6 +14,7 @@ mod load;
 mod metering;
 mod model;
 mod problem;
+mod proxy;
 mod quota;
 pub mod reference;
 mod request;
@@ -32,12 +34,14 @@ pub use addresses::{AddressList, NotAnAddress};
 pub use counters::Counters;
 pub use directory::{Directory, Migrate, PreparedStatements, is_postgres};
 pub use general::{General, HeaderMapping, PassThroughEndpoint};
+pub use identity::{Identity, MtlsEntry};
 pub use ledger::Ledger;
 pub use listen::Listen;
 pub use litellm::{LiteLlm, TokenRateLimitType};
 pub use metering::{Metering, UnknownModel, Unmeterable};
 pub use model::{LiteLlmParams, ModelEntry, ModelInfo};
 pub use problem::{ConfigError, Problem, Problems, Warning};
+pub use proxy::ProxyMappings;
 pub use quota::{BudgetsWithout, InputBound, OnCounterFailure, Quota, RateLimitsWithout, Reserve};
 pub use request::{OnError, PartialBody, Request, UpstreamIdentity};
 pub use substitute::Environment;
@@ -64,6 +68,8 @@ pub struct Config {
     pub metering: Metering,
     /// How requests are read and answered.
     pub request: Request,
+    /// Ways to say who you are besides keys and tokens.
+    pub identity: Identity,
     /// Certificates of the ports.
     pub tls: Tls,
     /// Logs and metrics.

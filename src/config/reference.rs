@@ -9,7 +9,7 @@ use super::Config;
 const INTRODUCTION: &str = include_str!("reference/introduction.md");
 
 /// Sections in the order one reads them.
-const SECTIONS: [&str; 12] = [
+const SECTIONS: [&str; 13] = [
     "listen",
     "directory",
     "counters",
@@ -20,6 +20,7 @@ const SECTIONS: [&str; 12] = [
     "quota",
     "metering",
     "request",
+    "identity",
     "tls",
     "telemetry",
 ];
