@@ -13,6 +13,8 @@ pub mod master_key;
 pub mod mtls;
 pub mod proxy_headers;
 mod resolve;
+#[cfg(test)]
+pub(crate) mod testing;
 pub mod virtual_key;
 
 use std::sync::Arc;

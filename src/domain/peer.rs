@@ -279,7 +279,7 @@ mod tests {
                     whole.push_str(literal);
                 }
                 prop_assert_eq!(captures.len(), read.stars());
-                prop_assert_eq!(whole, principal);
+                prop_assert_eq!(&whole, &principal);
             }
         }
     }
