@@ -11,8 +11,14 @@ pub mod fetch;
 pub mod jwt;
 mod kept;
 pub mod master_key;
+pub mod mtls;
+pub mod proxy_headers;
 mod resolve;
+#[cfg(test)]
+pub(crate) mod testing;
 pub mod virtual_key;
+
+use std::sync::Arc;
 
 use async_trait::async_trait;
 
@@ -20,6 +26,8 @@ pub use assertion::{Assertion, Named, RoleClaim, Rules, TeamClaim};
 pub use jwt::Jwt;
 pub use kept::Kept;
 pub use master_key::MasterKey;
+pub use mtls::Mtls;
+pub use proxy_headers::{IdentityHeaders, ProxyHeaders};
 pub use resolve::Resolver;
 pub use virtual_key::VirtualKeys;
 
@@ -55,7 +63,7 @@ impl<'a> Ask<'a> {
 pub enum Identified {
     Caller(Caller),
     /// For the directory to resolve.
-    Assertion(std::sync::Arc<Assertion>),
+    Assertion(Arc<Assertion>),
 }
 
 /// Knows one kind of credential.
@@ -91,20 +99,38 @@ impl Authenticators {
             if !authenticator.knows(ask) {
                 continue;
             }
-            let other = self.ask(&**authenticator, ask, trace).await?;
-            caller = Some(match caller {
-                None => other,
-                Some(caller) if agree(&caller, &other) => caller,
-                Some(_) => return Err(disagreement(authenticator.name())),
-            });
+            caller = self.besides(&**authenticator, caller, ask, trace).await?;
         }
-        caller.ok_or_else(|| {
-            Denial::new(
-                ErrorType::AuthError,
-                "credential.missing",
-                "Authentication Error: no API key passed in; send Authorization: Bearer sk-…",
-            )
-        })
+        caller.ok_or_else(missing)
+    }
+
+    /// The caller with what stands around the request: the same user, held to the narrower of what both allow. What
+    /// names nobody makes nobody a caller, and still narrows.
+    async fn besides(
+        &self,
+        authenticator: &dyn Authenticator,
+        caller: Option<Caller>,
+        ask: &Ask<'_>,
+        trace: &mut Trace,
+    ) -> Result<Option<Caller>, Denial> {
+        let found = self.identify(authenticator, ask, trace).await?;
+        let assertion = match &found {
+            Identified::Assertion(assertion) => Some(Arc::clone(assertion)),
+            Identified::Caller(_) => None,
+        };
+        let narrow = |caller: Caller| match &assertion {
+            Some(assertion) => self.resolver.narrow(caller, assertion),
+            None => caller,
+        };
+        if assertion.as_ref().is_some_and(|assertion| !assertion.names_anyone()) {
+            return Ok(caller.map(narrow));
+        }
+        let other = self.resolve(authenticator, found, ask, trace).await?;
+        match caller {
+            None => Ok(Some(other)),
+            Some(caller) if agree(&caller, &other) => Ok(Some(narrow(caller))),
+            Some(_) => Err(disagreement(authenticator.name())),
+        }
     }
 
     async fn by_credential(&self, ask: &Ask<'_>, trace: &mut Trace) -> Result<Option<Caller>, Denial> {
@@ -135,18 +161,42 @@ impl Authenticators {
     }
 
     async fn ask(&self, authenticator: &dyn Authenticator, ask: &Ask<'_>, trace: &mut Trace) -> Result<Caller, Denial> {
-        let name = authenticator.name();
-        let caller = match authenticator.authenticate(ask, trace).await {
-            Ok(Identified::Caller(caller)) => caller,
-            Ok(Identified::Assertion(assertion)) => self.resolver.resolve(&assertion, ask, trace).await?,
-            Err(denial) => {
-                trace.step("authn", format_args!("{name} refuses it"));
-                return Err(denial);
-            }
+        let found = self.identify(authenticator, ask, trace).await?;
+        self.resolve(authenticator, found, ask, trace).await
+    }
+
+    async fn identify(
+        &self,
+        authenticator: &dyn Authenticator,
+        ask: &Ask<'_>,
+        trace: &mut Trace,
+    ) -> Result<Identified, Denial> {
+        let found = authenticator.authenticate(ask, trace).await;
+        found.inspect_err(|_| trace.step("authn", format_args!("{} refuses it", authenticator.name())))
+    }
+
+    async fn resolve(
+        &self,
+        authenticator: &dyn Authenticator,
+        found: Identified,
+        ask: &Ask<'_>,
+        trace: &mut Trace,
+    ) -> Result<Caller, Denial> {
+        let caller = match found {
+            Identified::Caller(caller) => caller,
+            Identified::Assertion(assertion) => self.resolver.resolve(&assertion, ask, trace).await?,
         };
-        trace.step("authn", format_args!("{name} knows it: role {}", caller.role.as_str()));
+        trace.step("authn", format_args!("{} knows it: role {}", authenticator.name(), caller.role.as_str()));
         Ok(caller)
     }
+}
+
+fn missing() -> Denial {
+    Denial::new(
+        ErrorType::AuthError,
+        "credential.missing",
+        "Authentication Error: no API key passed in; send Authorization: Bearer sk-…",
+    )
 }
 
 /// Whether two callers can be one: they name no two users.

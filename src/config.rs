@@ -6,6 +6,7 @@ mod counters;
 mod directory;
 mod foreign;
 mod general;
+mod identity;
 mod jwt;
 mod ledger;
 mod listen;
@@ -15,6 +16,7 @@ mod metering;
 mod model;
 mod policy;
 mod problem;
+mod proxy;
 mod quota;
 pub mod reference;
 mod request;
@@ -34,6 +36,7 @@ pub use addresses::{AddressList, NotAnAddress};
 pub use counters::Counters;
 pub use directory::{Directory, Migrate, PreparedStatements, is_postgres};
 pub use general::{General, HeaderMapping, PassThroughEndpoint};
+pub use identity::{Identity, MtlsEntry};
 pub use jwt::{
     Issuer, JwtAuth, Many, RoleMap, RoleMapping, RolePermission, RoutingOverride, ScopeMapping, Unregistered,
 };
@@ -44,6 +47,7 @@ pub use metering::{Metering, UnknownModel, Unmeterable};
 pub use model::{LiteLlmParams, ModelEntry, ModelInfo};
 pub use policy::{Policy, PolicyEffect, PolicyMode, PolicyRule};
 pub use problem::{ConfigError, Problem, Problems, Warning};
+pub use proxy::ProxyMappings;
 pub use quota::{BudgetsWithout, InputBound, OnCounterFailure, Quota, RateLimitsWithout, Reserve};
 pub use request::{OnError, PartialBody, Request, UpstreamIdentity};
 pub use substitute::Environment;
@@ -72,6 +76,8 @@ pub struct Config {
     pub request: Request,
     /// Rules of your own over each request, in the Common Expression Language; see `policies.md`.
     pub policy: Policy,
+    /// Ways to say who you are besides keys and tokens.
+    pub identity: Identity,
     /// Certificates of the ports.
     pub tls: Tls,
     /// Logs and metrics.

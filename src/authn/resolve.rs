@@ -70,16 +70,34 @@ impl Resolver {
             return self.of_key(assertion, &key, ask).await;
         }
         let of_directory = identity.user.as_ref().and_then(|user| user.user_role);
-        let role = match (assertion.role, of_directory) {
-            (RoleClaim::Is(role), _) => role,
-            (RoleClaim::AtMost(ceiling), role) => role.unwrap_or_default().narrowed_to(ceiling),
-            (RoleClaim::None, Some(role)) => role,
+        let own = of_directory.unwrap_or(match (&principal.user_id, &principal.team_id) {
             // Who names a team and no user acts for the team.
-            (RoleClaim::None, None) if principal.user_id.is_none() && principal.team_id.is_some() => Role::Team,
-            (RoleClaim::None, None) => Role::InternalUser,
+            (None, Some(_)) => Role::Team,
+            _ => Role::InternalUser,
+        });
+        let role = match assertion.role {
+            RoleClaim::Is(role) => role,
+            RoleClaim::AtMost(ceiling) => own.narrowed_to(ceiling),
+            RoleClaim::None => own,
         };
         let identity = self.narrowed.of(identity, assertion.grant.as_deref());
         Ok(Caller { method: assertion.method, role, identity, grant: assertion.grant.clone() })
+    }
+
+    /// A caller who is known already, held to what an assertion that comes besides allows.
+    #[must_use]
+    pub fn narrow(&self, caller: Caller, assertion: &Assertion) -> Caller {
+        let role = match assertion.role {
+            RoleClaim::AtMost(ceiling) => caller.role.narrowed_to(ceiling),
+            RoleClaim::None | RoleClaim::Is(_) => caller.role,
+        };
+        let Some(besides) = &assertion.grant else { return Caller { role, ..caller } };
+        let identity = self.narrowed.of(caller.identity, Some(&**besides));
+        let grant = match caller.grant {
+            Some(own) => Arc::new(own.and(besides)),
+            None => Arc::clone(besides),
+        };
+        Caller { role, identity, grant: Some(grant), ..caller }
     }
 
     async fn of_key(&self, assertion: &Assertion, key: &KeyHash, ask: &Ask<'_>) -> Result<Caller, Denial> {
@@ -93,6 +111,7 @@ impl Resolver {
             RoleClaim::None | RoleClaim::Is(_) => role,
             RoleClaim::AtMost(ceiling) => role.narrowed_to(ceiling),
         };
+        let identity = self.narrowed.of(identity, assertion.grant.as_deref());
         Ok(Caller { method: assertion.method, role, identity, grant: assertion.grant.clone() })
     }
 

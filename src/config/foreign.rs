@@ -190,8 +190,6 @@ const UNSUPPORTED: &[(&str, &[(&str, &str)])] = &[
         "general_settings",
         &[
             ("enable_oauth2_auth", "callers are known by virtual keys and the master key only"),
-            ("enable_oauth2_proxy_auth", "callers are known by virtual keys and the master key only"),
-            ("oauth2_config_mappings", "no identity headers are trusted"),
             ("custom_auth", "no custom code is run"),
             ("custom_auth_settings", "no custom code is run"),
             ("custom_auth_run_common_checks", "no custom code is run"),
@@ -205,7 +203,6 @@ const UNSUPPORTED: &[(&str, &[(&str, &str)])] = &[
             ("service_account_settings", "set enforced_params on the keys of service accounts"),
             ("request_tag_mappings", "no baggage is mapped to tags; set tags on keys"),
             ("key_management_system", "read secrets from environment variables or files mounted there"),
-            ("trusted_proxy_ranges", "write request.trusted_proxy_ranges"),
             ("vector_store_deny_by_default", "allow the routes of vector stores by allowed_routes of keys"),
             ("search_tool_deny_by_default", "allow the routes of search tools by allowed_routes of keys"),
             ("agent_access_default_deny", "allow the routes of agents by allowed_routes of keys"),

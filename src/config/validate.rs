@@ -1,6 +1,7 @@
 //! What types cannot say: values that contradict each other, bounds, names of zones and headers, keys that everybody
 //! knows. Everything that is wrong is told at once.
 
+mod identity;
 mod jwt;
 mod policy;
 
@@ -63,6 +64,7 @@ pub fn validate(config: &Config, tree: &Node) -> Problems {
     tls(config, &mut check);
     general(config, &mut check);
     jwt::jwt(config, &mut check);
+    identity::identity(config, &mut check);
     litellm(config, &mut check);
     models(config, &mut check);
     check.problems

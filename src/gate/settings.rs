@@ -5,7 +5,9 @@ use std::sync::Arc;
 use super::defaults::DefaultKeyLimits;
 use super::plans::Plans;
 use super::upstream::ProviderKeys;
-use crate::authn::{Authenticator, Authenticators, Jwt, Kept, MasterKey, Resolver, VirtualKeys};
+use crate::authn::{
+    Authenticator, Authenticators, IdentityHeaders, Jwt, Kept, MasterKey, Mtls, ProxyHeaders, Resolver, VirtualKeys,
+};
 use crate::authz::models::Catalog;
 use crate::authz::{Network, Params, Policies, Routes};
 use crate::config::Config;
@@ -21,6 +23,8 @@ pub struct Settings {
     pub config: Arc<Config>,
     pub(super) read: ReadSettings,
     pub(super) authenticators: Authenticators,
+    /// Kept from the upstream; `None` where none are read.
+    pub(super) identity_headers: Option<Arc<IdentityHeaders>>,
     pub(super) network: Network,
     pub(super) routes: Routes,
     pub(super) params: Params,
@@ -58,14 +62,22 @@ impl Settings {
         let lookup = Arc::clone(prices);
         let provider = move |model: &str| lookup.current().find(model)?.provider().map(Arc::from);
         let catalog = Arc::new(Catalog::new(&config, Arc::new(provider)));
+        let mut around: Vec<Box<dyn Authenticator>> = Vec::new();
+        if !config.identity.mtls.is_empty() {
+            around.push(Box::new(Mtls::new(&config.identity.mtls)?));
+        }
+        let proxy = ProxyHeaders::new(&config.general_settings)?;
+        let identity_headers = proxy.as_ref().map(ProxyHeaders::headers);
+        around.extend(proxy.map(|proxy| Box::new(proxy) as Box<dyn Authenticator>));
         let authenticators = Authenticators {
             shown: list,
-            around: Vec::new(),
+            around,
             resolver: Resolver::new(&config, Arc::clone(directory), Arc::clone(&catalog)),
         };
         Ok(Settings {
             read: ReadSettings::new(&config),
             authenticators,
+            identity_headers,
             network: Network::new(&config).map_err(|error| error.to_string())?,
             routes: Routes::new(&config),
             params: Params::new(&config),
