@@ -3,6 +3,7 @@
 
 mod addresses;
 mod counters;
+mod custom_auth;
 mod directory;
 mod foreign;
 mod general;
@@ -30,6 +31,7 @@ use serde::Deserialize;
 
 pub use addresses::{AddressList, NotAnAddress};
 pub use counters::Counters;
+pub use custom_auth::{AuthoriserAddress, CachePart, CustomAuth, CustomAuthMode};
 pub use directory::{Directory, Migrate, PreparedStatements, is_postgres};
 pub use general::{General, HeaderMapping, PassThroughEndpoint};
 pub use ledger::Ledger;

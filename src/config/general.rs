@@ -58,6 +58,13 @@ pub struct General {
     pub database_url: Option<Secret>,
     /// LiteLLM's switch for `request.trusted_hops: 1`.
     pub use_x_forwarded_for: bool,
+    /// The Python function of a LiteLLM file. It is not run: `custom_auth_settings.endpoint` stands for it.
+    pub custom_auth: Option<String>,
+    /// An authoriser of yours that says who calls.
+    pub custom_auth_settings: super::CustomAuth,
+    /// `false`: of callers the authoriser names, only the routes and limits it gives are checked; the directory is not
+    /// asked about them. LiteLLM's default is `false`. Where nothing is said: `true`.
+    pub custom_auth_run_common_checks: Option<bool>,
 }
 
 /// A header that names a user.

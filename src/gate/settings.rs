@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::defaults::DefaultKeyLimits;
 use super::plans::Plans;
 use super::upstream::ProviderKeys;
-use crate::authn::{Authenticator, Authenticators, MasterKey, Resolver, VirtualKeys};
+use crate::authn::{Authenticator, Authenticators, Custom, Kept, MasterKey, Resolver, VirtualKeys};
 use crate::authz::models::Catalog;
 use crate::authz::{Network, Params, Routes};
 use crate::config::Config;
@@ -39,17 +39,22 @@ impl Settings {
         &self.periods
     }
 
-    pub(super) fn new(config: Arc<Config>, directory: &Arc<Directory>, prices: &Arc<Prices>) -> Result<Self, String> {
+    pub(super) fn new(
+        config: Arc<Config>,
+        directory: &Arc<Directory>,
+        prices: &Arc<Prices>,
+        kept: &Kept,
+    ) -> Result<Self, String> {
         let litellm = &config.litellm_settings;
         let mut list: Vec<Box<dyn Authenticator>> = Vec::new();
-        if let Some(key) = config.general_settings.master_key.clone().filter(|key| !key.is_empty()) {
-            list.push(Box::new(MasterKey::new(key)));
-        }
+        let master = config.general_settings.master_key.clone().filter(|key| !key.is_empty()).map(MasterKey::new);
         list.push(Box::new(VirtualKeys::new(Arc::clone(directory))));
         let lookup = Arc::clone(prices);
         let provider = move |model: &str| lookup.current().find(model)?.provider().map(Arc::from);
         let catalog = Arc::new(Catalog::new(&config, Arc::new(provider)));
         let authenticators = Authenticators {
+            master,
+            custom: Custom::new(&config, kept)?,
             shown: list,
             around: Vec::new(),
             resolver: Resolver::new(&config, Arc::clone(directory), Arc::clone(&catalog)),

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use quick_cache::sync::Cache;
 
-use crate::domain::{Grant, Identity, Limits};
+use crate::domain::{Grant, Identity, Limits, Team, User};
 
 /// Identities with narrowed limits kept at most.
 const MOST: usize = 4_096;
@@ -13,11 +13,13 @@ const MOST: usize = 4_096;
 /// the same one, so that what is compiled for it is compiled once.
 pub(super) struct Narrowed {
     kept: Cache<(usize, Vec<u8>), (Arc<Identity>, Arc<Identity>)>,
+    /// Of callers of whom the directory is not asked, by all that is said of them.
+    alone: Cache<Vec<u8>, Arc<Identity>>,
 }
 
 impl Default for Narrowed {
     fn default() -> Self {
-        Narrowed { kept: Cache::new(MOST) }
+        Narrowed { kept: Cache::new(MOST), alone: Cache::new(MOST) }
     }
 }
 
@@ -37,6 +39,29 @@ impl Narrowed {
         let narrowed = Arc::new(copy);
         self.kept.insert(key, (identity, Arc::clone(&narrowed)));
         narrowed
+    }
+
+    /// The identity of a user and a team of whom nothing is known but their names and what the grant says.
+    pub(super) fn alone(
+        &self,
+        user_id: Option<Arc<str>>,
+        user_email: Option<Arc<str>>,
+        team_id: Option<Arc<str>>,
+        grant: &Grant,
+    ) -> Arc<Identity> {
+        let asked = (&user_id, &user_email, &team_id, grant.max_budget, &grant.limits);
+        let key = serde_json::to_vec(&asked).ok();
+        if let Some(identity) = key.as_ref().and_then(|key| self.alone.get(key)) {
+            return identity;
+        }
+        let limits = lower(Limits::default(), grant);
+        let user = user_id.map(|user_id| Box::new(User { user_id, user_email, limits, ..User::default() }));
+        let team = team_id.map(|team_id| Box::new(Team { team_id, ..Team::default() }));
+        let identity = Arc::new(Identity { user, team, ..Identity::default() });
+        if let Some(key) = key {
+            self.alone.insert(key, Arc::clone(&identity));
+        }
+        identity
     }
 }
 
@@ -58,7 +83,7 @@ fn lower(own: Limits, grant: &Grant) -> Limits {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::{Money, User};
+    use crate::domain::Money;
 
     fn identity(max_budget: Option<i64>) -> Arc<Identity> {
         let limits = Limits { max_budget: max_budget.map(Money::nanos), ..Limits::default() };
@@ -77,6 +102,17 @@ mod tests {
             let grant = Grant { max_budget: Some(Money::nanos(granted)), ..Grant::default() };
             assert_eq!(budget(&narrowed.of(identity(own), Some(&grant))), Some(expected), "{own:?} {granted}");
         }
+    }
+
+    #[test]
+    fn who_stands_alone_is_held_to_the_grant_and_one_grant_gives_one_identity() {
+        let narrowed = Narrowed::default();
+        let grant = |nanos| Grant { max_budget: Some(Money::nanos(nanos)), is_unchecked: true, ..Grant::default() };
+        let of = |user: &str, nanos| narrowed.alone(Some(user.into()), None, Some("t".into()), &grant(nanos));
+        let first = of("ada", 7);
+        assert_eq!((budget(&first), first.team.as_ref().map(|team| &*team.team_id)), (Some(7), Some("t")));
+        assert!(Arc::ptr_eq(&first, &of("ada", 7)));
+        assert!(!Arc::ptr_eq(&first, &of("ada", 8)) && !Arc::ptr_eq(&first, &of("grace", 7)));
     }
 
     #[test]
