@@ -2,12 +2,14 @@
 //! own; `docs/configuration.md` is generated from these types.
 
 mod addresses;
+mod authoriser;
 mod counters;
 mod custom_auth;
 mod directory;
 mod foreign;
 mod general;
 mod ledger;
+mod lifetime;
 mod listen;
 mod litellm;
 mod load;
@@ -30,11 +32,13 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 pub use addresses::{AddressList, NotAnAddress};
+pub use authoriser::AuthoriserAddress;
 pub use counters::Counters;
-pub use custom_auth::{AuthoriserAddress, CachePart, CustomAuth, CustomAuthMode};
+pub use custom_auth::{CachePart, CustomAuth, CustomAuthMode};
 pub use directory::{Directory, Migrate, PreparedStatements, is_postgres};
 pub use general::{General, HeaderMapping, PassThroughEndpoint};
 pub use ledger::Ledger;
+pub use lifetime::Lifetime;
 pub use listen::Listen;
 pub use litellm::{LiteLlm, TokenRateLimitType};
 pub use metering::{Metering, UnknownModel, Unmeterable};

@@ -176,8 +176,11 @@ impl Consultant {
             }
         };
         // What a body says is not part of any key.
-        let (ttl, negative_ttl) =
-            if settings.send_body { Default::default() } else { (settings.cache_ttl, settings.negative_ttl) };
+        let (ttl, negative_ttl) = if settings.send_body {
+            Default::default()
+        } else {
+            (settings.cache_ttl.as_duration(), settings.negative_ttl.as_duration())
+        };
         Ok(Consultant {
             config: signature,
             shown,

@@ -1,16 +1,14 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
-use std::time::Duration;
 
-use http::{HeaderName, HeaderValue, Uri};
+use http::{HeaderName, HeaderValue};
 use schemars::JsonSchema;
-use serde::de::{self, Deserializer, Visitor};
 use serde::{Deserialize, Serialize};
 
 use super::validate::Check;
-use super::{Config, General};
-use crate::authn::fetch::{Endpoint, check_url, is_loopback};
-use crate::domain::{BudgetDuration, Secret};
+use super::{AuthoriserAddress, Config, General, Lifetime};
+use crate::authn::fetch::is_loopback;
+use crate::domain::Secret;
 
 /// What to write where a file names Python code.
 const INSTEAD: &str = "names Python code, which is not run here: let a service of yours decide, and write \
@@ -30,13 +28,9 @@ pub struct CustomAuth {
     /// Milliseconds it may take to answer.
     pub timeout_ms: u64,
     /// How long its word for a caller is kept; `0` asks again each time.
-    #[serde(deserialize_with = "lifetime")]
-    #[schemars(with = "String")]
-    pub cache_ttl: Duration,
+    pub cache_ttl: Lifetime,
     /// How long a refusal is kept; `0` asks again each time.
-    #[serde(deserialize_with = "lifetime")]
-    #[schemars(with = "String")]
-    pub negative_ttl: Duration,
+    pub negative_ttl: Lifetime,
     /// What its word depends on: `credential`, `method`, `path`, `host`, `client_ip`, `principal`, `header:NAME`. Requests
     /// that are alike in all of these get the same answer while it is kept, so name every header it looks at.
     #[schemars(with = "Vec<String>")]
@@ -58,8 +52,8 @@ impl Default for CustomAuth {
             mode: None,
             endpoint: None,
             timeout_ms: 500,
-            cache_ttl: Duration::from_secs(10),
-            negative_ttl: Duration::from_secs(1),
+            cache_ttl: Lifetime::seconds(10),
+            negative_ttl: Lifetime::seconds(1),
             cache_key: vec![Credential, Method, Path, Host, ClientIp, Principal],
             headers: BTreeMap::new(),
             ca: None,
@@ -82,8 +76,8 @@ pub enum CustomAuthMode {
 }
 
 /// A part of a request that the authoriser's word depends on.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
-#[serde(try_from = "String")]
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(try_from = "String", into = "String")]
 pub enum CachePart {
     /// The credential, wherever it stands, and all fields that hold credentials.
     Credential,
@@ -121,31 +115,18 @@ impl TryFrom<String> for CachePart {
     }
 }
 
-/// Where the authoriser is.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum AuthoriserAddress {
-    Grpc { host: String, port: u16, tls: bool },
-    Webhook(Endpoint),
-}
-
-impl AuthoriserAddress {
-    pub fn parse(text: &str) -> Result<Self, String> {
-        let (scheme, rest) = text.split_once("://").ok_or("must be a URL as grpc://127.0.0.1:9191")?;
-        let tls = match scheme {
-            "grpc" => false,
-            "grpcs" => true,
-            "http" | "https" => return check_url(text).map(AuthoriserAddress::Webhook),
-            _ => return Err("must begin with grpc://, grpcs://, https:// or http://".to_owned()),
+impl From<CachePart> for String {
+    fn from(part: CachePart) -> String {
+        let name = match part {
+            CachePart::Credential => "credential",
+            CachePart::Method => "method",
+            CachePart::Path => "path",
+            CachePart::Host => "host",
+            CachePart::ClientIp => "client_ip",
+            CachePart::Principal => "principal",
+            CachePart::Header(name) => return format!("header:{name}"),
         };
-        let form = "must be a host and a port, as grpc://127.0.0.1:9191";
-        let uri: Uri = format!("http://{rest}").parse().map_err(|_| form)?;
-        let (Some(host), Some(port)) = (uri.host(), uri.port_u16()) else { return Err(form.to_owned()) };
-        let is_bare = uri.authority().is_some_and(|authority| !authority.as_str().contains('@'));
-        if host.is_empty() || !is_bare || !matches!(uri.path(), "" | "/") || uri.query().is_some() {
-            return Err(form.to_owned());
-        }
-        let host = host.trim_start_matches('[').trim_end_matches(']').to_owned();
-        Ok(AuthoriserAddress::Grpc { host, port, tls })
+        name.to_owned()
     }
 }
 
@@ -158,36 +139,6 @@ impl General {
         let endpoint = settings.endpoint.as_deref()?;
         (mode != CustomAuthMode::Off).then_some((endpoint, mode))
     }
-}
-
-/// A time to keep something: `10s`, seconds as a number, or `0`.
-fn lifetime<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
-    struct Lifetime;
-
-    impl Visitor<'_> for Lifetime {
-        type Value = Duration;
-
-        fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-            f.write_str("a time as 10s, or 0")
-        }
-
-        fn visit_u64<E: de::Error>(self, seconds: u64) -> Result<Duration, E> {
-            Ok(Duration::from_secs(seconds))
-        }
-
-        fn visit_i64<E: de::Error>(self, seconds: i64) -> Result<Duration, E> {
-            u64::try_from(seconds).map(Duration::from_secs).map_err(|_| E::custom("must not be negative"))
-        }
-
-        fn visit_str<E: de::Error>(self, text: &str) -> Result<Duration, E> {
-            if matches!(text, "0" | "0s") {
-                return Ok(Duration::ZERO);
-            }
-            text.parse().map(BudgetDuration::as_duration).map_err(|_| E::custom("must be a time as 10s, or 0"))
-        }
-    }
-
-    deserializer.deserialize_any(Lifetime)
 }
 
 /// What the types cannot say of these keys.
@@ -216,7 +167,7 @@ pub(super) fn check(config: &Config, check: &mut Check<'_>) {
     }
     check.require((1..=10_000).contains(&settings.timeout_ms), &path("timeout_ms"), "must be from 1 to 10000");
     for (key, time) in [("cache_ttl", settings.cache_ttl), ("negative_ttl", settings.negative_ttl)] {
-        check.require(time <= Duration::from_secs(3_600), &path(key), "must be at most 1h");
+        check.require(time <= Lifetime::seconds(3_600), &path(key), "must be at most 1h");
     }
     let says_who =
         |part: &CachePart| matches!(part, CachePart::Credential | CachePart::Principal | CachePart::Header(_));
@@ -234,37 +185,6 @@ pub(super) fn check(config: &Config, check: &mut Check<'_>) {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn an_authoriser_is_a_grpc_service_or_a_webhook() {
-        let grpc = |host: &str, port, tls| AuthoriserAddress::Grpc { host: host.to_owned(), port, tls };
-        for (text, expected) in [
-            ("grpc://127.0.0.1:9191", grpc("127.0.0.1", 9191, false)),
-            ("grpcs://auth.example.com:443/", grpc("auth.example.com", 443, true)),
-            ("grpc://[::1]:9191", grpc("::1", 9191, false)),
-            (
-                "https://auth.example.com/check?x=1",
-                AuthoriserAddress::Webhook(check_url("https://auth.example.com/check?x=1").unwrap()),
-            ),
-        ] {
-            assert_eq!(AuthoriserAddress::parse(text), Ok(expected), "{text}");
-        }
-        for text in [
-            "",
-            "127.0.0.1:9191",
-            "grpc://127.0.0.1",
-            "grpc://:9191",
-            "grpc://user@host:1",
-            "grpc://host:1/path",
-            "grpc://host:1?x",
-            "grpc://host:99999",
-            "dns:///host:1",
-            "unix:///run/x",
-            "http://auth.example.com/check",
-        ] {
-            assert!(AuthoriserAddress::parse(text).is_err(), "{text}");
-        }
-    }
 
     fn parse(general: &str) -> Result<Config, String> {
         let text = format!("general_settings:\n  master_key: sk-0123456789\n{general}");
@@ -285,6 +205,17 @@ mod tests {
             assert_eq!(config.general_settings.custom_authoriser().map(|(_, mode)| mode), expected, "{settings}");
         }
         assert!(parse("").unwrap().general_settings.custom_authoriser().is_none());
+    }
+
+    #[test]
+    fn the_configuration_in_the_documents_loads() {
+        let page = include_str!("../../docs/custom-auth.md");
+        let env = |name: &str| name.ends_with("KEY").then(|| "sk-of-the-environment-0123456789".to_owned());
+        let blocks = page.split("```yaml").skip(1).filter_map(|rest| rest.split("```").next());
+        let loaded: Vec<Config> = blocks.map(|block| Config::parse(block, "document", &env).unwrap().0).collect();
+        assert_eq!(loaded.len(), 1);
+        let general = &loaded[0].general_settings;
+        assert_eq!(general.custom_authoriser(), Some(("grpc://127.0.0.1:9191", CustomAuthMode::Auto)));
     }
 
     #[test]
@@ -315,15 +246,6 @@ mod tests {
         ] {
             let error = parse(&format!("  custom_auth_settings: {{{settings}}}\n")).unwrap_err();
             assert!(error.contains("t.yaml:3:") && error.contains(named), "{settings}: {error}");
-        }
-    }
-
-    #[test]
-    fn times_are_durations_seconds_or_nothing() {
-        for (text, seconds) in [("10s", 10), ("2m", 120), ("0", 0), ("0s", 0), ("7", 7)] {
-            let settings = format!("  custom_auth_settings: {{endpoint: 'grpc://[::1]:1', cache_ttl: {text}}}\n");
-            let config = parse(&settings).unwrap();
-            assert_eq!(config.general_settings.custom_auth_settings.cache_ttl, Duration::from_secs(seconds), "{text}");
         }
     }
 }

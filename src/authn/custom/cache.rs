@@ -171,7 +171,8 @@ mod tests {
     #[test]
     fn what_differs_in_any_part_has_a_key_of_its_own() {
         let defaults = CustomAuth::default();
-        let verdicts = Verdicts::new(defaults.cache_key, defaults.cache_ttl, defaults.negative_ttl);
+        let verdicts =
+            Verdicts::new(defaults.cache_key, defaults.cache_ttl.as_duration(), defaults.negative_ttl.as_duration());
         let base = Shown { headers: &[("authorization", b"Bearer sk-a")], ..Shown::default() };
         let others = [
             Shown { headers: &[("authorization", b"Bearer sk-b")], ..base },
