@@ -143,7 +143,9 @@ async fn a_credential_that_stands_for_a_key_is_that_key() {
 async fn roles_of_an_authoriser_count_and_unknown_ones_are_refused() {
     let authoriser = Authoriser::start(Protocol::Grpc);
     let stack = stack(&authoriser.endpoint, "on", &json!({}));
-    authoriser.knows("opaque-of-admin", json!({"user_id": "root", "user_role": "proxy_admin"}));
+    // A plain user to the directory: the authoriser's word counts.
+    let root = stack.user(json!({"user_role": "internal_user"})).await;
+    authoriser.knows("opaque-of-admin", json!({"user_id": root, "user_role": "proxy_admin"}));
     authoriser.knows("opaque-of-user", json!({"user_id": "ada"}));
     authoriser.knows("opaque-of-emperor", json!({"user_id": "nero", "user_role": "emperor"}));
     let body = json!({"team_alias": unique("team")});

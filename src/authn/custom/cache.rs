@@ -59,7 +59,7 @@ impl Verdicts {
                 CachePart::Path => parts.put(http.path.as_bytes()),
                 CachePart::Host => parts.put(host(ask).as_bytes()),
                 CachePart::ClientIp => {
-                    parts.put(client.map(|client| client.to_string()).unwrap_or_default().as_bytes())
+                    parts.put(client.map(|client| client.to_string()).unwrap_or_default().as_bytes());
                 }
                 CachePart::Principal => {
                     says_who |= !http.source_principal.is_empty();
