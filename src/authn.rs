@@ -7,7 +7,9 @@
 
 pub mod assertion;
 pub mod claims;
+pub mod custom;
 pub mod fetch;
+pub mod flight;
 pub mod jwt;
 mod kept;
 pub mod master_key;
@@ -23,6 +25,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 
 pub use assertion::{Assertion, Named, RoleClaim, Rules, TeamClaim};
+pub use custom::Custom;
 pub use jwt::Jwt;
 pub use kept::Kept;
 pub use master_key::MasterKey;
@@ -81,6 +84,10 @@ pub trait Authenticator: Send + Sync {
 
 /// Every way to say who you are, in the order they are asked.
 pub struct Authenticators {
+    /// The operator is never locked out: whoever shows the master key is asked nothing else.
+    pub master: Option<MasterKey>,
+    /// An authoriser that is asked before all others.
+    pub custom: Option<Custom>,
     /// By the credential a request shows: the first that knows it.
     pub shown: Vec<Box<dyn Authenticator>>,
     /// By what stands around a request: all that know it, and they must agree.
@@ -94,6 +101,27 @@ impl Authenticators {
     /// # Errors
     /// 401 where nobody or two people are named, or a credential is bad; 503 where that cannot be told now.
     pub async fn authenticate(&self, ask: &Ask<'_>, trace: &mut Trace) -> Result<Caller, Denial> {
+        let custom = self.custom.as_ref().filter(|_| !self.master.as_ref().is_some_and(|master| master.knows(ask)));
+        let Some(custom) = custom else { return self.by_gate(ask, trace).await };
+        let unavailable = match custom.ask(ask, trace).await {
+            Ok(Some(assertion)) => {
+                let caller = self.resolver.resolve(&assertion, ask, trace).await?;
+                trace.step("authn", format_args!("custom_auth knows it: role {}", caller.role.as_str()));
+                return Ok(caller);
+            }
+            Ok(None) => None,
+            Err(denial) if custom.is_final() => return Err(denial),
+            Err(denial) => Some(denial).filter(Denial::is_infrastructure),
+        };
+        match (self.by_gate(ask, trace).await, unavailable) {
+            // The authoriser might have known it: nobody can tell now.
+            (Err(denial), Some(unavailable)) if denial.status == 401 => Err(unavailable),
+            (found, _) => found,
+        }
+    }
+
+    /// The caller by the gate's own means.
+    async fn by_gate(&self, ask: &Ask<'_>, trace: &mut Trace) -> Result<Caller, Denial> {
         let mut caller = self.by_credential(ask, trace).await?;
         for authenticator in &self.around {
             if !authenticator.knows(ask) {
@@ -147,9 +175,10 @@ impl Authenticators {
                 ));
             }
         }
-        for authenticator in &self.shown {
+        let master = self.master.iter().map(|master| master as &dyn Authenticator);
+        for authenticator in master.chain(self.shown.iter().map(|authenticator| &**authenticator)) {
             if authenticator.knows(ask) {
-                return self.ask(&**authenticator, ask, trace).await.map(Some);
+                return self.ask(authenticator, ask, trace).await.map(Some);
             }
         }
         let shown = Secret::masked(ask.secret());

@@ -2,13 +2,16 @@
 //! own; `docs/configuration.md` is generated from these types.
 
 mod addresses;
+mod authoriser;
 mod counters;
+mod custom_auth;
 mod directory;
 mod foreign;
 mod general;
 mod identity;
 mod jwt;
 mod ledger;
+mod lifetime;
 mod listen;
 mod litellm;
 mod load;
@@ -33,7 +36,9 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 pub use addresses::{AddressList, NotAnAddress};
+pub use authoriser::AuthoriserAddress;
 pub use counters::Counters;
+pub use custom_auth::{CachePart, CustomAuth, CustomAuthMode};
 pub use directory::{Directory, Migrate, PreparedStatements, is_postgres};
 pub use general::{General, HeaderMapping, PassThroughEndpoint};
 pub use identity::{Identity, MtlsEntry};
@@ -41,6 +46,7 @@ pub use jwt::{
     Issuer, JwtAuth, Many, RoleMap, RoleMapping, RolePermission, RoutingOverride, ScopeMapping, Unregistered,
 };
 pub use ledger::Ledger;
+pub use lifetime::Lifetime;
 pub use listen::Listen;
 pub use litellm::{LiteLlm, TokenRateLimitType};
 pub use metering::{Metering, UnknownModel, Unmeterable};

@@ -35,6 +35,7 @@ pub struct Gate {
     settings: ArcSwap<Settings>,
     directory: Arc<Directory>,
     quota: Arc<Quota>,
+    /// What outlives a reload.
     kept: Kept,
 }
 

@@ -17,7 +17,7 @@ use super::virtual_key::unavailable;
 use crate::authz::models::Catalog;
 use crate::config::Config;
 use crate::directory::{AuditEntry, Directory, DirectoryError, Named as Name};
-use crate::domain::{Caller, Denial, ErrorType, KeyHash, Principal, Role, Timestamp, Trace};
+use crate::domain::{Caller, Denial, ErrorType, Grant, KeyHash, Principal, Role, Timestamp, Trace};
 use limits::Narrowed;
 
 /// See the module.
@@ -49,6 +49,9 @@ impl Resolver {
     pub async fn resolve(&self, assertion: &Assertion, ask: &Ask<'_>, trace: &mut Trace) -> Result<Caller, Denial> {
         if let Some(key) = &assertion.key {
             return self.of_key(assertion, key, ask).await;
+        }
+        if let Some(grant) = assertion.grant.as_ref().filter(|grant| grant.is_unchecked) {
+            return Ok(self.alone(assertion, grant));
         }
         if let Some(claim) = &assertion.key_claim
             && let Some(key) = self.mapped(claim, trace).await?
@@ -98,6 +101,23 @@ impl Resolver {
             None => Arc::clone(besides),
         };
         Caller { role, identity, grant: Some(grant), ..caller }
+    }
+
+    /// A caller of whom the directory is not asked: who it is said to be, and nothing else binds but the grant.
+    fn alone(&self, assertion: &Assertion, grant: &Arc<Grant>) -> Caller {
+        let user_id = assertion.user_id.clone().or_else(|| assertion.user_email.clone());
+        let team_id = match &assertion.teams.one {
+            Some(Named::Id(id)) => Some(Arc::clone(id)),
+            Some(Named::Alias(_)) | None => None,
+        };
+        let role = match assertion.role {
+            RoleClaim::Is(role) => role,
+            RoleClaim::AtMost(ceiling) => Role::default().narrowed_to(ceiling),
+            RoleClaim::None if user_id.is_none() => Role::Team,
+            RoleClaim::None => Role::InternalUser,
+        };
+        let identity = self.narrowed.alone(user_id, assertion.user_email.clone(), team_id, grant);
+        Caller { method: assertion.method, role, identity, grant: Some(Arc::clone(grant)) }
     }
 
     async fn of_key(&self, assertion: &Assertion, key: &KeyHash, ask: &Ask<'_>) -> Result<Caller, Denial> {

@@ -70,6 +70,8 @@ impl House {
     ) -> (Result<Caller, Denial>, Vec<Step>) {
         let catalog = Arc::new(Catalog::new(&self.config, Arc::new(|_: &str| None)));
         let authenticators = Authenticators {
+            master: None,
+            custom: None,
             shown: vec![Box::new(VirtualKeys::new(Arc::clone(&self.directory)))],
             around,
             resolver: Resolver::new(&self.config, Arc::clone(&self.directory), catalog),

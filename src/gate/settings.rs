@@ -6,7 +6,8 @@ use super::defaults::DefaultKeyLimits;
 use super::plans::Plans;
 use super::upstream::ProviderKeys;
 use crate::authn::{
-    Authenticator, Authenticators, IdentityHeaders, Jwt, Kept, MasterKey, Mtls, ProxyHeaders, Resolver, VirtualKeys,
+    Authenticator, Authenticators, Custom, IdentityHeaders, Jwt, Kept, MasterKey, Mtls, ProxyHeaders, Resolver,
+    VirtualKeys,
 };
 use crate::authz::models::Catalog;
 use crate::authz::{Network, Params, Policies, Routes};
@@ -52,9 +53,7 @@ impl Settings {
     ) -> Result<Self, String> {
         let litellm = &config.litellm_settings;
         let mut list: Vec<Box<dyn Authenticator>> = Vec::new();
-        if let Some(key) = config.general_settings.master_key.clone().filter(|key| !key.is_empty()) {
-            list.push(Box::new(MasterKey::new(key)));
-        }
+        let master = config.general_settings.master_key.clone().filter(|key| !key.is_empty()).map(MasterKey::new);
         list.push(Box::new(VirtualKeys::new(Arc::clone(directory))));
         if config.general_settings.enable_jwt_auth {
             list.push(Box::new(Jwt::new(&config.general_settings, kept)?));
@@ -70,6 +69,8 @@ impl Settings {
         let identity_headers = proxy.as_ref().map(ProxyHeaders::headers);
         around.extend(proxy.map(|proxy| Box::new(proxy) as Box<dyn Authenticator>));
         let authenticators = Authenticators {
+            master,
+            custom: Custom::new(&config, kept)?,
             shown: list,
             around,
             resolver: Resolver::new(&config, Arc::clone(directory), Arc::clone(&catalog)),

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use quick_cache::sync::Cache;
 
-use crate::domain::{Grant, Identity, Limits, Member, Money, TeamRole, User};
+use crate::domain::{Grant, Identity, Limits, Member, Money, Team, TeamRole, User};
 
 /// Identities with narrowed limits kept at most.
 const MOST: usize = 4_096;
@@ -13,11 +13,13 @@ const MOST: usize = 4_096;
 /// the same one, so that what is compiled for it is compiled once.
 pub(super) struct Narrowed {
     kept: Cache<(usize, Vec<u8>), (Arc<Identity>, Arc<Identity>)>,
+    /// Of callers of whom the directory is not asked, by all that is said of them.
+    alone: Cache<Vec<u8>, Arc<Identity>>,
 }
 
 impl Default for Narrowed {
     fn default() -> Self {
-        Narrowed { kept: Cache::new(MOST) }
+        Narrowed { kept: Cache::new(MOST), alone: Cache::new(MOST) }
     }
 }
 
@@ -36,6 +38,30 @@ impl Narrowed {
         let narrowed = Arc::new(copy);
         self.kept.insert(key, (identity, Arc::clone(&narrowed)));
         narrowed
+    }
+
+    /// The identity of a user and a team of whom nothing is known but their names and what the grant says.
+    pub(super) fn alone(
+        &self,
+        user_id: Option<Arc<str>>,
+        user_email: Option<Arc<str>>,
+        team_id: Option<Arc<str>>,
+        grant: &Grant,
+    ) -> Arc<Identity> {
+        let asked = (&user_id, &user_email, &team_id, grant.max_budget, &grant.limits);
+        let key = serde_json::to_vec(&asked).ok();
+        if let Some(identity) = key.as_ref().and_then(|key| self.alone.get(key)) {
+            return identity;
+        }
+        let user = user_id.map(|user_id| Box::new(User { user_id, user_email, ..User::default() }));
+        let team = team_id.map(|team_id| Box::new(Team { team_id, ..Team::default() }));
+        let mut identity = Identity { user, team, ..Identity::default() };
+        lower(&mut identity, grant);
+        let identity = Arc::new(identity);
+        if let Some(key) = key {
+            self.alone.insert(key, Arc::clone(&identity));
+        }
+        identity
     }
 }
 

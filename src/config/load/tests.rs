@@ -69,7 +69,7 @@ fn each_mistake_is_told_with_its_line_and_what_to_write() {
         ("quota: [\n", &["t.yaml:"]),
         ("model_list:\n  - litellm_params: {}\n", &["t.yaml:2:5", "model_list[0]", "model_name is missing"]),
         ("telemetry: {log: '${MISSING}'}\n", &["t.yaml:1:18", "telemetry.log", "MISSING is not set"]),
-        ("general_settings: {custom_auth: a.b}\n", &["general_settings.custom_auth", "not supported"]),
+        ("general_settings: {custom_sso: a.b}\n", &["general_settings.custom_sso", "not supported"]),
         ("general_settings: {max_request_size: 1}\n", &["did you mean max_request_size_mb?"]),
         ("tls: {grpc: {cert: a.pem}}\n", &["tls.grpc", "key is missing"]),
     ] {

@@ -147,3 +147,15 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn who_stands_alone_is_held_to_the_grant_and_one_grant_gives_one_identity() {
+    let narrowed = Narrowed::default();
+    let grant = |nanos| Grant { max_budget: Some(Money::nanos(nanos)), is_unchecked: true, ..Grant::default() };
+    let of = |user: &str, nanos| narrowed.alone(Some(user.into()), None, Some("t".into()), &grant(nanos));
+    let first = of("ada", 7);
+    let budget = first.user.as_ref().unwrap().limits.max_budget.map(Money::as_nanos);
+    assert_eq!((budget, first.team.as_ref().map(|team| &*team.team_id)), (Some(7), Some("t")));
+    assert!(Arc::ptr_eq(&first, &of("ada", 7)));
+    assert!(!Arc::ptr_eq(&first, &of("ada", 8)) && !Arc::ptr_eq(&first, &of("grace", 7)));
+}
