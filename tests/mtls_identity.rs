@@ -45,7 +45,8 @@ impl House {
         stream.write_all(format!("{head}{body}").as_bytes()).unwrap();
         let mut answer = Vec::new();
         // A server that closes without TLS's own farewell has still answered.
-        let _ = stream.read_to_end(&mut answer);
+        let ended = stream.read_to_end(&mut answer);
+        assert!(!answer.is_empty(), "Envoy answers: {ended:?}");
         let status = support::raw::status(&String::from_utf8_lossy(&answer));
         (status, self.stack.upstream.with_header("x-case", &case).into_iter().next())
     }

@@ -4,7 +4,7 @@ use std::net::TcpStream;
 use std::sync::Arc;
 use std::time::Duration;
 
-use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair, SanType};
+use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair, SanType};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
@@ -26,6 +26,8 @@ impl Authority {
         let key = KeyPair::generate().expect("certificates of our own");
         let mut params = CertificateParams::new(Vec::<String>::new()).expect("certificates of our own");
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        // A subject of its own: a certificate whose issuer is called as it is itself counts as self-signed.
+        params.distinguished_name.push(DnType::CommonName, "the authority of a test");
         let certificate = params.self_signed(&key).expect("certificates of our own").pem();
         Authority { certificate, issuer: Issuer::new(params, key) }
     }
