@@ -1,4 +1,5 @@
-//! Who calls by the certificate of the connection, through an Envoy whose listener asks for one as `docs/mtls.md` has it.
+//! Who calls by the certificate of the connection, through an Envoy whose listener asks for one as `docs/mtls.md` has
+//! it.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test that cannot go on fails")]
 

@@ -34,7 +34,7 @@ impl Authority {
 
     pub fn sign(&self, name: &str) -> Identity {
         self.issue(
-            CertificateParams::new(vec![name.to_owned(), "127.0.0.1".to_owned()]).expect("certificates of our own"),
+            &CertificateParams::new(vec![name.to_owned(), "127.0.0.1".to_owned()]).expect("certificates of our own"),
         )
     }
 
@@ -42,10 +42,10 @@ impl Authority {
     pub fn sign_uri(&self, uri: &str) -> Identity {
         let mut params = CertificateParams::new(Vec::<String>::new()).expect("certificates of our own");
         params.subject_alt_names = vec![SanType::URI(uri.try_into().expect("certificates of our own"))];
-        self.issue(params)
+        self.issue(&params)
     }
 
-    fn issue(&self, params: CertificateParams) -> Identity {
+    fn issue(&self, params: &CertificateParams) -> Identity {
         let key = KeyPair::generate().expect("certificates of our own");
         let certificate = params.signed_by(&key, &self.issuer).expect("certificates of our own").pem();
         Identity { certificate, key: key.serialize_pem() }
