@@ -1,4 +1,5 @@
-//! Who calls by the certificate of the connection, through an Envoy whose listener asks for one as `docs/mtls.md` has it.
+//! Who calls by the certificate of the connection, through an Envoy whose listener asks for one as `docs/mtls.md` has
+//! it.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test that cannot go on fails")]
 
@@ -45,7 +46,8 @@ impl House {
         stream.write_all(format!("{head}{body}").as_bytes()).unwrap();
         let mut answer = Vec::new();
         // A server that closes without TLS's own farewell has still answered.
-        let _ = stream.read_to_end(&mut answer);
+        let ended = stream.read_to_end(&mut answer);
+        assert!(!answer.is_empty(), "Envoy answers: {ended:?}");
         let status = support::raw::status(&String::from_utf8_lossy(&answer));
         (status, self.stack.upstream.with_header("x-case", &case).into_iter().next())
     }

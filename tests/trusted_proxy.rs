@@ -122,7 +122,7 @@ async fn row_67_a_mapped_budget_narrows_and_never_widens() {
     let stack = trusting();
     let team = stack.team(json!({})).await;
     let (poor, rich) = (stack.user(json!({"max_budget": 1e-6})).await, stack.user(json!({"max_budget": 100})).await);
-    // The user, whether it acts for the team, the header, whether it passes. A user's own budget binds no call of a team.
+    // The user, whether it acts for the team, the header, whether it passes. A user's own budget binds no team call.
     let rows = [
         (&poor, false, None, false),
         (&poor, false, Some("1000000"), false),

@@ -1,5 +1,5 @@
-//! The certificate of Envoy's peer (`source.principal`), which Envoy verified: the first entry of `identity.mtls` that it
-//! fits says whom it stands for. No header is read, `x-forwarded-client-cert` neither.
+//! The certificate of Envoy's peer (`source.principal`), which Envoy verified: the first entry of `identity.mtls` that
+//! it fits says whom it stands for. No header is read, `x-forwarded-client-cert` neither.
 
 use std::sync::Arc;
 

@@ -1,6 +1,6 @@
-//! Identity headers of a trusted proxy (`enable_oauth2_proxy_auth`). They are believed only where the peer of Envoy's own
-//! connection is a listed proxy, by address or by certificate: no header tells who the peer is. Whoever else sends one is
-//! refused, whatever credential comes with it, and none reaches the upstream.
+//! Identity headers of a trusted proxy (`enable_oauth2_proxy_auth`). They are believed only where the peer of Envoy's
+//! own connection is a listed proxy, by address or by certificate: no header tells who the peer is. Whoever else sends
+//! one is refused, whatever credential comes with it, and none reaches the upstream.
 
 mod names;
 mod values;

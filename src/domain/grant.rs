@@ -35,16 +35,21 @@ impl Grant {
         self.max_budget.is_some() || !self.limits.is_unlimited()
     }
 
+    /// Its limits with its budget among them.
+    #[must_use]
+    pub fn all_limits(&self) -> Limits {
+        let max_budget = self.limits.max_budget.into_iter().chain(self.max_budget).min();
+        Limits { max_budget, ..self.limits.clone() }
+    }
+
     /// What both allow: this one with the models, routes and limits of the other holding too. All else stays.
     #[must_use]
     pub fn and(&self, other: &Grant) -> Grant {
-        let mut limits = self.limits.clone().lowered(&other.limits);
-        limits.max_budget = self.limits.max_budget.into_iter().chain(other.limits.max_budget).min();
         Grant {
             models: [&*self.models, &*other.models].concat(),
             routes: [&*self.routes, &*other.routes].concat(),
             max_budget: self.max_budget.into_iter().chain(other.max_budget).min(),
-            limits,
+            limits: self.limits.clone().lowered(&other.limits),
             end_user: self.end_user.clone().or_else(|| other.end_user.clone()),
             ..self.clone()
         }

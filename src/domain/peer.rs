@@ -1,8 +1,8 @@
 //! Patterns over the principal of a peer (`source.principal`: a SPIFFE ID, another name of its certificate, or its
 //! subject), and texts that take over what the pattern's stars stand for.
 //!
-//! `*` stands for one character or more of one path segment, `**` also crosses `/`; all else is literal. Each stands for
-//! as little as makes the whole fit.
+//! `*` stands for one character or more of one path segment, `**` also crosses `/`; all else is literal. Each stands
+//! for as little as makes the whole fit.
 
 use smallvec::SmallVec;
 

@@ -41,6 +41,18 @@ impl From<&Key> for Grant {
     }
 }
 
+/// What a credential itself allows of models and limits. Its routes are those of the call, not of what is made by it.
+impl From<&crate::domain::Grant> for Grant {
+    fn from(credential: &crate::domain::Grant) -> Self {
+        let mut models = credential.models.clone().unwrap_or_default();
+        // None at all, where an empty list of a key is every model.
+        if credential.models.is_some() && models.is_empty() {
+            models.push("no-default-models".to_owned());
+        }
+        Grant { models, limits: credential.all_limits(), ..Grant::default() }
+    }
+}
+
 impl From<&Team> for Grant {
     fn from(team: &Team) -> Self {
         let mut models = team.models.clone();

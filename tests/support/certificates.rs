@@ -4,7 +4,7 @@ use std::net::TcpStream;
 use std::sync::Arc;
 use std::time::Duration;
 
-use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair, SanType};
+use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair, SanType};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
@@ -26,13 +26,15 @@ impl Authority {
         let key = KeyPair::generate().expect("certificates of our own");
         let mut params = CertificateParams::new(Vec::<String>::new()).expect("certificates of our own");
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        // A subject of its own: a certificate whose issuer is called as it is itself counts as self-signed.
+        params.distinguished_name.push(DnType::CommonName, "the authority of a test");
         let certificate = params.self_signed(&key).expect("certificates of our own").pem();
         Authority { certificate, issuer: Issuer::new(params, key) }
     }
 
     pub fn sign(&self, name: &str) -> Identity {
         self.issue(
-            CertificateParams::new(vec![name.to_owned(), "127.0.0.1".to_owned()]).expect("certificates of our own"),
+            &CertificateParams::new(vec![name.to_owned(), "127.0.0.1".to_owned()]).expect("certificates of our own"),
         )
     }
 
@@ -40,10 +42,10 @@ impl Authority {
     pub fn sign_uri(&self, uri: &str) -> Identity {
         let mut params = CertificateParams::new(Vec::<String>::new()).expect("certificates of our own");
         params.subject_alt_names = vec![SanType::URI(uri.try_into().expect("certificates of our own"))];
-        self.issue(params)
+        self.issue(&params)
     }
 
-    fn issue(&self, params: CertificateParams) -> Identity {
+    fn issue(&self, params: &CertificateParams) -> Identity {
         let key = KeyPair::generate().expect("certificates of our own");
         let certificate = params.signed_by(&key, &self.issuer).expect("certificates of our own").pem();
         Identity { certificate, key: key.serialize_pem() }

@@ -43,8 +43,8 @@ impl IdentityHeaders {
         IdentityHeaders { fields: mapped.collect() }
     }
 
-    /// Whether a header of this name is one of them, or would be taken for one of them by a server that reads `_` as `-`
-    /// (as CGI and its heirs do).
+    /// Whether a header of this name is one of them, or would be taken for one of them by a server that reads `_` as
+    /// `-` (as CGI and its heirs do).
     #[must_use]
     pub fn holds(&self, name: &str) -> bool {
         self.fields.iter().any(|(_, _, mapped)| is_alike(mapped, name))

@@ -1,5 +1,5 @@
-//! What the identity headers of one request say. Each is read from one field with one value, bounded and without control
-//! characters: a client whose copy a proxy did not remove must not get a word in.
+//! What the identity headers of one request say. Each is read from one field with one value, bounded and without
+//! control characters: a client whose copy a proxy did not remove must not get a word in.
 
 use super::names::{Field, IdentityHeaders};
 use crate::domain::{Money, Role, Trace};

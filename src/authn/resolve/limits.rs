@@ -69,8 +69,7 @@ impl Narrowed {
 /// membership is lowered too, with or without a row. Without a user the key, the team or the organization is, whichever
 /// stands closest to the caller.
 fn lower(identity: &mut Identity, grant: &Grant) {
-    let mut granted = grant.limits.clone();
-    granted.max_budget = granted.max_budget.into_iter().chain(grant.max_budget).min();
+    let granted = grant.all_limits();
     let key = identity.key.as_ref();
     let team_id = key.and_then(|key| key.team_id.clone()).or(identity.team.as_ref().map(|team| team.team_id.clone()));
     let user_id = key.and_then(|key| key.user_id.clone()).or(identity.user.as_ref().map(|user| user.user_id.clone()));
@@ -92,8 +91,8 @@ fn lower(identity: &mut Identity, grant: &Grant) {
     }
 }
 
-/// A member's rate limits are the user's, which bind calls for a team as they are. Where the member has no budget of its
-/// own, the one that is granted renews with the user's.
+/// A member's rate limits are the user's, which bind calls for a team as they are. Where the member has no budget of
+/// its own, the one that is granted renews with the user's.
 fn lower_budget(limits: &mut Limits, granted: Option<Money>, of_user: &Limits) {
     if granted.is_some() && limits.max_budget.is_none() && limits.budget_duration.is_none() {
         limits.budget_duration = of_user.budget_duration;

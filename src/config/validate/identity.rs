@@ -96,7 +96,7 @@ fn mtls(entry: &MtlsEntry, path: &str, check: &mut Check<'_>) {
     let names = entry.texts().iter().any(|(_, text)| text.is_some());
     match &entry.key {
         None => {
-            check.require(names, path, "must say whom it stands for: user_id, user_email, team_id, team_alias or key")
+            check.require(names, path, "must say whom it stands for: user_id, user_email, team_id, team_alias or key");
         }
         Some(_) => {
             check.require(

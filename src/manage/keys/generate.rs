@@ -105,13 +105,22 @@ impl Manager {
         Ok(self.store.delete_key(&key.token, self.audit(actor, change)).await?)
     }
 
-    /// A key made with a key gets no more than that key has, and what it leaves unset from it.
+    /// A key made with a key or a narrowed credential gets no more than that has, and what it leaves unset from it.
     fn check_calling_key(&self, actor: &Actor, key: &mut Key) -> Result<()> {
-        let Some(maker) = actor.key().filter(|_| !actor.is_admin()) else { return Ok(()) };
-        let grant = Grant::from(maker);
-        delegation::inherit(key, &grant);
-        let parent = Parent { name: "the calling key".to_owned(), grant };
-        delegation::check(&Grant::from(&*key), &parent, &self.config.model_list)
+        if actor.is_admin() {
+            return Ok(());
+        }
+        let of_key = actor.key().map(|maker| Parent { name: "the calling key".to_owned(), grant: Grant::from(maker) });
+        let of_credential = actor
+            .caller
+            .grant
+            .as_deref()
+            .map(|grant| Parent { name: "what your credential allows".to_owned(), grant: Grant::from(grant) });
+        for parent in of_key.into_iter().chain(of_credential) {
+            delegation::inherit(key, &parent.grant);
+            delegation::check(&Grant::from(&*key), &parent, &self.config.model_list)?;
+        }
+        Ok(())
     }
 
     /// Writes what an update or a rotation sends to `key`, which starts as a copy of `before`; answers warnings.

@@ -38,3 +38,25 @@ async fn a_granted_route_lifts_no_bound_of_what_is_set() {
         assert_eq!(refused(house.generate(&granted, params).await).0, 403, "{shown}");
     }
 }
+
+#[tokio::test]
+async fn a_key_is_no_wider_than_the_credential_it_was_made_with() {
+    let house = House::new().await;
+    let mut actor = house.user("u", json!({"user_role": "internal_user"})).await;
+    let credential = crate::domain::Grant {
+        models: Some(vec!["gpt-4o".to_owned()]),
+        max_budget: crate::domain::Money::from_dollars(5.0),
+        ..crate::domain::Grant::default()
+    };
+    actor.caller.grant = Some(std::sync::Arc::new(credential));
+    let made = house.generate(&actor, json!({})).await.unwrap();
+    let key = house.key(&made).await;
+    assert_eq!(
+        (key.models, key.limits.max_budget.map(|budget| budget.dollars())),
+        (vec!["gpt-4o".to_owned()], Some(5.0))
+    );
+    for params in [json!({"models": ["gpt-4"]}), json!({"models": ["*"]}), json!({"max_budget": 6})] {
+        let shown = params.to_string();
+        assert_eq!(refused(house.generate(&actor, params).await).0, 400, "{shown}");
+    }
+}
