@@ -3,20 +3,25 @@
 //! peer's certificate) is judged besides, and must name nobody else.
 //!
 //! The order: the master key, another authoriser (`custom_auth`), the credential by its shape, then what stands around
-//! the request. All end in the same [`Caller`].
+//! the request. All end in the same [`Caller`]. By shape: `sk-…` is a key of ours, three parts with dots between are a
+//! JWT where JWTs are read, and all else is a token that an OAuth2 server is asked about, where one is.
 
 pub mod assertion;
 pub mod claims;
 pub mod fetch;
 pub mod jwt;
+mod kept;
 pub mod master_key;
+pub mod oauth2;
 mod resolve;
 pub mod virtual_key;
 
 use async_trait::async_trait;
 
 pub use assertion::{Assertion, Named, RoleClaim, Rules, TeamClaim};
+pub use kept::Kept;
 pub use master_key::MasterKey;
+pub use oauth2::OAuth2;
 pub use resolve::Resolver;
 pub use virtual_key::VirtualKeys;
 

@@ -19,7 +19,7 @@ use smallvec::SmallVec;
 pub use explain::Explanation;
 pub use settings::Settings;
 
-use crate::authn::Ask;
+use crate::authn::{Ask, Kept};
 use crate::authz::{self, ModelAsk, RouteAsk};
 use crate::config::Config;
 use crate::directory::{Directory, DirectoryError, Registry};
@@ -34,6 +34,7 @@ pub struct Gate {
     settings: ArcSwap<Settings>,
     directory: Arc<Directory>,
     quota: Arc<Quota>,
+    kept: Kept,
 }
 
 /// A request that passed every check which costs nothing: only limits and budgets remain.
@@ -51,13 +52,14 @@ pub(crate) struct Vetted<'a> {
 
 impl Gate {
     pub fn new(config: Arc<Config>, directory: Arc<Directory>, quota: Arc<Quota>) -> Result<Self, String> {
-        let settings = Settings::new(config, &directory, quota.prices())?;
-        Ok(Gate { settings: ArcSwap::from_pointee(settings), directory, quota })
+        let kept = Kept::default();
+        let settings = Settings::new(config, &directory, quota.prices(), &kept)?;
+        Ok(Gate { settings: ArcSwap::from_pointee(settings), directory, quota, kept })
     }
 
     /// Puts a new configuration in force for all requests that begin from now on.
     pub fn reload(&self, config: Arc<Config>) -> Result<(), String> {
-        self.settings.store(Arc::new(Settings::new(config, &self.directory, self.quota.prices())?));
+        self.settings.store(Arc::new(Settings::new(config, &self.directory, self.quota.prices(), &self.kept)?));
         Ok(())
     }
 

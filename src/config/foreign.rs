@@ -193,7 +193,6 @@ const UNSUPPORTED: &[(&str, &[(&str, &str)])] = &[
             ("litellm_jwtauth", "callers are known by virtual keys and the master key only"),
             ("enforce_rbac", "it belongs to JWT, which is not read"),
             ("role_permissions", "it belongs to JWT, which is not read"),
-            ("enable_oauth2_auth", "callers are known by virtual keys and the master key only"),
             ("enable_oauth2_proxy_auth", "callers are known by virtual keys and the master key only"),
             ("oauth2_config_mappings", "no identity headers are trusted"),
             ("custom_auth", "no custom code is run"),

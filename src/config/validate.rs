@@ -1,6 +1,8 @@
 //! What types cannot say: values that contradict each other, bounds, names of zones and headers, keys that everybody
 //! knows. Everything that is wrong is told at once.
 
+mod oauth2;
+
 use std::path::Path;
 use std::time::Duration;
 
@@ -58,6 +60,7 @@ pub fn validate(config: &Config, tree: &Node) -> Problems {
     request(config, &mut check);
     tls(config, &mut check);
     general(config, &mut check);
+    oauth2::oauth2(config, &mut check);
     litellm(config, &mut check);
     models(config, &mut check);
     check.problems

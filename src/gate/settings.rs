@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::defaults::DefaultKeyLimits;
 use super::plans::Plans;
 use super::upstream::ProviderKeys;
-use crate::authn::{Authenticator, Authenticators, MasterKey, Resolver, VirtualKeys};
+use crate::authn::{Authenticator, Authenticators, Kept, MasterKey, OAuth2, Resolver, VirtualKeys};
 use crate::authz::models::Catalog;
 use crate::authz::{Network, Params, Routes};
 use crate::config::Config;
@@ -39,13 +39,21 @@ impl Settings {
         &self.periods
     }
 
-    pub(super) fn new(config: Arc<Config>, directory: &Arc<Directory>, prices: &Arc<Prices>) -> Result<Self, String> {
+    pub(super) fn new(
+        config: Arc<Config>,
+        directory: &Arc<Directory>,
+        prices: &Arc<Prices>,
+        kept: &Kept,
+    ) -> Result<Self, String> {
         let litellm = &config.litellm_settings;
         let mut list: Vec<Box<dyn Authenticator>> = Vec::new();
         if let Some(key) = config.general_settings.master_key.clone().filter(|key| !key.is_empty()) {
             list.push(Box::new(MasterKey::new(key)));
         }
         list.push(Box::new(VirtualKeys::new(Arc::clone(directory))));
+        if let Some(oauth2) = OAuth2::of(&config.general_settings, false, kept)? {
+            list.push(Box::new(oauth2));
+        }
         let lookup = Arc::clone(prices);
         let provider = move |model: &str| lookup.current().find(model)?.provider().map(Arc::from);
         let catalog = Arc::new(Catalog::new(&config, Arc::new(provider)));
