@@ -82,7 +82,8 @@ impl Authenticator for OAuth2 {
 
     fn knows(&self, ask: &Ask<'_>) -> bool {
         let secret = ask.secret();
-        !secret.is_empty() && !secret.starts_with("sk-") && !(self.leaves_jwts && is_jwt_shaped(secret))
+        let is_anothers = secret.starts_with("sk-") || self.leaves_jwts && is_jwt_shaped(secret);
+        !secret.is_empty() && !is_anothers
     }
 
     async fn authenticate(&self, ask: &Ask<'_>, trace: &mut Trace) -> Result<Identified, Denial> {

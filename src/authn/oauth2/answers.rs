@@ -1,6 +1,6 @@
 //! Answers about tokens, kept by the SHA-256 of the whole token as long as they are good. Each token is asked about once
-//! at a time, whoever waits; tokens that were refused are kept apart, so that guessed ones never push good ones out;
-//! failures are not kept, and a server that fails again and again is left alone.
+//! at a time, whoever waits; tokens that were refused are kept apart, so that guessed ones never push good ones out, and
+//! failures are not kept: a server that fails again and again is left alone.
 
 use std::collections::HashMap;
 use std::future::Future;
@@ -23,10 +23,11 @@ use crate::authn::Assertion;
 use crate::authn::jwt::MAX_TOKEN;
 use crate::domain::{Denial, KeyHash, Secret, Timestamp, Trace};
 
-/// What all answers that are kept may take, in bytes of the answers as they came and of what they are kept with.
-const GOOD_BYTES: u64 = 32 * 1024 * 1024;
-/// What one takes besides its text.
-const OVERHEAD: u64 = 512;
+/// What all answers that are kept may take, in bytes: tens of thousands of the usual ones.
+const GOOD_BYTES: u64 = 64 * 1024 * 1024;
+/// What one takes: so many times its text, read into members, and this besides.
+const EXPANSION: u64 = 3;
+const OVERHEAD: u64 = 1024;
 const BAD_ENTRIES: usize = 16_384;
 /// Questions under way at a time.
 const QUESTIONS: usize = 128;
@@ -92,7 +93,7 @@ struct Inner {
 impl Answers {
     /// A question takes at most `patience`.
     pub fn new(server: String, patience: Duration, lifetimes: Lifetimes) -> Answers {
-        let usual = usize::try_from(GOOD_BYTES / (2 * OVERHEAD)).unwrap_or(BAD_ENTRIES);
+        let usual = usize::try_from(GOOD_BYTES / (3 * OVERHEAD)).unwrap_or(BAD_ENTRIES);
         Answers {
             inner: Arc::new(Inner {
                 server,
@@ -153,6 +154,14 @@ impl Answers {
     }
 }
 
+#[cfg(test)]
+impl Answers {
+    /// Questions under way.
+    pub fn under_way(&self) -> usize {
+        self.inner.flights.lock().len()
+    }
+}
+
 impl Inner {
     /// The question about this token that is under way, or a new one.
     fn join<F>(
@@ -205,7 +214,7 @@ impl Inner {
                 self.bad.remove(&hash);
                 let kept_until = from.plus(self.lifetimes.good);
                 let until = until.map_or(kept_until, |until| until.min(kept_until));
-                let weight = bytes as u64 + OVERHEAD;
+                let weight = bytes as u64 * EXPANSION + OVERHEAD;
                 self.good.insert(hash, Entry { value: Arc::clone(&assertion), from, until, weight });
                 Ok(Ok(assertion))
             }

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::super::fetch::FetchError;
+use super::claims::MAX_CLAIMS;
 use crate::domain::{Denial, ErrorType};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -14,8 +15,10 @@ pub(super) enum Failure {
     /// For introspection: it is the gate itself that is refused.
     #[error("it refuses the gate with HTTP {0}: see oauth_client_id, oauth_client_secret and oauth_client_auth")]
     Client(u16),
-    #[error("the answer is not one JSON object, or too large a one")]
+    #[error("the answer is not one JSON object that says each thing once")]
     NotJson,
+    #[error("the answer about one token is larger than {MAX_CLAIMS} bytes")]
+    TooMuch,
     #[error("the member {0} of the answer is not a time")]
     NotATime(&'static str),
     #[error("too many tokens are asked about")]
@@ -30,7 +33,11 @@ impl Failure {
     /// Whether it would be the same for every token.
     pub fn is_general(self) -> bool {
         match self {
-            Failure::Fetch(FetchError::Unwritable) | Failure::NotATime(_) | Failure::Busy | Failure::Resting => false,
+            Failure::Fetch(FetchError::Unwritable)
+            | Failure::TooMuch
+            | Failure::NotATime(_)
+            | Failure::Busy
+            | Failure::Resting => false,
             Failure::Fetch(_) | Failure::Client(_) | Failure::NotJson | Failure::Signing => true,
             Failure::Status(status) => status >= 500 || status == 429,
         }

@@ -28,7 +28,7 @@ fn oauth2(settings: &Value) -> OAuth2 {
 }
 
 /// Introspection at this URL as a client with a secret.
-fn introspection(url: &str, more: Value) -> OAuth2 {
+fn introspection(url: &str, more: &Value) -> OAuth2 {
     let mut settings = json!({
         "oauth_token_info_endpoint": url, "oauth_mode": "introspection",
         "oauth_client_id": GATEWAY.id, "oauth_client_secret": GATEWAY.secret,
@@ -96,7 +96,7 @@ async fn a_real_provider_takes_every_way_to_prove_who_asks() {
 async fn a_gate_that_the_provider_does_not_know_is_trouble_and_no_bad_token() {
     let idp = &*SHARED;
     let token = idp.opaque(json!({}));
-    let oauth2 = introspection(&idp.introspection_url(), json!({"oauth_client_secret": "another"}));
+    let oauth2 = introspection(&idp.introspection_url(), &json!({"oauth_client_secret": "another"}));
     let denial = ask(&oauth2, &token).await.unwrap_err();
     assert_eq!((denial.status, denial.kind.as_str()), (503, "auth_provider_unavailable"));
     assert!(denial.retry_after.is_some());
@@ -109,7 +109,7 @@ async fn what_the_provider_says_becomes_the_assertion() {
         "role": "proxy_admin_viewer", "team_id": "t-1", "org": {"ids": ["o-1"]}, "email": "ada@example.com",
     });
     let token = idp.opaque(json!({"account": "ada", "extra": extra}));
-    let oauth2 = introspection(&idp.introspection_url(), json!({"oauth_org_id_field_name": "org.ids[0]"}));
+    let oauth2 = introspection(&idp.introspection_url(), &json!({"oauth_org_id_field_name": "org.ids[0]"}));
     let mut trace = Trace::on();
     let found = oauth2.ask(&token, Timestamp::now(), &mut trace).await.unwrap();
     assert_eq!(found.user_id.as_deref(), Some("ada"));
@@ -141,7 +141,7 @@ async fn what_the_provider_says_becomes_the_assertion() {
 #[tokio::test]
 async fn a_revoked_token_works_until_its_answer_is_too_old_and_never_past_its_end() {
     let idp = &*SHARED;
-    let oauth2 = introspection(&idp.introspection_url(), json!({}));
+    let oauth2 = introspection(&idp.introspection_url(), &json!({}));
     let (token, short) = (idp.opaque(json!({})), idp.opaque(json!({"ttl": 100})));
     assert!(ask(&oauth2, &token).await.is_ok());
     assert!(ask(&oauth2, &short).await.is_ok());
@@ -156,7 +156,7 @@ async fn a_revoked_token_works_until_its_answer_is_too_old_and_never_past_its_en
 #[tokio::test]
 async fn what_is_not_said_to_be_active_is_refused() {
     let idp = &*SHARED;
-    let oauth2 = introspection(&idp.introspection_url(), json!({}));
+    let oauth2 = introspection(&idp.introspection_url(), &json!({}));
     // Row 63.
     for token in [idp.opaque(json!({"ttl": -10})), "no-token-at-all".to_owned()] {
         assert_eq!(refusal(ask(&oauth2, &token).await), (401, INACTIVE.to_owned()));
@@ -169,7 +169,7 @@ async fn what_is_not_said_to_be_active_is_refused() {
         ("/active-null", json!({"sub": "ada", "active": null})),
     ] {
         idp.serve(path, "application/json", &said.to_string());
-        let oauth2 = introspection(&idp.url(path), json!({}));
+        let oauth2 = introspection(&idp.url(path), &json!({}));
         assert_eq!(refusal(ask(&oauth2, "any").await), (401, INACTIVE.to_owned()), "{path}");
     }
 }
@@ -181,7 +181,7 @@ async fn only_tokens_meant_for_this_gate_pass() {
     let settings = json!({
         "oauth_audience": [ours], "oauth_required_scopes": ["openid", "models:call"], "oauth_issuer": idp.issuer(),
     });
-    let oauth2 = introspection(&idp.introspection_url(), settings);
+    let oauth2 = introspection(&idp.introspection_url(), &settings);
     let token = |audience: Value, scope: &str| idp.opaque(json!({"audience": audience, "scope": scope}));
     let both = "models:call openid";
     assert!(ask(&oauth2, &token(json!(ours), both)).await.is_ok());
@@ -191,13 +191,13 @@ async fn only_tokens_meant_for_this_gate_pass() {
     }
     let denial = ask(&oauth2, &token(json!(ours), "openid")).await.unwrap_err();
     assert_eq!((denial.status, denial.param.as_deref()), (403, Some("scope")));
-    let other = introspection(&idp.introspection_url(), json!({"oauth_issuer": theirs}));
+    let other = introspection(&idp.introspection_url(), &json!({"oauth_issuer": theirs}));
     assert_eq!(refusal(ask(&other, &token(json!(ours), both)).await), (401, "credential.wrong_issuer".to_owned()));
 }
 
 #[tokio::test]
 async fn what_cannot_be_a_token_is_not_asked_about() {
-    let oauth2 = introspection("http://127.0.0.1:1/introspect", json!({}));
+    let oauth2 = introspection("http://127.0.0.1:1/introspect", &json!({}));
     for text in ["a b", "a\nb", "ä", "\u{7f}", &"x".repeat(16 * 1024 + 1)] {
         assert_eq!(refusal(ask(&oauth2, text).await), (401, INACTIVE.to_owned()));
     }
@@ -244,7 +244,7 @@ async fn userinfo_is_read_as_the_claims_of_an_opaque_token() {
 fn two_hundred_who_show_one_token_on_several_runtimes_cost_one_question() {
     let idp = &*SHARED;
     idp.serve("/once", "application/json", r#"{"active": true, "sub": "ada"}"#);
-    let oauth2 = introspection(&idp.url("/once"), json!({}));
+    let oauth2 = introspection(&idp.url("/once"), &json!({}));
     let crowd = || {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         runtime.block_on(async {
@@ -260,7 +260,7 @@ fn two_hundred_who_show_one_token_on_several_runtimes_cost_one_question() {
 async fn refused_tokens_are_remembered_for_a_short_while() {
     let idp = &*SHARED;
     idp.serve("/refuses", "application/json", r#"{"active": false}"#);
-    let oauth2 = introspection(&idp.url("/refuses"), json!({}));
+    let oauth2 = introspection(&idp.url("/refuses"), &json!({}));
     for (seconds, questions) in [(0, 1), (0, 1), (9, 1), (11, 2), (12, 2)] {
         assert_eq!(refusal(ask_at(&oauth2, "bad", later(seconds)).await), (401, INACTIVE.to_owned()));
         assert_eq!(idp.count("/refuses"), questions, "after {seconds} seconds");
@@ -272,7 +272,7 @@ async fn refused_tokens_are_remembered_for_a_short_while() {
 #[tokio::test]
 async fn tokens_that_begin_alike_are_different_tokens() {
     let idp = &*SHARED;
-    let oauth2 = introspection(&idp.introspection_url(), json!({}));
+    let oauth2 = introspection(&idp.introspection_url(), &json!({}));
     let token = idp.opaque(json!({}));
     assert!(ask(&oauth2, &token).await.is_ok());
     for other in [&token[..token.len() - 1], &format!("{token}a"), &token.to_ascii_uppercase()] {
@@ -304,7 +304,7 @@ async fn answers_outlive_a_reload_that_changes_nothing_about_them() {
 async fn a_provider_that_fails_is_never_a_bad_token_and_is_not_waited_for() {
     let idp = Idp::start();
     let (known, fresh) = (idp.opaque(json!({"account": "ada"})), idp.opaque(json!({"account": "grace"})));
-    let one = || introspection(&idp.introspection_url(), json!({"oauth_timeout_ms": 1_000}));
+    let one = || introspection(&idp.introspection_url(), &json!({"oauth_timeout_ms": 1_000}));
     let faults = [
         Fault::Status { status: 500 },
         Fault::Status { status: 503 },
@@ -344,7 +344,7 @@ async fn a_provider_that_fails_is_never_a_bad_token_and_is_not_waited_for() {
 #[tokio::test]
 async fn a_dead_provider_is_left_alone_and_found_again() {
     let idp = Idp::start();
-    let oauth2 = introspection(&idp.introspection_url(), json!({}));
+    let oauth2 = introspection(&idp.introspection_url(), &json!({}));
     let good = idp.opaque(json!({}));
     idp.fault("introspection", Fault::Status { status: 500 });
     let start = Instant::now();
@@ -362,7 +362,7 @@ async fn a_dead_provider_is_left_alone_and_found_again() {
 #[tokio::test]
 async fn a_question_goes_on_when_all_who_asked_it_have_gone() {
     let idp = Idp::start();
-    let oauth2 = introspection(&idp.introspection_url(), json!({"oauth_timeout_ms": 60_000}));
+    let oauth2 = introspection(&idp.introspection_url(), &json!({"oauth_timeout_ms": 60_000}));
     let token = idp.opaque(json!({}));
     idp.fault("introspection", Fault::Hang);
     {
@@ -378,6 +378,11 @@ async fn a_question_goes_on_when_all_who_asked_it_have_gone() {
         }
     }
     idp.clear_faults();
+    let answers = &oauth2.server.answers;
+    eventually("the answer lands with nobody there", || async {
+        if answers.under_way() == 0 { Ok(()) } else { Err(String::new()) }
+    })
+    .await;
     assert!(ask(&oauth2, &token).await.is_ok());
     assert_eq!(idp.count("introspection"), 1);
 }
@@ -437,4 +442,27 @@ fn settings_that_cannot_be_used_are_told_by_their_names() {
         "oauth_client_algorithm": "RS256",
     }));
     assert!(error.contains("general_settings.oauth_client_algorithm: "), "{error}");
+}
+
+#[test]
+fn every_configuration_of_the_page_works_as_written_and_so_does_litellms() {
+    let key = SHARED.client_key("EdDSA");
+    let env = |name: &str| match name {
+        "TOLLWARD_MASTER_KEY" => Some("sk-of-the-environment-0123456789".to_owned()),
+        "OAUTH_CLIENT_KEY" => Some(key.clone()),
+        "OAUTH_TOKEN_INFO_ENDPOINT" => Some("https://id.example.com/oauth/introspect".to_owned()),
+        "OAUTH_CLIENT_ID" | "OAUTH_CLIENT_SECRET" => Some("of-the-environment".to_owned()),
+        _ => None,
+    };
+    let modes = |text: &str| {
+        let (config, warnings) = Config::parse(text, "page", &env).unwrap_or_else(|error| panic!("{error}"));
+        assert!(warnings.is_empty());
+        let oauth2 = OAuth2::of(&config.general_settings, false, &Kept::default()).unwrap();
+        oauth2.expect("it is enabled").server.options.mode
+    };
+    let page = include_str!("../../../docs/oauth2.md");
+    let blocks = page.split("```yaml\n").skip(1).filter_map(|rest| rest.split("```").next());
+    use OAuthMode::{Introspection, TokenInfo};
+    assert_eq!(blocks.map(modes).collect::<Vec<_>>(), [Introspection, Introspection, TokenInfo]);
+    assert_eq!(modes("general_settings: {enable_oauth2_auth: true}"), Introspection);
 }
