@@ -3,7 +3,8 @@
 //! peer's certificate) is judged besides, and must name nobody else.
 //!
 //! The order: the master key, another authoriser (`custom_auth`), the credential by its shape, then what stands around
-//! the request. All end in the same [`Caller`].
+//! the request. All end in the same [`Caller`]. By shape: `sk-…` is a key of ours, three parts with dots between are a
+//! JWT where JWTs are read, and all else is a token that an OAuth2 server is asked about, where one is.
 
 pub mod assertion;
 pub mod claims;
@@ -14,6 +15,7 @@ pub mod jwt;
 mod kept;
 pub mod master_key;
 pub mod mtls;
+pub mod oauth2;
 pub mod proxy_headers;
 mod resolve;
 #[cfg(test)]
@@ -26,10 +28,11 @@ use async_trait::async_trait;
 
 pub use assertion::{Assertion, Named, RoleClaim, Rules, TeamClaim};
 pub use custom::Custom;
-pub use jwt::Jwt;
+pub use jwt::{Jwt, OpaqueTokens};
 pub use kept::Kept;
 pub use master_key::MasterKey;
 pub use mtls::Mtls;
+pub use oauth2::OAuth2;
 pub use proxy_headers::{IdentityHeaders, ProxyHeaders};
 pub use resolve::Resolver;
 pub use virtual_key::VirtualKeys;

@@ -67,7 +67,7 @@ fn what_would_open_a_door_and_is_not_built_is_refused_and_never_ignored() {
         ("row 37: vector stores", general("vector_store_deny_by_default: true"), "allowed_routes"),
         ("row 38: custom code without an authoriser", general("custom_auth: my.auth"), "custom_auth_settings: {endpoint:"),
         ("row 50: JWT without keys", general("enable_jwt_auth: true"), "jwt_public_key_url"),
-        ("row 62: OAuth2", general("enable_oauth2_auth: true"), "virtual keys"),
+        ("row 62: OAuth2 without a server", general("enable_oauth2_auth: true"), "oauth_token_info_endpoint"),
         ("row 66: identity headers of a proxy nobody listed", general("enable_oauth2_proxy_auth: true, oauth2_config_mappings: {user_id: x-user-id}"), "trusted_proxy_ranges"),
         ("row 89: and limits of one process when they fail", format!("quota: {{on_counter_failure: local}}\n{}", general("")), "on_counter_failure"),
     ];

@@ -9,6 +9,7 @@ mod mapping;
 mod overrides;
 mod roles;
 pub mod token;
+mod userinfo;
 
 pub use algorithm::Algorithm;
 pub use authenticator::Jwt;
@@ -16,6 +17,7 @@ pub use jwks::{KeyError, KeySettings, KeySource, KeySources};
 pub use keys::{Fingerprint, Found, KeySet, KeySetError, PublicKey};
 pub use overrides::Overrides;
 pub use token::{MAX_KID, MAX_TOKEN, Token, TokenError, is_jwt_shaped};
+pub use userinfo::OpaqueTokens;
 
 #[cfg(test)]
 pub(crate) mod testing;

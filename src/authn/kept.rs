@@ -10,6 +10,7 @@ use parking_lot::Mutex;
 use super::custom::Consultant;
 use super::fetch::Fetch;
 use super::jwt::{KeySettings, KeySource, KeySources};
+use super::oauth2;
 
 /// Longest time for the keys of an issuer to arrive.
 const FETCH_KEYS: Duration = Duration::from_secs(5);
@@ -28,6 +29,7 @@ struct SourcesKey {
 pub struct Kept {
     keys: Mutex<HashMap<SourcesKey, Arc<KeySources>>>,
     fetch: Mutex<Option<Fetch>>,
+    pub(super) oauth2: oauth2::KeptServer,
     pub(super) consultant: Mutex<Option<Arc<Consultant>>>,
 }
 

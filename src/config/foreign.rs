@@ -190,7 +190,6 @@ const UNSUPPORTED: &[(&str, &[(&str, &str)])] = &[
     (
         "general_settings",
         &[
-            ("enable_oauth2_auth", "callers are known by virtual keys and the master key only"),
             ("custom_key_generate", "no custom code is run"),
             ("custom_key_update", "no custom code is run"),
             ("custom_key_policy", "no custom code is run"),
@@ -274,11 +273,11 @@ mod tests {
 
     #[test]
     fn what_would_change_who_gets_in_is_refused_unless_it_is_off() {
-        let mut tree = Node::parse("general_settings:\n  enable_oauth2_auth: true\n  custom_sso: my.sso\n").unwrap();
+        let mut tree = Node::parse("general_settings:\n  custom_key_policy: a.b\n  custom_sso: my.sso\n").unwrap();
         let (_, problems) = take_out(&mut tree);
         let told: Vec<_> = problems.iter().map(|problem| (problem.path.as_str(), problem.place.line)).collect();
-        assert_eq!(told, [("general_settings.enable_oauth2_auth", 2), ("general_settings.custom_sso", 3)]);
-        let mut tree = Node::parse("general_settings: {enable_oauth2_auth: false, custom_sso: null}").unwrap();
+        assert_eq!(told, [("general_settings.custom_key_policy", 2), ("general_settings.custom_sso", 3)]);
+        let mut tree = Node::parse("general_settings: {custom_key_policy: null, custom_sso: null}").unwrap();
         assert_eq!(take_out(&mut tree), (vec![], Problems::default()));
     }
 }

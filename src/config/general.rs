@@ -95,6 +95,51 @@ pub struct General {
     /// `false`: of callers the authoriser names, only the routes and limits it gives are checked; the directory is not
     /// asked about them. LiteLLM's default is `false`. Where nothing is said: `true`.
     pub custom_auth_run_common_checks: Option<bool>,
+    /// Asks an authorization server about credentials that are no keys (see `docs/oauth2.md`).
+    pub enable_oauth2_auth: bool,
+    /// Where it is asked: the URL of introspection (RFC 7662) or of token info. `OAUTH_TOKEN_INFO_ENDPOINT` stands where
+    /// it is absent.
+    pub oauth_token_info_endpoint: Option<String>,
+    /// `introspection` or `token_info`. Where it is absent: introspection if the URL contains `introspect` and the client
+    /// has an id and a secret or a key.
+    pub oauth_mode: Option<super::OAuthMode>,
+    /// The id of the gate at the authorization server. `OAUTH_CLIENT_ID` stands where it is absent.
+    pub oauth_client_id: Option<String>,
+    /// Its secret. `OAUTH_CLIENT_SECRET` stands where it is absent.
+    pub oauth_client_secret: Option<Secret>,
+    /// How it proves who it is: `basic`, `post`, `private_key_jwt` or `none`. Where it is absent: by what is set, a key, a
+    /// secret (`basic`) or nothing.
+    pub oauth_client_auth: Option<super::OAuthClientAuth>,
+    /// The private key of `private_key_jwt`: PEM, or the name of a file with it.
+    pub oauth_client_key: Option<Secret>,
+    /// The `kid` of that key at the authorization server.
+    pub oauth_client_key_id: Option<String>,
+    /// What is signed with: `RS256` or `PS256`, `ES256`, `ES384`, `EdDSA`. Where it is absent, by the kind of the key
+    /// (`RS256`).
+    pub oauth_client_algorithm: Option<super::OAuthAlgorithm>,
+    /// Audiences (`aud`) of which a token must have one. Empty is any.
+    pub oauth_audience: Vec<String>,
+    /// Scopes a token must all have.
+    pub oauth_required_scopes: Vec<String>,
+    /// The issuer (`iss`) a token must be of; also the audience of what `private_key_jwt` signs, in place of the URL.
+    pub oauth_issuer: Option<String>,
+    /// The longest wait for the authorization server, in milliseconds; 2000.
+    pub oauth_timeout_ms: Option<u64>,
+    /// The longest time in seconds that an answer is used, never past `exp`; 300. A revoked token works until then.
+    pub oauth_cache_ttl: Option<u64>,
+    /// How long a refused token is remembered, in seconds; 10.
+    pub oauth_negative_ttl: Option<u64>,
+    /// The field of the answer that names the user, also a path as `a.b[0]`; `sub`. `OAUTH_USER_ID_FIELD_NAME` stands
+    /// where it is absent, as the variables named like them do for role and team.
+    pub oauth_user_id_field_name: Option<String>,
+    /// The field with the e-mail address; `email`.
+    pub oauth_user_email_field_name: Option<String>,
+    /// The field with the role; `role`. A role that does not exist is refused.
+    pub oauth_user_role_field_name: Option<String>,
+    /// The field with the id of the team; `team_id`.
+    pub oauth_user_team_id_field_name: Option<String>,
+    /// The field with the id of the organization; none.
+    pub oauth_org_id_field_name: Option<String>,
 }
 
 /// A header that names a user.

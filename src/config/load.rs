@@ -84,7 +84,8 @@ fn fill_in(config: &mut Config, env: Environment<'_>) {
     if general.use_x_forwarded_for {
         config.request.trusted_hops = config.request.trusted_hops.max(1);
     }
-    jwt(&mut config.general_settings, env);
+    jwt(general, env);
+    super::oauth2::fill_in(general, env);
     let litellm = &mut config.litellm_settings;
     if litellm.block_requests_for_models_without_pricing {
         config.metering.unknown_model = UnknownModel::Deny;

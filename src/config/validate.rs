@@ -3,6 +3,7 @@
 
 mod identity;
 mod jwt;
+mod oauth2;
 mod policy;
 
 use std::path::Path;
@@ -65,6 +66,7 @@ pub fn validate(config: &Config, tree: &Node) -> Problems {
     general(config, &mut check);
     jwt::jwt(config, &mut check);
     identity::identity(config, &mut check);
+    oauth2::oauth2(config, &mut check);
     litellm(config, &mut check);
     models(config, &mut check);
     super::custom_auth::check(config, &mut check);

@@ -6,8 +6,8 @@ use super::defaults::DefaultKeyLimits;
 use super::plans::Plans;
 use super::upstream::ProviderKeys;
 use crate::authn::{
-    Authenticator, Authenticators, Custom, IdentityHeaders, Jwt, Kept, MasterKey, Mtls, ProxyHeaders, Resolver,
-    VirtualKeys,
+    Authenticator, Authenticators, Custom, IdentityHeaders, Jwt, Kept, MasterKey, Mtls, OAuth2, OpaqueTokens,
+    ProxyHeaders, Resolver, VirtualKeys,
 };
 use crate::authz::models::Catalog;
 use crate::authz::{Network, Params, Policies, Routes};
@@ -57,7 +57,9 @@ impl Settings {
         list.push(Box::new(VirtualKeys::new(Arc::clone(directory))));
         if config.general_settings.enable_jwt_auth {
             list.push(Box::new(Jwt::new(&config.general_settings, kept)?));
+            list.extend(boxed(OpaqueTokens::of(&config.general_settings)?));
         }
+        list.extend(boxed(OAuth2::of(&config.general_settings, kept)?));
         let lookup = Arc::clone(prices);
         let provider = move |model: &str| lookup.current().find(model)?.provider().map(Arc::from);
         let catalog = Arc::new(Catalog::new(&config, Arc::new(provider)));
@@ -67,7 +69,7 @@ impl Settings {
         }
         let proxy = ProxyHeaders::new(&config.general_settings)?;
         let identity_headers = proxy.as_ref().map(ProxyHeaders::headers);
-        around.extend(proxy.map(|proxy| Box::new(proxy) as Box<dyn Authenticator>));
+        around.extend(boxed(proxy));
         let authenticators = Authenticators {
             master,
             custom: Custom::new(&config, kept)?,
@@ -97,4 +99,8 @@ impl Settings {
             config,
         })
     }
+}
+
+fn boxed<A: Authenticator + 'static>(authenticator: Option<A>) -> Option<Box<dyn Authenticator>> {
+    authenticator.map(|authenticator| Box::new(authenticator) as Box<dyn Authenticator>)
 }

@@ -44,9 +44,14 @@ impl From<&Key> for Grant {
 /// What a credential itself allows of models and limits. Its routes are those of the call, not of what is made by it.
 impl From<&crate::domain::Grant> for Grant {
     fn from(credential: &crate::domain::Grant) -> Self {
-        let mut models = credential.models.clone().unwrap_or_default();
+        let lists = &credential.models;
+        let holds =
+            |list: &Vec<String>, name: &str| list.iter().any(|entry| entry == name || glob::matches(entry, name));
+        let in_all = |name: &&String| lists.iter().all(|list| holds(list, name));
+        let mut models: Vec<String> = lists.iter().flatten().filter(in_all).cloned().collect();
+        models.dedup();
         // None at all, where an empty list of a key is every model.
-        if credential.models.is_some() && models.is_empty() {
+        if !lists.is_empty() && models.is_empty() {
             models.push("no-default-models".to_owned());
         }
         Grant { models, limits: credential.all_limits(), ..Grant::default() }

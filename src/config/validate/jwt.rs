@@ -27,6 +27,15 @@ pub(super) fn jwt(config: &Config, check: &mut Check<'_>) {
     if !general.enable_jwt_auth {
         return;
     }
+    if jwt.oidc_userinfo_enabled && general.enable_oauth2_auth {
+        check.wrong(
+            at("oidc_userinfo_enabled"),
+            "judges opaque tokens, and so does enable_oauth2_auth: keep one of them",
+        );
+    }
+    if !jwt.routing_overrides.is_empty() && !general.enable_oauth2_auth {
+        check.wrong(at("routing_overrides"), "needs general_settings.enable_oauth2_auth, which judges those tokens");
+    }
     let has_keys = general.jwt_public_key_url.is_some() || !jwt.issuers.is_empty();
     let message = "needs keys: set general_settings.jwt_public_key_url (or JWT_PUBLIC_KEY_URL), or \
                    litellm_jwtauth.issuers";

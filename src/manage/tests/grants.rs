@@ -44,7 +44,7 @@ async fn a_key_is_no_wider_than_the_credential_it_was_made_with() {
     let house = House::new().await;
     let mut actor = house.user("u", json!({"user_role": "internal_user"})).await;
     let credential = crate::domain::Grant {
-        models: Some(vec!["gpt-4o".to_owned()]),
+        models: vec![vec!["gpt-4o".to_owned()]],
         max_budget: crate::domain::Money::from_dollars(5.0),
         ..crate::domain::Grant::default()
     };

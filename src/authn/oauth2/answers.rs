@@ -1,0 +1,240 @@
+//! Answers about tokens, kept by the SHA-256 of the whole token as long as they are good. Each token is asked about once
+//! at a time, whoever waits; tokens that were refused are kept apart, so that guessed ones never push good ones out, and
+//! failures are not kept: a server that fails again and again is left alone.
+
+use std::collections::HashMap;
+use std::future::Future;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use futures_util::FutureExt;
+use futures_util::future::{BoxFuture, Shared};
+use parking_lot::Mutex;
+use quick_cache::Weighter;
+use quick_cache::sync::Cache;
+use tokio::sync::Semaphore;
+
+use super::super::fetch::FetchError;
+use super::breaker::Breaker;
+use super::failure::Failure;
+use super::mapping::{Good, Judged};
+use super::refused;
+use crate::authn::Assertion;
+use crate::authn::jwt::MAX_TOKEN;
+use crate::domain::{Denial, KeyHash, Secret, Timestamp, Trace};
+
+/// What all answers that are kept may take, in bytes: tens of thousands of the usual ones.
+const GOOD_BYTES: u64 = 64 * 1024 * 1024;
+/// What one takes: so many times its text, read into members, and this besides.
+const EXPANSION: u64 = 3;
+const OVERHEAD: u64 = 1024;
+const BAD_ENTRIES: usize = 16_384;
+/// Questions under way at a time.
+const QUESTIONS: usize = 128;
+/// Requests on different threads read the clock at slightly different times; an entry from further ahead was made
+/// before the clock was set back, and is not used.
+const CLOCK_LEEWAY: i64 = 60_000;
+
+/// How long answers are kept at most.
+#[derive(Clone, Copy)]
+pub(super) struct Lifetimes {
+    pub good: Duration,
+    pub bad: Duration,
+}
+
+/// An answer that is kept.
+#[derive(Clone)]
+struct Entry<T> {
+    value: T,
+    from: Timestamp,
+    until: Timestamp,
+    weight: u64,
+}
+
+impl<T: Clone> Entry<T> {
+    fn value(&self, now: Timestamp) -> Option<T> {
+        let is_good = self.from <= now.plus_millis(CLOCK_LEEWAY) && now < self.until;
+        is_good.then(|| self.value.clone())
+    }
+}
+
+#[derive(Clone)]
+struct Weights;
+
+impl Weighter<KeyHash, Entry<Arc<Assertion>>> for Weights {
+    fn weight(&self, _: &KeyHash, entry: &Entry<Arc<Assertion>>) -> u64 {
+        entry.weight
+    }
+}
+
+/// What a question came to.
+type Outcome = Result<Result<Arc<Assertion>, Arc<Denial>>, Failure>;
+
+/// A question under way. All who have the same wait for the same answer.
+type Flight = Shared<BoxFuture<'static, Outcome>>;
+
+/// See the module.
+pub(super) struct Answers {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    /// Who is asked, for logs and explanations.
+    server: String,
+    patience: Duration,
+    lifetimes: Lifetimes,
+    good: Cache<KeyHash, Entry<Arc<Assertion>>, Weights>,
+    bad: Cache<KeyHash, Entry<Arc<Denial>>>,
+    flights: Mutex<HashMap<KeyHash, Flight>>,
+    questions: Semaphore,
+    breaker: Breaker,
+}
+
+impl Answers {
+    /// A question takes at most `patience`.
+    pub fn new(server: String, patience: Duration, lifetimes: Lifetimes) -> Answers {
+        let usual = usize::try_from(GOOD_BYTES / (3 * OVERHEAD)).unwrap_or(BAD_ENTRIES);
+        Answers {
+            inner: Arc::new(Inner {
+                server,
+                patience,
+                lifetimes,
+                good: Cache::with_weighter(usual, GOOD_BYTES, Weights),
+                bad: Cache::new(BAD_ENTRIES),
+                flights: Mutex::new(HashMap::new()),
+                questions: Semaphore::new(QUESTIONS),
+                breaker: Breaker::new(Instant::now()),
+            }),
+        }
+    }
+
+    /// Whose the token is: as it is known, else by asking.
+    ///
+    /// # Errors
+    /// What was made of the answer; 503 where there is none.
+    pub async fn get<F>(
+        &self,
+        token: &str,
+        now: Timestamp,
+        trace: &mut Trace,
+        ask: impl FnOnce(Secret) -> F,
+    ) -> Result<Arc<Assertion>, Denial>
+    where
+        F: Future<Output = Result<Judged, Failure>> + Send + 'static,
+    {
+        // What cannot be an access token (RFC 6749, appendix A.12) is not asked about.
+        if token.len() > MAX_TOKEN || !token.bytes().all(|byte| byte.is_ascii_graphic()) {
+            return Err(refused());
+        }
+        let inner = &self.inner;
+        // The hash of a token, made as that of a key is.
+        let hash = KeyHash::of(token);
+        if let Some(assertion) = inner.good.get(&hash).and_then(|entry| entry.value(now)) {
+            trace.step("oauth2", format_args!("{} answered a while ago", inner.server));
+            return Ok(assertion);
+        }
+        if let Some(denial) = inner.bad.get(&hash).and_then(|entry| entry.value(now)) {
+            trace.step("oauth2", format_args!("{} led to a refusal a while ago", inner.server));
+            return Err((*denial).clone());
+        }
+        let outcome = match inner.join(hash, token, now, ask) {
+            Ok(flight) => flight.await,
+            Err(failure) => Err(failure),
+        };
+        match outcome {
+            Ok(answer) => {
+                trace.step("oauth2", format_args!("{} answers", inner.server));
+                answer.map_err(|denial| (*denial).clone())
+            }
+            Err(failure) => {
+                trace.step("oauth2", format_args!("{} gives no answer: {failure}", inner.server));
+                Err(failure.denial())
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+impl Answers {
+    /// Questions under way.
+    pub fn under_way(&self) -> usize {
+        self.inner.flights.lock().len()
+    }
+}
+
+impl Inner {
+    /// The question about this token that is under way, or a new one.
+    fn join<F>(
+        self: &Arc<Self>,
+        hash: KeyHash,
+        token: &str,
+        now: Timestamp,
+        ask: impl FnOnce(Secret) -> F,
+    ) -> Result<Flight, Failure>
+    where
+        F: Future<Output = Result<Judged, Failure>> + Send + 'static,
+    {
+        let mut flights = self.flights.lock();
+        if let Some(flight) = flights.get(&hash) {
+            return Ok(flight.clone());
+        }
+        if !self.breaker.admits(Instant::now()) {
+            return Err(Failure::Resting);
+        }
+        let (inner, asking) = (Arc::clone(self), ask(Secret::new(token)));
+        let flight = async move {
+            let answer = inner.fly(asking).await;
+            inner.land(hash, now, answer)
+        };
+        let flight = flight.boxed().shared();
+        flights.insert(hash, flight.clone());
+        drop(flights);
+        // It goes on, in bounded time, when all who wait for it have gone: the next one finds its answer.
+        tokio::spawn(flight.clone());
+        Ok(flight)
+    }
+
+    /// Asks, within bounds of time and number.
+    async fn fly(&self, asking: impl Future<Output = Result<Judged, Failure>>) -> Result<Judged, Failure> {
+        let bounded = async {
+            let Ok(_permit) = self.questions.acquire().await else { return Err(Failure::Busy) };
+            tokio::time::timeout(self.patience, asking)
+                .await
+                .unwrap_or(Err(Failure::Fetch(FetchError::Timeout(self.patience))))
+        };
+        // Twice: who waited long for its turn has less of it for the answer.
+        tokio::time::timeout(2 * self.patience, bounded).await.unwrap_or(Err(Failure::Busy))
+    }
+
+    /// Keeps what was found.
+    fn land(&self, hash: KeyHash, from: Timestamp, answer: Result<Judged, Failure>) -> Outcome {
+        let outcome = match answer {
+            Ok(Ok(Good { assertion, until, bytes })) => {
+                self.breaker.answered();
+                self.bad.remove(&hash);
+                let kept_until = from.plus(self.lifetimes.good);
+                let until = until.map_or(kept_until, |until| until.min(kept_until));
+                let weight = bytes as u64 * EXPANSION + OVERHEAD;
+                self.good.insert(hash, Entry { value: Arc::clone(&assertion), from, until, weight });
+                Ok(Ok(assertion))
+            }
+            Ok(Err(denial)) => {
+                self.breaker.answered();
+                self.good.remove(&hash);
+                let denial = Arc::<Denial>::from(denial);
+                let until = from.plus(self.lifetimes.bad);
+                self.bad.insert(hash, Entry { value: Arc::clone(&denial), from, until, weight: 1 });
+                Ok(Err(denial))
+            }
+            Err(failure) => {
+                if failure.is_general() {
+                    self.breaker.failed(Instant::now());
+                }
+                tracing::warn!(server = %self.server, reason = %failure, "an identity provider gives no answer");
+                Err(failure)
+            }
+        };
+        self.flights.lock().remove(&hash);
+        outcome
+    }
+}
