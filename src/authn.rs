@@ -11,7 +11,9 @@ pub mod fetch;
 pub mod jwt;
 mod kept;
 pub mod master_key;
+mod remembered;
 mod resolve;
+pub mod session;
 pub mod virtual_key;
 
 use async_trait::async_trait;
@@ -21,6 +23,7 @@ pub use jwt::Jwt;
 pub use kept::Kept;
 pub use master_key::MasterKey;
 pub use resolve::Resolver;
+pub use session::{SessionTokens, Sessions};
 pub use virtual_key::VirtualKeys;
 
 use crate::domain::{Caller, Denial, ErrorType, Secret, Timestamp, Trace};

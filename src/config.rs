@@ -6,6 +6,7 @@ mod counters;
 mod directory;
 mod foreign;
 mod general;
+mod identity;
 mod jwt;
 mod ledger;
 mod listen;
@@ -18,6 +19,7 @@ mod problem;
 mod quota;
 pub mod reference;
 mod request;
+mod session;
 mod substitute;
 mod summary;
 mod telemetry;
@@ -34,6 +36,7 @@ pub use addresses::{AddressList, NotAnAddress};
 pub use counters::Counters;
 pub use directory::{Directory, Migrate, PreparedStatements, is_postgres};
 pub use general::{General, HeaderMapping, PassThroughEndpoint};
+pub use identity::Identity;
 pub use jwt::{
     Issuer, JwtAuth, Many, RoleMap, RoleMapping, RolePermission, RoutingOverride, ScopeMapping, Unregistered,
 };
@@ -46,6 +49,7 @@ pub use policy::{Policy, PolicyEffect, PolicyMode, PolicyRule};
 pub use problem::{ConfigError, Problem, Problems, Warning};
 pub use quota::{BudgetsWithout, InputBound, OnCounterFailure, Quota, RateLimitsWithout, Reserve};
 pub use request::{OnError, PartialBody, Request, UpstreamIdentity};
+pub use session::Session;
 pub use substitute::Environment;
 pub use telemetry::{LogFormat, Telemetry};
 pub use tls::{ServerTls, Tls};
@@ -70,6 +74,8 @@ pub struct Config {
     pub metering: Metering,
     /// How requests are read and answered.
     pub request: Request,
+    /// Ways to say who you are that are neither keys nor LiteLLM's.
+    pub identity: Identity,
     /// Rules of your own over each request, in the Common Expression Language; see `policies.md`.
     pub policy: Policy,
     /// Certificates of the ports.

@@ -14,6 +14,7 @@ mod members;
 mod organizations;
 mod permissions;
 mod render;
+mod sessions;
 mod tags;
 mod teams;
 #[cfg(test)]
@@ -28,6 +29,7 @@ pub use actor::Actor;
 pub use attributes::{Attributes, Params};
 pub use error::ManageError;
 pub use keys::{IssuedKey, KeyName};
+pub use sessions::IssuedSession;
 pub use users::NewUser;
 
 use crate::config::Config;

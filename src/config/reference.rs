@@ -9,7 +9,7 @@ use super::Config;
 const INTRODUCTION: &str = include_str!("reference/introduction.md");
 
 /// Sections in the order one reads them.
-const SECTIONS: [&str; 13] = [
+const SECTIONS: [&str; 14] = [
     "listen",
     "directory",
     "counters",
@@ -20,6 +20,7 @@ const SECTIONS: [&str; 13] = [
     "quota",
     "metering",
     "request",
+    "identity",
     "policy",
     "tls",
     "telemetry",

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::defaults::DefaultKeyLimits;
 use super::plans::Plans;
 use super::upstream::ProviderKeys;
-use crate::authn::{Authenticator, Authenticators, Jwt, Kept, MasterKey, Resolver, VirtualKeys};
+use crate::authn::{Authenticator, Authenticators, Jwt, Kept, MasterKey, Resolver, SessionTokens, VirtualKeys};
 use crate::authz::models::Catalog;
 use crate::authz::{Network, Params, Policies, Routes};
 use crate::config::Config;
@@ -50,6 +50,9 @@ impl Settings {
         let mut list: Vec<Box<dyn Authenticator>> = Vec::new();
         if let Some(key) = config.general_settings.master_key.clone().filter(|key| !key.is_empty()) {
             list.push(Box::new(MasterKey::new(key)));
+        }
+        if config.identity.session.enabled {
+            list.push(Box::new(SessionTokens::new(&config.identity.session, Arc::clone(directory))));
         }
         list.push(Box::new(VirtualKeys::new(Arc::clone(directory))));
         if config.general_settings.enable_jwt_auth {
