@@ -9,6 +9,7 @@ mod budgets;
 mod delegation;
 mod end_users;
 mod error;
+mod key_mappings;
 mod keys;
 mod members;
 mod organizations;
