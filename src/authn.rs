@@ -2,7 +2,7 @@
 //! final: what it refuses never falls through to another. What stands around a request (a proxy's identity headers, the
 //! peer's certificate) is judged besides, and must name nobody else.
 //!
-//! The order: the master key, another authoriser (`custom_auth`), the credential by its shape, then what stands around
+//! The order: the master key and sessions, another authoriser (`custom_auth`), the credential by its shape, then what stands around
 //! the request. All end in the same [`Caller`]. By shape: `sk-…` is a key of ours, three parts with dots between are a
 //! JWT where JWTs are read, and all else is a token that an OAuth2 server is asked about, where one is.
 
@@ -17,7 +17,9 @@ pub mod master_key;
 pub mod mtls;
 pub mod oauth2;
 pub mod proxy_headers;
+mod remembered;
 mod resolve;
+pub mod session;
 #[cfg(test)]
 pub(crate) mod testing;
 pub mod virtual_key;
@@ -28,13 +30,14 @@ use async_trait::async_trait;
 
 pub use assertion::{Assertion, Named, RoleClaim, Rules, TeamClaim};
 pub use custom::Custom;
-pub use jwt::{Jwt, OpaqueTokens};
+pub use jwt::{Jwt, OpaqueTokens, SignedHeaders};
 pub use kept::Kept;
 pub use master_key::MasterKey;
 pub use mtls::Mtls;
 pub use oauth2::OAuth2;
 pub use proxy_headers::{IdentityHeaders, ProxyHeaders};
 pub use resolve::Resolver;
+pub use session::{SessionTokens, Sessions};
 pub use virtual_key::VirtualKeys;
 
 use crate::domain::{Caller, Denial, ErrorType, Secret, Timestamp, Trace};
@@ -91,6 +94,8 @@ pub struct Authenticators {
     pub master: Option<MasterKey>,
     /// An authoriser that is asked before all others.
     pub custom: Option<Custom>,
+    /// Tokens of our own: nobody else is asked about them.
+    pub session: Option<SessionTokens>,
     /// By the credential a request shows: the first that knows it.
     pub shown: Vec<Box<dyn Authenticator>>,
     /// By what stands around a request: all that know it, and they must agree.
@@ -104,7 +109,8 @@ impl Authenticators {
     /// # Errors
     /// 401 where nobody or two people are named, or a credential is bad; 503 where that cannot be told now.
     pub async fn authenticate(&self, ask: &Ask<'_>, trace: &mut Trace) -> Result<Caller, Denial> {
-        let custom = self.custom.as_ref().filter(|_| !self.master.as_ref().is_some_and(|master| master.knows(ask)));
+        let is_ours = || self.ours().any(|authenticator| authenticator.knows(ask));
+        let custom = self.custom.as_ref().filter(|_| !is_ours());
         let Some(custom) = custom else { return self.by_gate(ask, trace).await };
         let unavailable = match custom.ask(ask, trace).await {
             Ok(Some(assertion)) => {
@@ -121,6 +127,12 @@ impl Authenticators {
             (Err(denial), Some(unavailable)) if denial.status == 401 => Err(unavailable),
             (found, _) => found,
         }
+    }
+
+    /// Those whose credentials are this gate's alone.
+    fn ours(&self) -> impl Iterator<Item = &dyn Authenticator> {
+        let master = self.master.iter().map(|master| master as &dyn Authenticator);
+        master.chain(self.session.iter().map(|session| session as &dyn Authenticator))
     }
 
     /// The caller by the gate's own means.
@@ -178,8 +190,7 @@ impl Authenticators {
                 ));
             }
         }
-        let master = self.master.iter().map(|master| master as &dyn Authenticator);
-        for authenticator in master.chain(self.shown.iter().map(|authenticator| &**authenticator)) {
+        for authenticator in self.ours().chain(self.shown.iter().map(|authenticator| &**authenticator)) {
             if authenticator.knows(ask) {
                 return self.ask(authenticator, ask, trace).await.map(Some);
             }

@@ -15,6 +15,7 @@ mod org;
 mod output;
 mod ready;
 mod serve;
+mod session;
 mod store;
 mod table;
 mod team;
@@ -83,6 +84,7 @@ fn dispatch(arguments: Arguments, output: &Output) -> anyhow::Result<()> {
         Command::User(command) => manage(file, |desk| user::run(desk, command, output)),
         Command::Org(command) => manage(file, |desk| org::run(desk, command, output)),
         Command::Budget(command) => manage(file, |desk| budget::run(desk, command, output)),
+        Command::Session(command) => manage(file, |desk| session::run(desk, command, output)),
     }
 }
 

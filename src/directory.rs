@@ -34,7 +34,7 @@ use async_trait::async_trait;
 
 use crate::domain::{
     AccessGroup, Account, Budget, EndUser, HoldId, Identity, Key, KeyHash, KeyMapping, Member, Money, Organization,
-    Principal, Project, Record, Tag, Team, Timestamp, User,
+    Principal, Project, Record, SessionKey, Tag, Team, Timestamp, User, UserSession,
 };
 
 pub use cache::{Directory, Named, Registry};
@@ -189,6 +189,21 @@ pub trait Store: Send + Sync {
     async fn put_end_user(&self, end_user: &EndUser, create: bool, audit: AuditEntry) -> Result<()>;
     async fn put_tag(&self, tag: &Tag, create: bool, audit: AuditEntry) -> Result<()>;
     async fn put_access_group(&self, group: &AccessGroup, create: bool, audit: AuditEntry) -> Result<()>;
+
+    // -- sessions of users, and the keys that sign them --
+
+    /// The newest first, as many as may be of use.
+    async fn session_keys(&self) -> Result<Vec<SessionKey>>;
+    /// A new key; where its period has one, [`DirectoryError::Exists`].
+    async fn put_session_key(&self, key: &SessionKey, audit: AuditEntry) -> Result<()>;
+    async fn session(&self, sid: &str) -> Result<Option<UserSession>>;
+    async fn put_session(&self, session: &UserSession, create: bool, audit: AuditEntry) -> Result<()>;
+    /// The newest first, at most 1,000.
+    async fn sessions_of_user(&self, user_id: &str) -> Result<Vec<UserSession>>;
+    /// Revokes every session of a user that lives at the moment of the audit line; answers how many.
+    async fn revoke_sessions_of_user(&self, user_id: &str, audit: AuditEntry) -> Result<u64>;
+    /// Deletes sessions that are over, and keys of periods before this one that no session needs; answers how many rows.
+    async fn sweep_sessions(&self, now: Timestamp, period_start: Timestamp) -> Result<u64>;
 
     // -- all of another gate's rows --
 

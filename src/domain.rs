@@ -21,6 +21,7 @@ pub mod secret;
 pub mod time;
 pub mod trace;
 pub mod usage;
+pub mod user_session;
 
 pub use api::{Api, PromptSize};
 pub use charge::{Amount, Charge, CounterKey, Kind, Limit, Window};
@@ -45,3 +46,4 @@ pub use secret::Secret;
 pub use time::Timestamp;
 pub use trace::{Step, Trace};
 pub use usage::Usage;
+pub use user_session::{SessionKey, UserSession};

@@ -324,11 +324,16 @@ impl<T: std::fmt::Display> std::fmt::Display for Shown<T> {
 
 /// An allowed request that nobody in particular makes: passed on without identity, our own headers removed.
 fn allow_public(settings: &Settings, http: &HttpRequest<'_>, caller: Caller) -> Allow {
+    let identity_headers = settings.identity_headers.as_deref();
+    let mut remove_headers = upstream::client_copies(http, identity_headers, |_| false);
+    let mut upstream_headers = Fields::default();
+    let session_cookie = settings.read.credential.session_cookie.as_deref();
+    upstream::take_session_cookie(http, session_cookie, &mut upstream_headers, &mut remove_headers);
     Allow {
         caller,
         standing: Arc::<Standing>::default(),
-        remove_headers: upstream::client_copies(http, settings.identity_headers.as_deref(), |_| false),
-        upstream_headers: Fields::default(),
+        remove_headers,
+        upstream_headers,
         remove_query: Vec::new(),
         response_headers: Fields::default(),
         metadata: [("decision", "allow")].into_iter().collect(),

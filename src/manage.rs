@@ -9,11 +9,13 @@ mod budgets;
 mod delegation;
 mod end_users;
 mod error;
+mod key_mappings;
 mod keys;
 mod members;
 mod organizations;
 mod permissions;
 mod render;
+mod sessions;
 mod tags;
 mod teams;
 #[cfg(test)]
@@ -28,6 +30,7 @@ pub use actor::Actor;
 pub use attributes::{Attributes, Params};
 pub use error::ManageError;
 pub use keys::{IssuedKey, KeyName};
+pub use sessions::IssuedSession;
 pub use users::NewUser;
 
 use crate::config::Config;

@@ -2,6 +2,7 @@
 //! here knows who calls.
 
 pub mod body;
+pub mod cookie;
 pub mod credential;
 pub mod encoding;
 pub mod end_user;
@@ -81,6 +82,8 @@ pub enum CredentialSource<'a> {
     Query,
     /// An item of `sec-websocket-protocol`.
     WebSocketProtocol,
+    /// The cookie of this name.
+    Cookie(Cow<'a, str>),
 }
 
 impl std::fmt::Display for CredentialSource<'_> {
@@ -89,6 +92,7 @@ impl std::fmt::Display for CredentialSource<'_> {
             CredentialSource::Header(name) => write!(f, "the header {name}"),
             CredentialSource::Query => f.write_str("the query parameter key"),
             CredentialSource::WebSocketProtocol => f.write_str("the header sec-websocket-protocol"),
+            CredentialSource::Cookie(name) => write!(f, "the cookie {name}"),
         }
     }
 }

@@ -4,8 +4,9 @@
 use std::net::Ipv4Addr;
 
 use libfuzzer_sys::fuzz_target;
+use tollward::request::cookie;
 use tollward::request::credential::{CREDENTIAL_HEADERS, CredentialSettings, read};
-use tollward::request::{CredentialRead, Headers, HttpRequest, Route};
+use tollward::request::{CredentialRead, CredentialSource, Headers, HttpRequest, Route};
 
 fuzz_target!(|data: &[u8]| {
     let mut lines = data.split(|byte| *byte == b'\n');
@@ -14,7 +15,8 @@ fuzz_target!(|data: &[u8]| {
         let (first, value) = line.split_first()?;
         let at = usize::from(*first);
         let name = CREDENTIAL_HEADERS.get(at).copied();
-        Some((name.unwrap_or(if at % 2 == 0 { "sec-websocket-protocol" } else { "x-custom" }), value))
+        let others = ["sec-websocket-protocol", "x-custom", "cookie"];
+        Some((name.unwrap_or(others[at % others.len()]), value))
     });
     let http = HttpRequest {
         method: "POST",
@@ -30,10 +32,17 @@ fuzz_target!(|data: &[u8]| {
     for is_websocket in [false, true] {
         route.is_websocket = is_websocket;
         for key_header_name in [None, Some("x-custom".to_owned())] {
-            if let CredentialRead::Found(found) = read(&http, &route, &CredentialSettings { key_header_name }) {
+            let settings = CredentialSettings { key_header_name, session_cookie: Some("s".to_owned()) };
+            if let CredentialRead::Found(found) = read(&http, &route, &settings) {
                 assert!(!found.secret.is_empty());
                 assert!(!found.secret.chars().any(char::is_whitespace));
+                let is_cookie = matches!(found.source, CredentialSource::Cookie(_));
+                assert!(!is_cookie || found.secret.starts_with("tollward_session_"));
             }
         }
+    }
+    if let Some(cookie::Rest::Field(rest)) = cookie::without(&http, "s") {
+        let rest = HttpRequest { headers: Headers(vec![("cookie", rest.as_bytes())]), ..http.clone() };
+        assert_eq!(cookie::without(&rest, "s"), None);
     }
 });

@@ -8,6 +8,7 @@ pub mod keys;
 mod mapping;
 mod overrides;
 mod roles;
+mod signed_header;
 pub mod token;
 mod userinfo;
 
@@ -16,6 +17,7 @@ pub use authenticator::Jwt;
 pub use jwks::{KeyError, KeySettings, KeySource, KeySources};
 pub use keys::{Fingerprint, Found, KeySet, KeySetError, PublicKey};
 pub use overrides::Overrides;
+pub use signed_header::SignedHeaders;
 pub use token::{MAX_KID, MAX_TOKEN, Token, TokenError, is_jwt_shaped};
 pub use userinfo::OpaqueTokens;
 

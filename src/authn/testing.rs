@@ -72,6 +72,7 @@ impl House {
         let authenticators = Authenticators {
             master: None,
             custom: None,
+            session: None,
             shown: vec![Box::new(VirtualKeys::new(Arc::clone(&self.directory)))],
             around,
             resolver: Resolver::new(&self.config, Arc::clone(&self.directory), catalog),

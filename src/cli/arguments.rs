@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use clap::{ColorChoice, Parser, Subcommand};
 
-use super::{budget, check, configuration, import, key, ledger, migrate, model, org, team, user};
+use super::{budget, check, configuration, import, key, ledger, migrate, model, org, session, team, user};
 
 /// The heading of what every command takes, so that it does not stand among a command's own.
 const GLOBAL: &str = "Global options";
@@ -56,6 +56,9 @@ pub(super) enum Command {
     /// Manage budgets that others refer to
     #[command(subcommand)]
     Budget(budget::Command),
+    /// Issue and end sessions of users
+    #[command(subcommand)]
+    Session(session::Command),
     /// See the models of the configuration
     #[command(subcommand)]
     Model(model::Command),
@@ -106,6 +109,10 @@ mod tests {
             "tollward user create --id u --role internal_user --no-key",
             "tollward org create acme --max-budget 100",
             "tollward budget create --id b --rpm 3",
+            "tollward session issue --user u --team t --ttl 8h",
+            "tollward session list --user u --json",
+            "tollward session revoke 0a1b",
+            "tollward session revoke --user u",
             "tollward model list",
             "tollward ledger verify",
             "tollward import litellm --from postgres://u:p@h/d --dry-run --json",
@@ -117,7 +124,15 @@ mod tests {
             let parsed = Arguments::try_parse_from(words);
             assert!(parsed.is_ok(), "{line}: {}", parsed.unwrap_err());
         }
-        for line in ["tollward key create --max-budget much", "tollward key", "tollward key delete", "tollward fly"] {
+        for line in [
+            "tollward key create --max-budget much",
+            "tollward key",
+            "tollward key delete",
+            "tollward session issue --user u --ttl long",
+            "tollward session revoke",
+            "tollward session revoke 0a1b --user u",
+            "tollward fly",
+        ] {
             assert!(Arguments::try_parse_from(line.split(' ')).is_err(), "{line}");
         }
     }

@@ -1,6 +1,7 @@
 use schemars::JsonSchema;
 use serde::Deserialize;
 
+use super::{Session, SignedHeader};
 use crate::domain::{KeyHash, Role, Secret};
 
 /// Ways to say who you are besides keys and tokens.
@@ -9,6 +10,10 @@ use crate::domain::{KeyHash, Role, Secret};
 pub struct Identity {
     /// Whom the certificates of Envoy's peers stand for; the first entry that fits.
     pub mtls: Vec<MtlsEntry>,
+    /// Sessions of users who have signed in; see `sessions.md`.
+    pub session: Session,
+    /// Headers in which a proxy signs whom it let in; see `signed-headers.md`.
+    pub signed_headers: Vec<SignedHeader>,
 }
 
 /// Whom a certificate stands for: a user, a team, a user of a team, or a key.

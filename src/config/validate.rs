@@ -5,6 +5,8 @@ mod identity;
 mod jwt;
 mod oauth2;
 mod policy;
+mod session;
+mod signed_headers;
 
 use std::path::Path;
 use std::time::Duration;
@@ -62,10 +64,12 @@ pub fn validate(config: &Config, tree: &Node) -> Problems {
     quota_and_metering(config, &mut check);
     request(config, &mut check);
     policy::policy(config, &mut check);
+    session::session(config, &mut check);
     tls(config, &mut check);
     general(config, &mut check);
     jwt::jwt(config, &mut check);
     identity::identity(config, &mut check);
+    signed_headers::signed_headers(config, &mut check);
     oauth2::oauth2(config, &mut check);
     litellm(config, &mut check);
     models(config, &mut check);

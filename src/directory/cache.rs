@@ -27,10 +27,12 @@ use super::postgres::{self, PostgresStore};
 use super::sqlite::{SqliteStore, Watch};
 use super::{DirectoryError, Result, SharedStore};
 use crate::config::Config;
-use crate::domain::{Budget, EndUser, Identity, KeyHash, Member, Principal, Timestamp};
+use crate::domain::{Budget, EndUser, Identity, KeyHash, Member, Principal, SessionKey, Timestamp, UserSession};
 
 /// How often another process's writes are looked for in a file.
 const POLL: Duration = Duration::from_millis(50);
+/// A list of session keys that was read this lately is not read again for a key it does not have.
+const KEYS_ANEW: Duration = Duration::from_secs(1);
 
 /// The cached directory. Cheap to share; every method may be called from any runtime.
 pub struct Directory {
@@ -43,6 +45,8 @@ pub struct Directory {
     end_users: LoadingCache<Arc<str>, EndUser>,
     budgets: LoadingCache<Arc<str>, Budget>,
     registry: LoadingCache<(), Registry>,
+    sessions: LoadingCache<Arc<str>, UserSession>,
+    session_keys: LoadingCache<(), Vec<SessionKey>>,
     /// Where the rows are; none where a test brings a store of its own.
     origin: Option<Origin>,
     spool: Option<PathBuf>,
@@ -98,6 +102,8 @@ impl Directory {
             end_users: LoadingCache::new(capacity, Arc::clone(&freshness)),
             budgets: LoadingCache::new(capacity, Arc::clone(&freshness)),
             registry: LoadingCache::new(1, Arc::clone(&freshness)),
+            sessions: LoadingCache::new(capacity, Arc::clone(&freshness)),
+            session_keys: LoadingCache::new(1, Arc::clone(&freshness)),
             freshness,
             origin: None,
             spool: None,
@@ -198,6 +204,36 @@ impl Directory {
         };
         let found = self.registry.get(&(), Timestamp::default(), |()| (), load).await?;
         Ok(found.unwrap_or_default())
+    }
+
+    /// A session, until it is over; revoked ones too. `now` is compared with its end.
+    pub async fn session(&self, sid: &str, now: Timestamp) -> Result<Option<Arc<UserSession>>> {
+        let load = |sid: Arc<str>| {
+            let store = Arc::clone(&self.store);
+            async move {
+                let session = store.session(&sid).await?;
+                let until = session.as_ref().map(|session| session.expires_at);
+                Ok(Loaded { value: session.map(Arc::new), until })
+            }
+        };
+        self.sessions.get(sid, now, |sid| Arc::from(sid), load).await
+    }
+
+    /// The key of this name that signs sessions. One that is not among the keys read last may have been made since, by
+    /// another replica: they are read again, at most once a second.
+    pub async fn session_key(&self, kid: &str) -> Result<Option<SessionKey>> {
+        let load = |()| {
+            let store = Arc::clone(&self.store);
+            async move { Ok(forever(Some(store.session_keys().await?))) }
+        };
+        let named = |keys: Option<Arc<Vec<SessionKey>>>| {
+            keys.and_then(|keys| keys.iter().find(|key| &*key.kid == kid).cloned())
+        };
+        let known = self.session_keys.get(&(), Timestamp::default(), |()| (), load).await?;
+        if let Some(key) = named(known) {
+            return Ok(Some(key));
+        }
+        self.session_keys.get_younger(&(), KEYS_ANEW, |()| (), load).await.map(named)
     }
 
     /// Drops everything kept. A load that is under way is not kept either.

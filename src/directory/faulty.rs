@@ -10,7 +10,7 @@ use super::import::{Bundle, Imported};
 use super::{AuditEntry, DirectoryError, KeyFilter, Page, Result, SharedStore, Store, Verification};
 use crate::domain::{
     AccessGroup, Account, Budget, EndUser, HoldId, Identity, Key, KeyHash, KeyMapping, Member, Money, Organization,
-    Principal, Project, Record, Tag, Team, Timestamp, User,
+    Principal, Project, Record, SessionKey, Tag, Team, Timestamp, User, UserSession,
 };
 
 /// What every call answers.
@@ -108,6 +108,13 @@ delegate! {
     put_end_user(end_user: &EndUser, create: bool, audit: AuditEntry) -> ();
     put_tag(tag: &Tag, create: bool, audit: AuditEntry) -> ();
     put_access_group(group: &AccessGroup, create: bool, audit: AuditEntry) -> ();
+    session_keys() -> Vec<SessionKey>;
+    put_session_key(key: &SessionKey, audit: AuditEntry) -> ();
+    session(sid: &str) -> Option<UserSession>;
+    put_session(session: &UserSession, create: bool, audit: AuditEntry) -> ();
+    sessions_of_user(user_id: &str) -> Vec<UserSession>;
+    revoke_sessions_of_user(user_id: &str, audit: AuditEntry) -> u64;
+    sweep_sessions(now: Timestamp, period_start: Timestamp) -> u64;
     import(bundle: Arc<Bundle>) -> Imported;
     setting(name: &str) -> Option<String>;
     setting_or_insert(name: &str, value: &str) -> String;

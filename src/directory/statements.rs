@@ -9,7 +9,7 @@ pub(super) use self::ledger::Ledger;
 use super::rows::Row;
 use crate::domain::{
     AccessGroup, Budget, DeprecatedKey, EndUser, Key, KeyMapping, Member, ObjectPermission, Organization,
-    OrganizationMember, Project, Tag, Team, User,
+    OrganizationMember, Project, SessionKey, Tag, Team, User, UserSession,
 };
 
 /// Counts changes of rows that are cached.
@@ -62,6 +62,8 @@ pub(super) struct Statements {
     pub organization_members: Table,
     pub object_permissions: Table,
     pub key_mappings: Table,
+    pub session_keys: Table,
+    pub sessions: Table,
     /// `$1` the hash, `$2` now. Key, user, team, member, organization, project, then the budget rows of key,
     /// organization, project and member.
     pub identity: String,
@@ -90,6 +92,14 @@ pub(super) struct Statements {
     pub user_leaves_teams: String,
     pub members_of_team: String,
     pub members_of_user: String,
+    pub newest_session_keys: String,
+    pub sessions_of_user: String,
+    /// `$1` now, `$2` the user.
+    pub revoke_sessions_of_user: String,
+    /// `$1` now.
+    pub expired_sessions: String,
+    /// `$1` the beginning of the period that is.
+    pub unused_session_keys: String,
     pub insert_audit: String,
     /// Whether the row `$2` of the table `$1` was imported once, whatever became of it since.
     pub imported: String,
@@ -167,6 +177,7 @@ impl Statements {
         let (users, teams) = (Table::of::<User>(dialect), Table::of::<Team>(dialect));
         let organizations = Table::of::<Organization>(dialect);
         let mappings = Table::of::<KeyMapping>(dialect);
+        let (session_keys, sessions) = (Table::of::<SessionKey>(dialect), Table::of::<UserSession>(dialect));
         Statements {
             dialect,
             identity: write(format!(
@@ -228,6 +239,19 @@ impl Statements {
             user_leaves_teams: write("DELETE FROM team_members WHERE user_id = $1".to_owned()),
             members_of_team: write(format!("{} WHERE x.team_id = $1 ORDER BY x.user_id", members.all)),
             members_of_user: write(format!("{} WHERE x.user_id = $1 ORDER BY x.team_id", members.all)),
+            newest_session_keys: write(format!("{} ORDER BY x.period_start DESC LIMIT 256", session_keys.all)),
+            sessions_of_user: write(format!(
+                "{} WHERE x.user_id = $1 ORDER BY x.issued_at DESC, x.sid LIMIT 1000",
+                sessions.all
+            )),
+            revoke_sessions_of_user: write(
+                "UPDATE sessions SET revoked_at = $1 WHERE user_id = $2 AND revoked_at IS NULL AND expires_at > $1"
+                    .to_owned(),
+            ),
+            expired_sessions: write("DELETE FROM sessions WHERE expires_at <= $1".to_owned()),
+            unused_session_keys: write(
+                "DELETE FROM session_keys WHERE period_start < $1 AND kid NOT IN (SELECT kid FROM sessions)".to_owned(),
+            ),
             insert_audit: write(
                 "INSERT INTO audit_log (id, at, changed_by, changed_by_key, action, table_name, object_id, \
                  before_value, updated_values) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)"
@@ -255,6 +279,8 @@ impl Statements {
             organization_members: Table::of::<OrganizationMember>(dialect),
             object_permissions: Table::of::<ObjectPermission>(dialect),
             key_mappings: mappings,
+            session_keys,
+            sessions,
             ledger: Ledger::load(dialect),
             keys,
             members,
@@ -310,6 +336,8 @@ impl Statements {
             &self.organization_members,
             &self.object_permissions,
             &self.key_mappings,
+            &self.session_keys,
+            &self.sessions,
         ];
         let ledger = &self.ledger;
         let single = [
@@ -331,6 +359,11 @@ impl Statements {
             &self.user_leaves_teams,
             &self.members_of_team,
             &self.members_of_user,
+            &self.newest_session_keys,
+            &self.sessions_of_user,
+            &self.revoke_sessions_of_user,
+            &self.expired_sessions,
+            &self.unused_session_keys,
             &self.insert_audit,
             &self.imported,
             &self.bump_version,

@@ -14,7 +14,7 @@ use super::{
 };
 use crate::domain::{
     AccessGroup, Account, Budget, EndUser, HoldId, Identity, Key, KeyHash, KeyMapping, Member, Money, Organization,
-    Principal, Project, Record, Tag, Team, Timestamp, User,
+    Principal, Project, Record, SessionKey, Tag, Team, Timestamp, User, UserSession,
 };
 
 /// The calls every entity has: one row, one page, put, delete.
@@ -352,6 +352,54 @@ impl<E: Engine> Store for E {
 
     async fn put_access_group(&self, group: &AccessGroup, create: bool, audit: AuditEntry) -> Result<()> {
         put!(self, access_groups, group, create, audit)
+    }
+
+    async fn session_keys(&self) -> Result<Vec<SessionKey>> {
+        self.read(Reading::Row, |session, statements| {
+            Box::pin(session::all(session, &statements.newest_session_keys, Vec::new(), Row::read))
+        })
+        .await
+    }
+
+    async fn put_session_key(&self, key: &SessionKey, audit: AuditEntry) -> Result<()> {
+        let create = true;
+        put!(self, session_keys, key, create, audit)
+    }
+
+    async fn session(&self, sid: &str) -> Result<Option<UserSession>> {
+        row!(self, sessions, sid)
+    }
+
+    async fn put_session(&self, session: &UserSession, create: bool, audit: AuditEntry) -> Result<()> {
+        put!(self, sessions, session, create, audit)
+    }
+
+    async fn sessions_of_user(&self, user_id: &str) -> Result<Vec<UserSession>> {
+        let user_id = session::texts(&[user_id]);
+        self.read(Reading::Row, move |session, statements| {
+            Box::pin(session::all(session, &statements.sessions_of_user, user_id, Row::read))
+        })
+        .await
+    }
+
+    async fn revoke_sessions_of_user(&self, user_id: &str, audit: AuditEntry) -> Result<u64> {
+        let values = vec![Value::Integer(audit.at.as_millis()), Value::Text(user_id.to_owned())];
+        self.change(audit, move |session, statements| {
+            Box::pin(session::execute(session, &statements.revoke_sessions_of_user, values))
+        })
+        .await
+    }
+
+    async fn sweep_sessions(&self, now: Timestamp, period_start: Timestamp) -> Result<u64> {
+        let moment = |at: Timestamp| vec![Value::Integer(at.as_millis())];
+        self.write(Writing::Setting, move |session, statements| {
+            Box::pin(async move {
+                let sessions = session::execute(session, &statements.expired_sessions, moment(now)).await?;
+                let keys = session::execute(session, &statements.unused_session_keys, moment(period_start)).await?;
+                Ok(sessions + keys)
+            })
+        })
+        .await
     }
 
     async fn import(&self, bundle: Arc<Bundle>) -> Result<Imported> {

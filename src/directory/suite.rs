@@ -1,6 +1,7 @@
 //! What every store does, written once against [`Store`] and run for each engine.
 
 mod samples;
+mod sessions;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -11,12 +12,16 @@ use self::samples::{
     bare, budget, day_account, key, limits, member, now, object, organization, project, put_family, record, team,
     total, user,
 };
+use self::sessions::{
+    a_period_has_one_key_and_keeps_it_while_a_session_needs_it, a_session_comes_back_until_it_is_swept,
+    sessions_end_with_their_user_and_with_their_key,
+};
 use super::import::{Bundle, Incoming, Obstacle, Tally, opening_id};
 use super::testing::{TempStore, audit};
 use super::{DirectoryError, KeyFilter, Store};
 use crate::domain::{
-    AccessGroup, Budget, DeprecatedKey, EndUser, HoldId, Identity, Key, KeyHash, Limits, Member, Money, Organization,
-    Parties, Principal, Project, Record, RecordStatus, Role, Scope, ScopeKind, Tag, Team, TeamRole, User,
+    AccessGroup, Budget, DeprecatedKey, EndUser, HoldId, Identity, Key, KeyHash, KeyMapping, Limits, Member, Money,
+    Organization, Parties, Principal, Project, Record, RecordStatus, Role, Scope, ScopeKind, Tag, Team, TeamRole, User,
 };
 
 /// Runs every behaviour against every engine.
@@ -54,6 +59,10 @@ suite! { sqlite, postgres, postgres_unprepared => {
     an_update_leaves_the_spend_alone,
     days_that_leave_the_ledger_stay_in_the_books,
     an_import_writes_once_and_brings_nothing_back,
+    a_claim_stands_for_one_key_and_goes_with_it,
+    a_session_comes_back_until_it_is_swept,
+    sessions_end_with_their_user_and_with_their_key,
+    a_period_has_one_key_and_keeps_it_while_a_session_needs_it,
 } }
 
 async fn a_key_comes_back_with_every_attribute(store: &dyn Store) {
@@ -330,6 +339,58 @@ async fn every_entity_comes_back_as_it_was_put(store: &dyn Store) {
     };
     store.put_access_group(&full_group, true, audit()).await.unwrap();
     assert_eq!(store.access_groups().await.unwrap(), [full_group]);
+}
+
+async fn a_claim_stands_for_one_key_and_goes_with_it(store: &dyn Store) {
+    for secret in ["sk-a", "sk-b"] {
+        store.create_key(&bare(secret), audit()).await.unwrap();
+    }
+    let mapping = |id: &str, issuer: &str, value: &str, secret: &str| KeyMapping {
+        id: id.to_owned(),
+        jwt_issuer: issuer.to_owned(),
+        jwt_claim_name: "client_id".to_owned(),
+        jwt_claim_value: value.to_owned(),
+        token: KeyHash::of(secret),
+        description: Some("the batch jobs".to_owned()),
+        is_active: true,
+        created_at: now(),
+        updated_at: now(),
+    };
+    let first = mapping("1", "", "jobs", "sk-a");
+    let second = mapping("2", "https://issuer", "jobs", "sk-b");
+    for row in [&first, &second] {
+        store.put_key_mapping(row, None, true, audit()).await.unwrap();
+    }
+    assert_eq!(store.key_mapping_by_id("1").await.unwrap().as_ref(), Some(&first));
+    assert_eq!(store.key_mapping("", "client_id", "jobs").await.unwrap().as_ref(), Some(&first));
+    assert_eq!(store.key_mapping("https://issuer", "client_id", "jobs").await.unwrap().as_ref(), Some(&second));
+    assert_eq!(store.key_mapping("https://other", "client_id", "jobs").await.unwrap(), None);
+
+    let exists = |written| matches!(written, Err(DirectoryError::Exists { .. }));
+    let again = store.put_key_mapping(&mapping("3", "", "jobs", "sk-b"), None, true, audit()).await;
+    assert!(exists(again), "one claim, one key");
+    let moved = KeyMapping { jwt_issuer: String::new(), ..second.clone() };
+    assert!(exists(store.put_key_mapping(&moved, None, false, audit()).await));
+    let changed = KeyMapping { jwt_claim_value: "nightly".to_owned(), is_active: false, ..second.clone() };
+    store.put_key_mapping(&changed, None, false, audit()).await.unwrap();
+    let missing = store.put_key_mapping(&mapping("4", "", "x", "sk-a"), None, false, audit()).await;
+    assert!(matches!(missing, Err(DirectoryError::NotFound { .. })), "{missing:?}");
+    let page = store.list_key_mappings(1, 1).await.unwrap();
+    assert_eq!((page.rows, page.total), (vec![changed.clone()], 2));
+
+    // A key made for a claim is made with it, or not at all.
+    let taken = store.put_key_mapping(&mapping("5", "", "jobs", "sk-c"), Some(&bare("sk-c")), true, audit()).await;
+    assert!(exists(taken));
+    assert_eq!(store.key(&KeyHash::of("sk-c")).await.unwrap(), None);
+
+    store.rotate_key(&KeyHash::of("sk-a"), &bare("sk-a2"), None, audit()).await.unwrap();
+    let found = store.key_mapping_by_id("1").await.unwrap().unwrap();
+    assert_eq!(found.token, KeyHash::of("sk-a2"), "a claim follows its key when that is rotated");
+    store.delete_key(&KeyHash::of("sk-a2"), audit()).await.unwrap();
+    assert_eq!(store.key_mapping("", "client_id", "jobs").await.unwrap(), None, "and goes with it");
+    store.delete_key_mapping("2", audit()).await.unwrap();
+    assert_eq!(store.list_key_mappings(0, 10).await.unwrap().total, 0);
+    assert!(matches!(store.delete_key_mapping("2", audit()).await, Err(DirectoryError::NotFound { .. })));
 }
 
 async fn a_setting_is_written_once(store: &dyn Store) {

@@ -151,6 +151,8 @@ impl Gate {
             }
             None => remove_headers.extend(header),
         }
+        let session_cookie = settings.read.credential.session_cookie.as_deref();
+        upstream::take_session_cookie(http, session_cookie, &mut upstream_headers, &mut remove_headers);
         let mut metadata = Fields::with_capacity(2, 1_536);
         metadata.push("request_id", &request_id);
         let mut response_headers = Fields::with_capacity(9, 256);

@@ -7,7 +7,7 @@ use super::plans::Plans;
 use super::upstream::ProviderKeys;
 use crate::authn::{
     Authenticator, Authenticators, Custom, IdentityHeaders, Jwt, Kept, MasterKey, Mtls, OAuth2, OpaqueTokens,
-    ProxyHeaders, Resolver, VirtualKeys,
+    ProxyHeaders, Resolver, SessionTokens, SignedHeaders, VirtualKeys,
 };
 use crate::authz::models::Catalog;
 use crate::authz::{Network, Params, Policies, Routes};
@@ -67,11 +67,22 @@ impl Settings {
         if !config.identity.mtls.is_empty() {
             around.push(Box::new(Mtls::new(&config.identity.mtls)?));
         }
+        let signed = SignedHeaders::of(&config.identity.signed_headers, &config.general_settings, kept)?;
+        let mut signed_names: Vec<String> = Vec::new();
+        for header in signed {
+            signed_names.push(header.header().to_owned());
+            around.push(Box::new(header));
+        }
         let proxy = ProxyHeaders::new(&config.general_settings)?;
-        let identity_headers = proxy.as_ref().map(ProxyHeaders::headers);
+        let identity_headers = IdentityHeaders::keep(proxy.as_ref().map(ProxyHeaders::headers), signed_names);
         around.extend(boxed(proxy));
         let authenticators = Authenticators {
             master,
+            session: config
+                .identity
+                .session
+                .enabled
+                .then(|| SessionTokens::new(&config.identity.session, Arc::clone(directory))),
             custom: Custom::new(&config, kept)?,
             shown: list,
             around,

@@ -11,7 +11,7 @@ use crate::config::{ModelEntry, UpstreamIdentity};
 use crate::domain::decision::Header;
 use crate::domain::{Caller, Fields, Secret, Standing, glob};
 use crate::request::credential::CREDENTIAL_HEADERS;
-use crate::request::{CredentialRead, CredentialSource, HttpRequest};
+use crate::request::{CredentialRead, CredentialSource, HttpRequest, cookie};
 
 /// The prefix of our own headers; client copies of them are always removed.
 const OURS: &str = "x-tollward-";
@@ -118,6 +118,22 @@ pub fn credential_place(read: &CredentialRead<'_>) -> (Option<Cow<'static, str>>
         CredentialSource::Header(name) => (Some(Cow::Owned(name.clone().into_owned())), None),
         CredentialSource::WebSocketProtocol => (Some(Cow::Borrowed("sec-websocket-protocol")), None),
         CredentialSource::Query => (None, Some(Cow::Borrowed("key"))),
+        // Taken out with every other request that has it.
+        CredentialSource::Cookie(_) => (None, None),
+    }
+}
+
+/// Takes the session cookie out of what goes upstream, whoever's credential the request shows: other cookies stay.
+pub fn take_session_cookie(
+    http: &HttpRequest<'_>,
+    name: Option<&str>,
+    set: &mut Fields,
+    remove: &mut Vec<Cow<'static, str>>,
+) {
+    match name.and_then(|name| cookie::without(http, name)) {
+        Some(cookie::Rest::Field(rest)) => set.push("cookie", &rest),
+        Some(cookie::Rest::Nothing) => remove.push(Cow::Borrowed("cookie")),
+        None => {}
     }
 }
 

@@ -1,4 +1,4 @@
-//! `/team/…`, `/user/…`, `/organization/…`, `/budget/…`, `/customer/…`, `/tag/…`.
+//! `/team/…`, `/user/…`, `/organization/…`, `/budget/…`, `/customer/…`, `/tag/…`, `/jwt/key/mapping/…`.
 
 use axum::extract::State;
 use axum::routing::{delete, get, patch, post};
@@ -45,6 +45,11 @@ pub(super) fn router() -> Router<HttpState> {
         .route("/tag/new", post(tag_new))
         .route("/tag/update", post(tag_update))
         .route("/tag/list", get(tag_list))
+        .route("/jwt/key/mapping/new", post(key_mapping_new))
+        .route("/jwt/key/mapping/update", post(key_mapping_update))
+        .route("/jwt/key/mapping/delete", post(key_mapping_delete))
+        .route("/jwt/key/mapping/list", get(key_mapping_list))
+        .route("/jwt/key/mapping/info", get(key_mapping_info))
         .route("/ledger/verify", get(ledger_verify))
 }
 
@@ -178,6 +183,28 @@ async fn tag_update(State(api): Api, Extension(actor): Caller, Params(params): P
 
 async fn tag_list(State(api): Api, Extension(actor): Caller) -> Answer {
     Ok(Json(api.manager().list_tags(&actor).await?))
+}
+
+async fn key_mapping_new(State(api): Api, Extension(actor): Caller, Params(params): Params) -> Answer {
+    Ok(Json(api.manager().create_key_mapping(&actor, params).await?))
+}
+
+async fn key_mapping_update(State(api): Api, Extension(actor): Caller, Params(params): Params) -> Answer {
+    Ok(Json(api.manager().update_key_mapping(&actor, params).await?))
+}
+
+async fn key_mapping_delete(State(api): Api, Extension(actor): Caller, Params(params): Params) -> Answer {
+    let id = Attributes::new(params).required("id")?;
+    Ok(Json(api.manager().delete_key_mapping(&actor, &id).await?))
+}
+
+async fn key_mapping_list(State(api): Api, Extension(actor): Caller, Params(params): Params) -> Answer {
+    Ok(Json(api.manager().page_of_key_mappings(&actor, params).await?))
+}
+
+async fn key_mapping_info(State(api): Api, Extension(actor): Caller, Params(params): Params) -> Answer {
+    let id = Attributes::new(params).required("id")?;
+    Ok(Json(api.manager().key_mapping_info(&actor, &id).await?))
 }
 
 async fn ledger_verify(State(api): Api, Extension(actor): Caller) -> Answer {

@@ -48,5 +48,10 @@ pub(super) const ROUTES: &[(&[&str], &str)] = &[
     (&["POST"], "/tag/new"),
     (&["POST"], "/tag/update"),
     (&["GET"], "/tag/list"),
+    (&["POST"], "/jwt/key/mapping/new"),
+    (&["POST"], "/jwt/key/mapping/update"),
+    (&["POST"], "/jwt/key/mapping/delete"),
+    (&["GET"], "/jwt/key/mapping/list"),
+    (&["GET"], "/jwt/key/mapping/info"),
     (&["GET"], "/ledger/verify"),
 ];

@@ -3,6 +3,8 @@
 mod edges;
 mod grants;
 pub(crate) mod house;
+mod key_mappings;
+mod sessions;
 
 use serde_json::{Value, json};
 

@@ -3,7 +3,7 @@
 
 use std::borrow::Cow;
 
-use super::{Credential, CredentialRead, CredentialSource, HttpRequest, Route, query};
+use super::{Credential, CredentialRead, CredentialSource, HttpRequest, Route, cookie, query};
 
 /// Every header a credential is read from, in order; all of them are removed from what goes upstream.
 pub const CREDENTIAL_HEADERS: [&str; 7] = [
@@ -28,6 +28,8 @@ const AWS_V4: &str = "AWS4-HMAC-SHA256";
 pub struct CredentialSettings {
     /// A header, in lower case, that where present replaces every other source; its value needs `Bearer `.
     pub key_header_name: Option<String>,
+    /// The cookie that holds a session token; the last source, after all others.
+    pub session_cookie: Option<String>,
 }
 
 /// What a source may hold.
@@ -50,16 +52,19 @@ pub fn read<'a>(http: &HttpRequest<'a>, route: &Route<'a>, settings: &Credential
         let source = CredentialSource::Header(Cow::Borrowed(*name));
         return found.unwrap_or(CredentialRead::Malformed { source });
     }
+    let of_cookie = || settings.session_cookie.as_deref().and_then(|name| cookie::read(http, name));
     if route.is_websocket {
         return header(http, "authorization", Form::Scheme)
             .or_else(|| header(http, "api-key", Form::Raw))
             .or_else(|| websocket(http))
+            .or_else(of_cookie)
             .unwrap_or(CredentialRead::Missing);
     }
     CREDENTIAL_HEADERS
         .iter()
         .find_map(|name| header(http, name, form_of(name)))
         .or_else(|| of_query(route))
+        .or_else(of_cookie)
         .unwrap_or(CredentialRead::Missing)
 }
 
@@ -85,7 +90,7 @@ fn header<'a>(http: &HttpRequest<'a>, name: &'a str, form: Form) -> Option<Crede
     Some(result(secret.map(Cow::Borrowed), source))
 }
 
-fn result<'a>(secret: Option<Cow<'a, str>>, source: CredentialSource<'a>) -> CredentialRead<'a> {
+pub(super) fn result<'a>(secret: Option<Cow<'a, str>>, source: CredentialSource<'a>) -> CredentialRead<'a> {
     // No key holds a space. What does is two values that a proxy has joined, or another scheme.
     let is_plain = |secret: &str| secret.bytes().all(|byte| byte.is_ascii_graphic());
     let is_one = |secret: &str| is_plain(secret) || !secret.chars().any(|c| c.is_whitespace() || c.is_control());

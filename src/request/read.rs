@@ -51,6 +51,7 @@ impl ReadSettings {
             root_path: config.request.root_path.clone(),
             credential: CredentialSettings {
                 key_header_name: general.litellm_key_header_name.as_ref().map(|name| name.to_ascii_lowercase()),
+                session_cookie: config.identity.session.enabled.then(|| config.identity.session.cookie.clone()),
             },
             end_user: EndUserSettings { headers },
             partial_body: config.request.partial_body,

@@ -12,6 +12,7 @@ use tokio_util::task::TaskTracker;
 
 use super::engine::Engine;
 use super::start::{self, House};
+use crate::authn::Sessions;
 use crate::config::Config;
 use crate::config::watch::Watch;
 use crate::directory::Directory;
@@ -28,6 +29,8 @@ const PRICES: Duration = Duration::from_secs(5);
 
 /// How often the ledger is looked at for days that are too old, beginning at the start.
 const RETENTION: Duration = Duration::from_secs(3_600);
+/// How often sessions that are over are deleted.
+const SESSIONS: Duration = Duration::from_secs(3_600);
 const DAY_MILLIS: i64 = 86_400_000;
 
 /// Starts all of it; every task ends when `stop` is cancelled.
@@ -85,6 +88,16 @@ pub fn spawn(
     every(RETENTION, stop, tasks, move || {
         let (directory, config) = (Arc::clone(&directory), current.load_full());
         async move { trim(&directory, &config).await }
+    });
+
+    let (directory, current) = (Arc::clone(&house.directory), Arc::clone(in_force));
+    every(SESSIONS, stop, tasks, move || {
+        let sessions = Sessions::new(&current.load().identity.session, Arc::clone(directory.store()));
+        async move {
+            if let Err(error) = sessions.sweep(Timestamp::now()).await {
+                tracing::warn!(%error, "sessions that are over could not be deleted; it is tried again in an hour");
+            }
+        }
     });
 
     let quota = Arc::clone(house.gate.quota());

@@ -3,41 +3,30 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use quick_cache::sync::Cache;
 
 use super::issuer::{Issuer, unreadable};
 use super::overrides::Overrides;
 use super::{PublicKey, Token, is_jwt_shaped};
 use crate::authn::kept::Kept;
+use crate::authn::remembered::Remembered;
 use crate::authn::{Ask, Assertion, Authenticator, Identified};
 use crate::config::General;
 use crate::domain::{Denial, KeyHash, Timestamp, Trace};
-
-/// Tokens remembered at most.
-const REMEMBERED: usize = 16_384;
-/// The longest a token is not verified again, in milliseconds.
-const MOST_MILLIS: i64 = 300_000;
 
 /// See the module.
 pub struct Jwt {
     issuers: Vec<Arc<Issuer>>,
     /// For tokens of issuers that are not among them.
     others: Option<Arc<Issuer>>,
-    remembered: Remembered,
+    remembered: Remembered<Known>,
     overrides: Overrides,
 }
 
-/// Tokens that were verified, by the SHA-256 of the whole token.
-struct Remembered {
-    tokens: Cache<KeyHash, Arc<Known>>,
-    millis: i64,
-}
-
-struct Known {
+/// What a token was found to be: that holds while its key is in force.
+pub(super) struct Known {
     assertion: Arc<Assertion>,
     issuer: Arc<Issuer>,
     key: Arc<PublicKey>,
-    until: Timestamp,
 }
 
 impl Jwt {
@@ -68,9 +57,10 @@ impl Jwt {
 
     async fn token(&self, text: &str, ask: &Ask<'_>, trace: &mut Trace) -> Result<Arc<Assertion>, Denial> {
         let hash = KeyHash::of(text);
-        if let Some(known) = self.remembered.get(&hash, ask.now) {
+        let known = self.remembered.get(&hash, ask.now);
+        if let Some(known) = known.filter(|known| known.found.issuer.is_current(&known.found.key)) {
             trace.step("jwt", "verified before");
-            return Ok(known);
+            return Ok(Arc::clone(&known.found.assertion));
         }
         let token = Token::read(text).map_err(unreadable)?;
         let issuer = self.issuer(&token)?;
@@ -78,10 +68,20 @@ impl Jwt {
     }
 }
 
-async fn verify(
+impl Known {
+    pub(super) fn is_current(&self) -> bool {
+        self.issuer.is_current(&self.key)
+    }
+
+    pub(super) fn assertion(&self) -> Arc<Assertion> {
+        Arc::clone(&self.assertion)
+    }
+}
+
+pub(super) async fn verify(
     issuer: &Arc<Issuer>,
     token: Token<'_>,
-    remembered: &Remembered,
+    remembered: &Remembered<Known>,
     hash: KeyHash,
     now: Timestamp,
     trace: &mut Trace,
@@ -90,24 +90,9 @@ async fn verify(
     issuer.mapping.explain(&verified.claims, trace);
     let name = issuer.name().cloned().or_else(|| verified.claims.get("iss")?.as_str().map(Arc::from));
     let assertion = Arc::new(issuer.mapping.assertion(&name.unwrap_or_default(), verified.claims)?);
-    let until = now.plus_millis(remembered.millis).min(verified.expires);
-    let known = Known { assertion: Arc::clone(&assertion), issuer: Arc::clone(issuer), key: verified.key, until };
-    remembered.tokens.insert(hash, Arc::new(known));
+    let known = Known { assertion: Arc::clone(&assertion), issuer: Arc::clone(issuer), key: verified.key };
+    remembered.insert(hash, known, now, verified.expires);
     Ok(assertion)
-}
-
-impl Remembered {
-    fn new(seconds: u64) -> Self {
-        let millis = i64::try_from(seconds).unwrap_or(i64::MAX).saturating_mul(1_000).min(MOST_MILLIS);
-        Remembered { tokens: Cache::new(REMEMBERED), millis }
-    }
-
-    /// What a token was found to be, while it holds and its key is in force.
-    fn get(&self, hash: &KeyHash, now: Timestamp) -> Option<Arc<Assertion>> {
-        let known = self.tokens.get(hash)?;
-        let holds = now < known.until && known.issuer.is_current(&known.key);
-        holds.then(|| Arc::clone(&known.assertion))
-    }
 }
 
 #[async_trait]

@@ -1,5 +1,7 @@
 //! Which headers say who calls, in every way of writing their names.
 
+use std::sync::Arc;
+
 use crate::config::ProxyMappings;
 
 /// What a header says of a caller.
@@ -33,6 +35,8 @@ impl Field {
 pub struct IdentityHeaders {
     /// What is read, its key in the configuration, and the header's name in lower case.
     pub(super) fields: Vec<(Field, &'static str, String)>,
+    /// Headers that say it by a signature.
+    signed: Vec<String>,
 }
 
 impl IdentityHeaders {
@@ -40,14 +44,24 @@ impl IdentityHeaders {
     pub fn of(mappings: &ProxyMappings) -> Self {
         let entries = Field::ALL.into_iter().zip(mappings.entries());
         let mapped = entries.filter_map(|(field, (key, name))| Some((field, key, name?.to_ascii_lowercase())));
-        IdentityHeaders { fields: mapped.collect() }
+        IdentityHeaders { fields: mapped.collect(), signed: Vec::new() }
+    }
+
+    /// These, and headers that say it by a signature; `None` where there are neither.
+    #[must_use]
+    pub fn keep(headers: Option<Arc<IdentityHeaders>>, signed: Vec<String>) -> Option<Arc<IdentityHeaders>> {
+        if signed.is_empty() {
+            return headers;
+        }
+        let fields = headers.map(|headers| headers.fields.clone()).unwrap_or_default();
+        Some(Arc::new(IdentityHeaders { fields, signed }))
     }
 
     /// Whether a header of this name is one of them, or would be taken for one of them by a server that reads `_` as
     /// `-` (as CGI and its heirs do).
     #[must_use]
     pub fn holds(&self, name: &str) -> bool {
-        self.fields.iter().any(|(_, _, mapped)| is_alike(mapped, name))
+        self.fields.iter().map(|(_, _, mapped)| mapped).chain(&self.signed).any(|known| is_alike(known, name))
     }
 
     /// Whether a header is none of them and only looks like one.

@@ -124,19 +124,37 @@ where
         F: Future<Output = Result<Loaded<V>>> + Send + 'static,
     {
         let begun = self.inner.freshness.generation();
-        match self.get_once(key, wall, &own, &load).await {
+        match self.get_once(key, wall, None, &own, &load).await {
             // What failed began before the invalidation, which tells that the store answers again.
             Err(DirectoryError::Unavailable(_)) if self.inner.freshness.generation() != begun => {
-                self.get_once(key, wall, &own, &load).await
+                self.get_once(key, wall, None, &own, &load).await
             }
             found => found,
         }
+    }
+
+    /// The value of `key`, loaded anew unless that was done less than `age` ago: for those who miss something in what
+    /// is kept. What is older is not used, even where the store does not answer.
+    pub(super) async fn get_younger<Q, F>(
+        &self,
+        key: &Q,
+        age: Duration,
+        own: impl Fn(&Q) -> K,
+        load: impl Fn(K) -> F,
+    ) -> Result<Option<Arc<V>>>
+    where
+        K: Borrow<Q>,
+        Q: Hash + Eq + ?Sized,
+        F: Future<Output = Result<Loaded<V>>> + Send + 'static,
+    {
+        self.get_once(key, Timestamp::default(), Some(age), &own, &load).await
     }
 
     async fn get_once<Q, F>(
         &self,
         key: &Q,
         wall: Timestamp,
+        younger: Option<Duration>,
         own: &impl Fn(&Q) -> K,
         load: &impl Fn(K) -> F,
     ) -> Result<Option<Arc<V>>>
@@ -147,7 +165,9 @@ where
     {
         let inner = &self.inner;
         let (now, generation) = (inner.freshness.now(), inner.freshness.generation());
-        let known = inner.known(key, generation, wall);
+        let young =
+            |entry: &Entry<V>| younger.is_none_or(|age| u128::from(now.saturating_sub(entry.at)) < age.as_millis());
+        let known = inner.known(key, generation, wall).filter(young);
         if let Some(entry) = &known {
             let age = now.saturating_sub(entry.at);
             let fresh = inner.freshness.is_fresh(entry.at, now, entry.found.value.is_some());

@@ -16,13 +16,13 @@ use super::super::origin::Origin;
 use super::super::sqlite::{SqliteStore, Watch};
 use super::super::testing::{TempStore, audit};
 use super::super::{DirectoryError, Result, Store};
-use super::freshness::{Freshness, Lifetimes, Watchfulness};
+use super::freshness::{Clock, Freshness, Lifetimes, Watchfulness};
 use super::loading::{Loaded, LoadingCache};
 use super::{Directory, forever};
 use crate::config::Config;
 use crate::domain::{
-    AccessGroup, Account, HoldId, Key, KeyHash, Money, Parties, Period, Record, RecordStatus, Scope, Secret, Tag,
-    Timestamp, Usage,
+    AccessGroup, Account, HoldId, Key, KeyHash, Money, Parties, Period, Record, RecordStatus, Scope, Secret,
+    SessionKey, Tag, Timestamp, Usage, User, UserSession,
 };
 
 const LIFETIMES: Lifetimes = Lifetimes {
@@ -264,13 +264,17 @@ struct Two {
 
 impl Two {
     async fn new() -> Two {
+        Two::with_clock(Freshness::monotonic()).await
+    }
+
+    async fn with_clock(clock: Clock) -> Two {
         let temp = TempStore::sqlite().await;
         let file = temp.folder.path().join("directory.db");
         let generation = Arc::new(AtomicU64::new(0));
         let own = SqliteStore::open(&file, Mode::Auto, Arc::clone(&generation)).await.unwrap();
         let faulty = FaultyStore::over(Arc::new(own));
         let store: super::SharedStore = Arc::clone(&faulty) as _;
-        let freshness = Freshness::new(LIFETIMES, Watchfulness::FILE, generation, Freshness::monotonic());
+        let freshness = Freshness::new(LIFETIMES, Watchfulness::FILE, generation, clock);
         let directory = Directory::over(store, 100, freshness);
         Two { temp, faulty, directory: Arc::new(Directory { origin: Some(Origin::File(file)), ..directory }) }
     }
@@ -425,4 +429,58 @@ async fn the_configuration_names_the_file() {
     let directory = Directory::open(&config).await.unwrap();
     assert_eq!(directory.store().setting_or_insert("a", "b").await.unwrap(), "b");
     assert!(file.exists());
+}
+
+fn session_key(kid: &str, period: i64) -> SessionKey {
+    let (period_start, seed) = (Timestamp::millis(period), Secret::new("c2VlZA=="));
+    SessionKey { kid: kid.into(), period_start, seed, created_at: now() }
+}
+
+#[tokio::test]
+async fn a_session_key_that_is_not_known_is_looked_for_at_most_once_a_second() {
+    let clock = Arc::new(AtomicU64::new(1_000_000));
+    let turned = Arc::clone(&clock);
+    let two = Two::with_clock(Box::new(move || turned.load(Ordering::SeqCst))).await;
+    let calls = || two.faulty.calls.load(Ordering::SeqCst);
+    let is_known = async |kid: &str| two.directory.session_key(kid).await.map(|key| key.is_some());
+    two.other().put_session_key(&session_key("a", 1), audit()).await.unwrap();
+    for (kid, expected) in [("a", true), ("b", false), ("c", false), ("a", true)] {
+        assert_eq!(is_known(kid).await.unwrap(), expected, "{kid}");
+    }
+    assert_eq!(calls(), 1);
+    // Made by another replica, which nobody tells.
+    two.other().put_session_key(&session_key("b", 2), audit()).await.unwrap();
+    clock.fetch_add(999, Ordering::SeqCst);
+    assert!(!is_known("b").await.unwrap());
+    assert_eq!(calls(), 1);
+    clock.fetch_add(1, Ordering::SeqCst);
+    assert!(is_known("b").await.unwrap() && is_known("a").await.unwrap() && !is_known("c").await.unwrap());
+    assert_eq!(calls(), 2);
+    clock.fetch_add(1_000, Ordering::SeqCst);
+    two.faulty.set(Fault::Before(DirectoryError::Unavailable("down".to_owned())));
+    assert!(is_known("c").await.is_err(), "nobody can tell");
+    assert!(is_known("a").await.unwrap());
+}
+
+#[tokio::test]
+async fn a_session_is_asked_for_once_and_ends_in_time() {
+    let two = Two::new().await;
+    let user = User { user_id: "ada".into(), ..User::default() };
+    two.other().put_user(&user, true, audit()).await.unwrap();
+    two.other().put_session_key(&session_key("a", 1), audit()).await.unwrap();
+    let session = UserSession {
+        sid: "s".into(),
+        user_id: "ada".into(),
+        team_id: None,
+        kid: "a".into(),
+        issued_at: now(),
+        expires_at: now().plus_millis(1_000),
+        revoked_at: None,
+    };
+    two.other().put_session(&session, true, audit()).await.unwrap();
+    assert_eq!(two.directory.session("s", now()).await.unwrap().as_deref(), Some(&session));
+    two.faulty.set(Fault::Before(DirectoryError::Unavailable("asked".to_owned())));
+    assert!(two.directory.session("s", now().plus_millis(999)).await.unwrap().is_some());
+    two.faulty.set(Fault::None);
+    assert!(two.directory.session("s", now().plus_millis(1_000)).await.unwrap().is_none());
 }

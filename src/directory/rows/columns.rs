@@ -9,7 +9,7 @@ use serde_json::{Map, Value as Json};
 
 use super::super::{DirectoryError, Result};
 use crate::domain::{
-    BudgetDuration, BudgetWindow, KeyHash, KeyType, Limits, ModelBudget, Money, Role, TeamRole, Timestamp,
+    BudgetDuration, BudgetWindow, KeyHash, KeyType, Limits, ModelBudget, Money, Role, Secret, TeamRole, Timestamp,
 };
 
 /// What a column holds.
@@ -96,6 +96,7 @@ text! {
     String: Clone::clone, |text| Some(text.to_owned());
     Arc<str>: |value| value.to_string(), |text| Some(text.into());
     KeyHash: ToString::to_string, |text| text.parse().ok();
+    Secret: |value| value.expose().to_owned(), |text| Some(Secret::new(text));
     BudgetDuration: ToString::to_string, |text| text.parse().ok();
     Role: |value| value.as_str().to_owned(), |text| Some(Role::parse(text).unwrap_or_default());
     TeamRole: named, by_name;

@@ -6,7 +6,7 @@ use super::super::Result;
 use super::{Column, Columns, Row, Value};
 use crate::domain::{
     AccessGroup, Budget, DeprecatedKey, EndUser, Key, KeyMapping, Member, ObjectPermission, Organization,
-    OrganizationMember, Project, Scope, ScopeKind, Tag, Team, User,
+    OrganizationMember, Project, Scope, ScopeKind, SessionKey, Tag, Team, User, UserSession,
 };
 
 macro_rules! row {
@@ -146,5 +146,15 @@ row! { ObjectPermission in "object_permissions" is "object permission" by ["obje
 
 row! { KeyMapping in "jwt_key_mappings" is "key mapping" by ["id"] named |mapping| mapping.id.clone();
     id, jwt_issuer, jwt_claim_name, jwt_claim_value, token, description, is_active, created_at, updated_at;
+    spends [] as |_| Vec::new()
+}
+
+row! { SessionKey in "session_keys" is "session key" by ["kid"] named |key| key.kid.to_string();
+    kid, period_start, seed, created_at;
+    spends [] as |_| Vec::new()
+}
+
+row! { UserSession in "sessions" is "session" by ["sid"] named |session| session.sid.to_string();
+    sid, user_id, team_id, kid, issued_at, expires_at, revoked_at;
     spends [] as |_| Vec::new()
 }

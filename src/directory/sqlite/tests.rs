@@ -41,7 +41,8 @@ async fn a_file_that_cannot_be_used_is_refused_and_left_as_it_is() {
     let newer = Connection::open(path("newer")).unwrap();
     newer
         .execute_batch(
-            "UPDATE refinery_schema_history SET version = 999 WHERE version > 1; PRAGMA journal_mode = DELETE",
+            "UPDATE refinery_schema_history SET version = 999 \
+             WHERE version = (SELECT MAX(version) FROM refinery_schema_history); PRAGMA journal_mode = DELETE",
         )
         .unwrap();
     drop(newer);

@@ -120,6 +120,11 @@ pub(super) fn admin_static() -> &'static Actor {
     &ADMIN
 }
 
+/// Somebody who has this role and nothing else.
+pub(super) fn with_role(role: Role) -> Actor {
+    Actor::new(Caller::new(AuthMethod::VirtualKey, role, Arc::new(Identity::default())), None)
+}
+
 pub(super) fn refused<T>(result: Result<T>) -> (u16, Option<String>) {
     let error = result.err().expect("refused");
     (error.status, error.param.map(|param| param.into_owned()))

@@ -11,6 +11,7 @@ fn place(source: &CredentialSource<'_>) -> String {
         CredentialSource::Header(name) => name.to_string(),
         CredentialSource::Query => "?".to_owned(),
         CredentialSource::WebSocketProtocol => "ws".to_owned(),
+        CredentialSource::Cookie(name) => format!("cookie {name}"),
     }
 }
 
@@ -37,7 +38,7 @@ fn found(
     let http = request(path, &headers);
     let mut route = Route::read("POST", path).unwrap();
     route.is_websocket = websocket;
-    let settings = CredentialSettings { key_header_name: custom.map(str::to_owned) };
+    let settings = CredentialSettings { key_header_name: custom.map(str::to_owned), session_cookie: None };
     match read(&http, &route, &settings) {
         CredentialRead::Missing => None,
         CredentialRead::Malformed { source } => Some(Err(place(&source))),
@@ -180,7 +181,7 @@ proptest! {
         let http = request(&path, &headers);
         let mut route = Route::read("POST", &path).unwrap();
         route.is_websocket = websocket;
-        let settings = CredentialSettings { key_header_name: Some("x-mine".to_owned()) };
+        let settings = CredentialSettings { key_header_name: Some("x-mine".to_owned()), session_cookie: None };
         if let CredentialRead::Found(credential) = read(&http, &route, &settings) {
             prop_assert!(!credential.secret.is_empty());
             prop_assert!(!credential.secret.chars().any(|c| c.is_whitespace() || c.is_control()));

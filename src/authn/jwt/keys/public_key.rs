@@ -165,6 +165,12 @@ impl PublicKey {
         Some(PublicKey { kid, bound, fingerprint: Fingerprint(fingerprint), material })
     }
 
+    /// A key of Ed25519 by its 32 bytes (RFC 8032, section 5.1.5). `None` where they are no point of the curve.
+    #[must_use]
+    pub fn ed25519(point: &[u8], kid: String) -> Option<PublicKey> {
+        PublicKey::named(Material::ed25519(point)?, Some(kid), Some(Algorithm::EdDsa))
+    }
+
     #[must_use]
     pub fn kid(&self) -> Option<&str> {
         self.kid.as_deref()
