@@ -18,6 +18,7 @@ mod problem;
 mod quota;
 pub mod reference;
 mod request;
+mod shadow;
 mod substitute;
 mod summary;
 mod telemetry;
@@ -46,6 +47,7 @@ pub use policy::{Policy, PolicyEffect, PolicyMode, PolicyRule};
 pub use problem::{ConfigError, Problem, Problems, Warning};
 pub use quota::{BudgetsWithout, InputBound, OnCounterFailure, Quota, RateLimitsWithout, Reserve};
 pub use request::{OnError, PartialBody, Request, UpstreamIdentity};
+pub use shadow::Shadow;
 pub use substitute::Environment;
 pub use telemetry::{LogFormat, Telemetry};
 pub use tls::{ServerTls, Tls};
@@ -72,6 +74,8 @@ pub struct Config {
     pub request: Request,
     /// Rules of your own over each request, in the Common Expression Language; see `policies.md`.
     pub policy: Policy,
+    /// What decides without refusing; see `shadow-mode.md`.
+    pub shadow: Shadow,
     /// Certificates of the ports.
     pub tls: Tls,
     /// Logs and metrics.

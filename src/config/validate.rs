@@ -3,6 +3,7 @@
 
 mod jwt;
 mod policy;
+mod shadow;
 
 use std::path::Path;
 use std::time::Duration;
@@ -60,6 +61,7 @@ pub fn validate(config: &Config, tree: &Node) -> Problems {
     quota_and_metering(config, &mut check);
     request(config, &mut check);
     policy::policy(config, &mut check);
+    shadow::shadow(config, &mut check);
     tls(config, &mut check);
     general(config, &mut check);
     jwt::jwt(config, &mut check);

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use super::defaults::DefaultKeyLimits;
 use super::plans::Plans;
+use super::shadow::Shadow;
 use super::upstream::ProviderKeys;
 use crate::authn::{Authenticator, Authenticators, Jwt, Kept, MasterKey, Resolver, VirtualKeys};
 use crate::authz::models::Catalog;
@@ -26,6 +27,7 @@ pub struct Settings {
     pub(super) params: Params,
     pub(super) catalog: Arc<Catalog>,
     pub(super) policies: Policies,
+    pub(super) shadow: Shadow,
     pub(super) periods: Periods,
     pub(super) plans: Plans,
     pub(super) provider_keys: ProviderKeys,
@@ -71,6 +73,7 @@ impl Settings {
             params: Params::new(&config),
             catalog,
             policies: Policies::new(&config.policy).map_err(|(path, message)| format!("{path}: {message}"))?,
+            shadow: Shadow::of(&config.shadow),
             periods: Periods::new(Calendar::new(&litellm.timezone, &litellm.budget_reset_time)?),
             plans: Plans::new(config.directory.cache_size),
             provider_keys: ProviderKeys::of(&config.model_list),
