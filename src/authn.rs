@@ -7,19 +7,30 @@
 
 pub mod assertion;
 pub mod claims;
+pub mod custom;
 pub mod fetch;
+pub mod flight;
 pub mod jwt;
 mod kept;
 pub mod master_key;
+pub mod mtls;
+pub mod proxy_headers;
 mod resolve;
+#[cfg(test)]
+pub(crate) mod testing;
 pub mod virtual_key;
+
+use std::sync::Arc;
 
 use async_trait::async_trait;
 
 pub use assertion::{Assertion, Named, RoleClaim, Rules, TeamClaim};
+pub use custom::Custom;
 pub use jwt::Jwt;
 pub use kept::Kept;
 pub use master_key::MasterKey;
+pub use mtls::Mtls;
+pub use proxy_headers::{IdentityHeaders, ProxyHeaders};
 pub use resolve::Resolver;
 pub use virtual_key::VirtualKeys;
 
@@ -55,7 +66,7 @@ impl<'a> Ask<'a> {
 pub enum Identified {
     Caller(Caller),
     /// For the directory to resolve.
-    Assertion(std::sync::Arc<Assertion>),
+    Assertion(Arc<Assertion>),
 }
 
 /// Knows one kind of credential.
@@ -73,6 +84,10 @@ pub trait Authenticator: Send + Sync {
 
 /// Every way to say who you are, in the order they are asked.
 pub struct Authenticators {
+    /// The operator is never locked out: whoever shows the master key is asked nothing else.
+    pub master: Option<MasterKey>,
+    /// An authoriser that is asked before all others.
+    pub custom: Option<Custom>,
     /// By the credential a request shows: the first that knows it.
     pub shown: Vec<Box<dyn Authenticator>>,
     /// By what stands around a request: all that know it, and they must agree.
@@ -86,25 +101,64 @@ impl Authenticators {
     /// # Errors
     /// 401 where nobody or two people are named, or a credential is bad; 503 where that cannot be told now.
     pub async fn authenticate(&self, ask: &Ask<'_>, trace: &mut Trace) -> Result<Caller, Denial> {
+        let custom = self.custom.as_ref().filter(|_| !self.master.as_ref().is_some_and(|master| master.knows(ask)));
+        let Some(custom) = custom else { return self.by_gate(ask, trace).await };
+        let unavailable = match custom.ask(ask, trace).await {
+            Ok(Some(assertion)) => {
+                let caller = self.resolver.resolve(&assertion, ask, trace).await?;
+                trace.step("authn", format_args!("custom_auth knows it: role {}", caller.role.as_str()));
+                return Ok(caller);
+            }
+            Ok(None) => None,
+            Err(denial) if custom.is_final() => return Err(denial),
+            Err(denial) => Some(denial).filter(Denial::is_infrastructure),
+        };
+        match (self.by_gate(ask, trace).await, unavailable) {
+            // The authoriser might have known it: nobody can tell now.
+            (Err(denial), Some(unavailable)) if denial.status == 401 => Err(unavailable),
+            (found, _) => found,
+        }
+    }
+
+    /// The caller by the gate's own means.
+    async fn by_gate(&self, ask: &Ask<'_>, trace: &mut Trace) -> Result<Caller, Denial> {
         let mut caller = self.by_credential(ask, trace).await?;
         for authenticator in &self.around {
             if !authenticator.knows(ask) {
                 continue;
             }
-            let other = self.ask(&**authenticator, ask, trace).await?;
-            caller = Some(match caller {
-                None => other,
-                Some(caller) if agree(&caller, &other) => caller,
-                Some(_) => return Err(disagreement(authenticator.name())),
-            });
+            caller = self.besides(&**authenticator, caller, ask, trace).await?;
         }
-        caller.ok_or_else(|| {
-            Denial::new(
-                ErrorType::AuthError,
-                "credential.missing",
-                "Authentication Error: no API key passed in; send Authorization: Bearer sk-…",
-            )
-        })
+        caller.ok_or_else(missing)
+    }
+
+    /// The caller with what stands around the request: the same user, held to the narrower of what both allow. What
+    /// names nobody makes nobody a caller, and still narrows.
+    async fn besides(
+        &self,
+        authenticator: &dyn Authenticator,
+        caller: Option<Caller>,
+        ask: &Ask<'_>,
+        trace: &mut Trace,
+    ) -> Result<Option<Caller>, Denial> {
+        let found = self.identify(authenticator, ask, trace).await?;
+        let assertion = match &found {
+            Identified::Assertion(assertion) => Some(Arc::clone(assertion)),
+            Identified::Caller(_) => None,
+        };
+        let narrow = |caller: Caller| match &assertion {
+            Some(assertion) => self.resolver.narrow(caller, assertion),
+            None => caller,
+        };
+        if assertion.as_ref().is_some_and(|assertion| !assertion.names_anyone()) {
+            return Ok(caller.map(narrow));
+        }
+        let other = self.resolve(authenticator, found, ask, trace).await?;
+        match caller {
+            None => Ok(Some(other)),
+            Some(caller) if agree(&caller, &other) => Ok(Some(narrow(caller))),
+            Some(_) => Err(disagreement(authenticator.name())),
+        }
     }
 
     async fn by_credential(&self, ask: &Ask<'_>, trace: &mut Trace) -> Result<Option<Caller>, Denial> {
@@ -121,9 +175,10 @@ impl Authenticators {
                 ));
             }
         }
-        for authenticator in &self.shown {
+        let master = self.master.iter().map(|master| master as &dyn Authenticator);
+        for authenticator in master.chain(self.shown.iter().map(|authenticator| &**authenticator)) {
             if authenticator.knows(ask) {
-                return self.ask(&**authenticator, ask, trace).await.map(Some);
+                return self.ask(authenticator, ask, trace).await.map(Some);
             }
         }
         let shown = Secret::masked(ask.secret());
@@ -135,18 +190,42 @@ impl Authenticators {
     }
 
     async fn ask(&self, authenticator: &dyn Authenticator, ask: &Ask<'_>, trace: &mut Trace) -> Result<Caller, Denial> {
-        let name = authenticator.name();
-        let caller = match authenticator.authenticate(ask, trace).await {
-            Ok(Identified::Caller(caller)) => caller,
-            Ok(Identified::Assertion(assertion)) => self.resolver.resolve(&assertion, ask, trace).await?,
-            Err(denial) => {
-                trace.step("authn", format_args!("{name} refuses it"));
-                return Err(denial);
-            }
+        let found = self.identify(authenticator, ask, trace).await?;
+        self.resolve(authenticator, found, ask, trace).await
+    }
+
+    async fn identify(
+        &self,
+        authenticator: &dyn Authenticator,
+        ask: &Ask<'_>,
+        trace: &mut Trace,
+    ) -> Result<Identified, Denial> {
+        let found = authenticator.authenticate(ask, trace).await;
+        found.inspect_err(|_| trace.step("authn", format_args!("{} refuses it", authenticator.name())))
+    }
+
+    async fn resolve(
+        &self,
+        authenticator: &dyn Authenticator,
+        found: Identified,
+        ask: &Ask<'_>,
+        trace: &mut Trace,
+    ) -> Result<Caller, Denial> {
+        let caller = match found {
+            Identified::Caller(caller) => caller,
+            Identified::Assertion(assertion) => self.resolver.resolve(&assertion, ask, trace).await?,
         };
-        trace.step("authn", format_args!("{name} knows it: role {}", caller.role.as_str()));
+        trace.step("authn", format_args!("{} knows it: role {}", authenticator.name(), caller.role.as_str()));
         Ok(caller)
     }
+}
+
+fn missing() -> Denial {
+    Denial::new(
+        ErrorType::AuthError,
+        "credential.missing",
+        "Authentication Error: no API key passed in; send Authorization: Bearer sk-…",
+    )
 }
 
 /// Whether two callers can be one: they name no two users.

@@ -2,12 +2,16 @@
 //! own; `docs/configuration.md` is generated from these types.
 
 mod addresses;
+mod authoriser;
 mod counters;
+mod custom_auth;
 mod directory;
 mod foreign;
 mod general;
+mod identity;
 mod jwt;
 mod ledger;
+mod lifetime;
 mod listen;
 mod litellm;
 mod load;
@@ -15,6 +19,7 @@ mod metering;
 mod model;
 mod policy;
 mod problem;
+mod proxy;
 mod quota;
 pub mod reference;
 mod request;
@@ -32,19 +37,24 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 pub use addresses::{AddressList, NotAnAddress};
+pub use authoriser::AuthoriserAddress;
 pub use counters::Counters;
+pub use custom_auth::{CachePart, CustomAuth, CustomAuthMode};
 pub use directory::{Directory, Migrate, PreparedStatements, is_postgres};
 pub use general::{General, HeaderMapping, PassThroughEndpoint};
+pub use identity::{Identity, MtlsEntry};
 pub use jwt::{
     Issuer, JwtAuth, Many, RoleMap, RoleMapping, RolePermission, RoutingOverride, ScopeMapping, Unregistered,
 };
 pub use ledger::Ledger;
+pub use lifetime::Lifetime;
 pub use listen::Listen;
 pub use litellm::{LiteLlm, TokenRateLimitType};
 pub use metering::{Metering, UnknownModel, Unmeterable};
 pub use model::{LiteLlmParams, ModelEntry, ModelInfo};
 pub use policy::{Policy, PolicyEffect, PolicyMode, PolicyRule};
 pub use problem::{ConfigError, Problem, Problems, Warning};
+pub use proxy::ProxyMappings;
 pub use quota::{BudgetsWithout, InputBound, OnCounterFailure, Quota, RateLimitsWithout, Reserve};
 pub use request::{OnError, PartialBody, Request, UpstreamIdentity};
 pub use shadow::Shadow;
@@ -76,6 +86,8 @@ pub struct Config {
     pub policy: Policy,
     /// What decides without refusing; see `shadow-mode.md`.
     pub shadow: Shadow,
+    /// Ways to say who you are besides keys and tokens.
+    pub identity: Identity,
     /// Certificates of the ports.
     pub tls: Tls,
     /// Logs and metrics.

@@ -36,6 +36,7 @@ pub struct Gate {
     settings: ArcSwap<Settings>,
     directory: Arc<Directory>,
     quota: Arc<Quota>,
+    /// What outlives a reload.
     kept: Kept,
 }
 
@@ -327,11 +328,11 @@ impl<T: std::fmt::Display> std::fmt::Display for Shown<T> {
 }
 
 /// An allowed request that nobody in particular makes: passed on without identity, our own headers removed.
-fn allow_public(http: &HttpRequest<'_>, caller: Caller) -> Allow {
+fn allow_public(settings: &Settings, http: &HttpRequest<'_>, caller: Caller) -> Allow {
     Allow {
         caller,
         standing: Arc::<Standing>::default(),
-        remove_headers: upstream::client_copies(http, |_| false),
+        remove_headers: upstream::client_copies(http, settings.identity_headers.as_deref(), |_| false),
         upstream_headers: Fields::default(),
         remove_query: Vec::new(),
         response_headers: Fields::default(),

@@ -62,14 +62,13 @@ fn a_bad_file_is_refused_with_its_path_and_line() {
 fn what_would_open_a_door_and_is_not_built_is_refused_and_never_ignored() {
     let general = |setting: &str| format!("general_settings: {{master_key: sk-operator-0123456789, {setting}}}\n");
     #[rustfmt::skip]
-    let rows: [(&str, String, &str); 8] = [
+    let rows: [(&str, String, &str); 7] = [
         ("row 20: strangers pass while the directory is down", general("allow_requests_on_db_unavailable: true"), "directory.stale_if_error"),
         ("row 37: vector stores", general("vector_store_deny_by_default: true"), "allowed_routes"),
-        ("row 38: custom code", general("custom_auth: my.auth"), "custom_auth"),
-        ("row 38: and the checks behind it", general("custom_auth_run_common_checks: true"), "custom_auth_run_common_checks"),
+        ("row 38: custom code without an authoriser", general("custom_auth: my.auth"), "custom_auth_settings: {endpoint:"),
         ("row 50: JWT without keys", general("enable_jwt_auth: true"), "jwt_public_key_url"),
         ("row 62: OAuth2", general("enable_oauth2_auth: true"), "virtual keys"),
-        ("row 66: identity headers of a proxy", general("enable_oauth2_proxy_auth: true"), "virtual keys"),
+        ("row 66: identity headers of a proxy nobody listed", general("enable_oauth2_proxy_auth: true, oauth2_config_mappings: {user_id: x-user-id}"), "trusted_proxy_ranges"),
         ("row 89: and limits of one process when they fail", format!("quota: {{on_counter_failure: local}}\n{}", general("")), "on_counter_failure"),
     ];
     for (name, yaml, named) in rows {

@@ -5,88 +5,19 @@
 mod support;
 
 use std::io::{Read, Write};
-use std::net::TcpStream;
 use std::path::Path;
-use std::sync::Arc;
 use std::time::Duration;
 
-use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
-use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
-use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
+use support::certificates::{Authority, Identity, Tls, connect};
 use support::{Filters, Options, Stack, eventually, json};
 
-/// An authority that signs certificates for servers and clients.
-struct Authority {
-    certificate: String,
-    issuer: Issuer<'static, KeyPair>,
-}
-
-/// A certificate with its key, PEM.
-struct Identity {
-    certificate: String,
-    key: String,
-}
-
-impl Authority {
-    fn new() -> Self {
-        let key = KeyPair::generate().unwrap();
-        let mut params = CertificateParams::new(Vec::<String>::new()).unwrap();
-        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-        let certificate = params.self_signed(&key).unwrap().pem();
-        Authority { certificate, issuer: Issuer::new(params, key) }
+/// Lays a certificate where the server reads it, in place of an older one.
+fn write(identity: &Identity, folder: &Path) {
+    for (name, text) in [("cert.pem", &identity.certificate), ("key.pem", &identity.key)] {
+        let fresh = folder.join(format!("{name}.new"));
+        std::fs::write(&fresh, text).unwrap();
+        std::fs::rename(&fresh, folder.join(name)).unwrap();
     }
-
-    fn sign(&self, name: &str) -> Identity {
-        let key = KeyPair::generate().unwrap();
-        let params = CertificateParams::new(vec![name.to_owned(), "127.0.0.1".to_owned()]).unwrap();
-        let certificate = params.signed_by(&key, &self.issuer).unwrap().pem();
-        Identity { certificate, key: key.serialize_pem() }
-    }
-
-    /// A client that trusts this authority and shows that identity.
-    fn client(&self, identity: Option<&Identity>, protocols: &[&str]) -> ClientConfig {
-        let mut roots = RootCertStore::empty();
-        roots.add(CertificateDer::from_pem_slice(self.certificate.as_bytes()).unwrap()).unwrap();
-        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-        let builder = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions().unwrap();
-        let builder = builder.with_root_certificates(roots);
-        let mut config = match identity {
-            None => builder.with_no_client_auth(),
-            Some(identity) => {
-                let chain = vec![CertificateDer::from_pem_slice(identity.certificate.as_bytes()).unwrap()];
-                let key = PrivateKeyDer::from_pem_slice(identity.key.as_bytes()).unwrap();
-                builder.with_client_auth_cert(chain, key).unwrap()
-            }
-        };
-        config.alpn_protocols = protocols.iter().map(|protocol| protocol.as_bytes().to_vec()).collect();
-        config
-    }
-}
-
-impl Identity {
-    /// Lays it where the server reads it, in place of an older one.
-    fn write(&self, folder: &Path) {
-        for (name, text) in [("cert.pem", &self.certificate), ("key.pem", &self.key)] {
-            let fresh = folder.join(format!("{name}.new"));
-            std::fs::write(&fresh, text).unwrap();
-            std::fs::rename(&fresh, folder.join(name)).unwrap();
-        }
-    }
-}
-
-type Tls = StreamOwned<ClientConnection, TcpStream>;
-
-/// Connects and shakes hands; a server that wants another client says so at the first read.
-fn connect(port: u16, config: ClientConfig) -> std::io::Result<Tls> {
-    let socket = TcpStream::connect(("127.0.0.1", port))?;
-    socket.set_read_timeout(Some(Duration::from_secs(10)))?;
-    let name = ServerName::try_from("127.0.0.1").unwrap();
-    let mut stream = StreamOwned::new(ClientConnection::new(Arc::new(config), name).unwrap(), socket);
-    while stream.conn.is_handshaking() {
-        stream.conn.complete_io(&mut stream.sock)?;
-    }
-    Ok(stream)
 }
 
 /// Sends the preface of HTTP/2; whether the server answers with its settings.
@@ -102,7 +33,7 @@ fn speaks_http2(stream: &mut Tls) -> std::io::Result<()> {
 /// A stack without Envoy, its certificates in a folder of their own.
 fn start(authority: &Authority, section: &str, client_ca: Option<&Authority>) -> (Stack, tempfile::TempDir) {
     let folder = tempfile::tempdir().unwrap();
-    authority.sign("localhost").write(folder.path());
+    write(&authority.sign("localhost"), folder.path());
     let mut tls = json!({"cert": folder.path().join("cert.pem"), "key": folder.path().join("key.pem")});
     if let Some(client_ca) = client_ca {
         let path = folder.path().join("clients.pem");
@@ -162,7 +93,7 @@ async fn a_renewed_certificate_is_shown_without_a_restart() {
         stream.conn.peer_certificates().unwrap()[0].clone().into_owned()
     };
     let before = shown();
-    authority.sign("localhost").write(folder.path());
+    write(&authority.sign("localhost"), folder.path());
     eventually("the new certificate", || async {
         if shown() == before { Err("still the old one".to_owned()) } else { Ok(()) }
     })

@@ -9,7 +9,7 @@ use bytes::{Bytes, BytesMut};
 use http::header::{ACCEPT, CONTENT_TYPE};
 use http::{HeaderName, HeaderValue};
 use reqwest::redirect::Policy;
-use reqwest::{Client, RequestBuilder, Url};
+use reqwest::{Certificate, Client, ClientBuilder, RequestBuilder, Url};
 use serde_json::Value;
 
 /// The largest answer that is read, in bytes.
@@ -42,7 +42,9 @@ pub fn check_url(text: &str) -> Result<Endpoint, String> {
     Ok(Endpoint(url))
 }
 
-fn is_loopback(host: &str) -> bool {
+/// Whether this host is the machine itself.
+#[must_use]
+pub fn is_loopback(host: &str) -> bool {
     let address = host.trim_start_matches('[').trim_end_matches(']').parse::<IpAddr>();
     host == "localhost" || address.is_ok_and(|address| address.is_loopback())
 }
@@ -117,8 +119,19 @@ pub struct Fetch {
 impl Fetch {
     /// A client whose requests take at most `timeout`, from connecting to the last byte of the answer.
     pub fn new(timeout: Duration) -> Result<Fetch, String> {
+        Fetch::build(timeout, Client::builder)
+    }
+
+    /// The same, for a provider whose certificate must be signed by one of these authorities (PEM).
+    pub fn trusting(timeout: Duration, pem: &[u8]) -> Result<Fetch, String> {
+        let authorities = Certificate::from_pem_bundle(pem).ok().filter(|authorities| !authorities.is_empty());
+        let authorities = authorities.ok_or("the file of authorities holds no certificate that can be read")?;
+        Fetch::build(timeout, || Client::builder().tls_certs_only(authorities.clone()))
+    }
+
+    fn build(timeout: Duration, begin: impl Fn() -> ClientBuilder) -> Result<Fetch, String> {
         let builder = || {
-            Client::builder()
+            begin()
                 .user_agent(USER_AGENT)
                 .redirect(Policy::none())
                 .referer(false)

@@ -1,5 +1,5 @@
-//! What outlives a configuration: key sets that were fetched. A reload must not forget them, since the provider may be
-//! down just then.
+//! What outlives a configuration: what authenticators learnt from others. A reload must not forget it, since the provider
+//! may be down just then. It is kept by what it was learnt under: whoever is configured anew begins anew.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 
+use super::custom::Consultant;
 use super::fetch::Fetch;
 use super::jwt::{KeySettings, KeySource, KeySources};
 
@@ -22,11 +23,12 @@ struct SourcesKey {
     stale_ttl: Duration,
 }
 
-/// See the module. One for the process.
+/// See the module. One for each gate.
 #[derive(Default)]
 pub struct Kept {
     keys: Mutex<HashMap<SourcesKey, Arc<KeySources>>>,
     fetch: Mutex<Option<Fetch>>,
+    pub(super) consultant: Mutex<Option<Arc<Consultant>>>,
 }
 
 impl Kept {

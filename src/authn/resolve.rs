@@ -17,7 +17,7 @@ use super::virtual_key::unavailable;
 use crate::authz::models::Catalog;
 use crate::config::Config;
 use crate::directory::{AuditEntry, Directory, DirectoryError, Named as Name};
-use crate::domain::{Caller, Denial, ErrorType, KeyHash, Principal, Role, Timestamp, Trace};
+use crate::domain::{Caller, Denial, ErrorType, Grant, KeyHash, Principal, Role, Timestamp, Trace};
 use limits::Narrowed;
 
 /// See the module.
@@ -50,6 +50,9 @@ impl Resolver {
         if let Some(key) = &assertion.key {
             return self.of_key(assertion, key, ask).await;
         }
+        if let Some(grant) = assertion.grant.as_ref().filter(|grant| grant.is_unchecked) {
+            return Ok(self.alone(assertion, grant));
+        }
         if let Some(claim) = &assertion.key_claim
             && let Some(key) = self.mapped(claim, trace).await?
         {
@@ -70,16 +73,51 @@ impl Resolver {
             return self.of_key(assertion, &key, ask).await;
         }
         let of_directory = identity.user.as_ref().and_then(|user| user.user_role);
-        let role = match (assertion.role, of_directory) {
-            (RoleClaim::Is(role), _) => role,
-            (RoleClaim::AtMost(ceiling), role) => role.unwrap_or_default().narrowed_to(ceiling),
-            (RoleClaim::None, Some(role)) => role,
+        let own = of_directory.unwrap_or(match (&principal.user_id, &principal.team_id) {
             // Who names a team and no user acts for the team.
-            (RoleClaim::None, None) if principal.user_id.is_none() && principal.team_id.is_some() => Role::Team,
-            (RoleClaim::None, None) => Role::InternalUser,
+            (None, Some(_)) => Role::Team,
+            _ => Role::InternalUser,
+        });
+        let role = match assertion.role {
+            RoleClaim::Is(role) => role,
+            RoleClaim::AtMost(ceiling) => own.narrowed_to(ceiling),
+            RoleClaim::None => own,
         };
         let identity = self.narrowed.of(identity, assertion.grant.as_deref());
         Ok(Caller { method: assertion.method, role, identity, grant: assertion.grant.clone() })
+    }
+
+    /// A caller who is known already, held to what an assertion that comes besides allows.
+    #[must_use]
+    pub fn narrow(&self, caller: Caller, assertion: &Assertion) -> Caller {
+        let role = match assertion.role {
+            RoleClaim::AtMost(ceiling) => caller.role.narrowed_to(ceiling),
+            RoleClaim::None | RoleClaim::Is(_) => caller.role,
+        };
+        let Some(besides) = &assertion.grant else { return Caller { role, ..caller } };
+        let identity = self.narrowed.of(caller.identity, Some(&**besides));
+        let grant = match caller.grant {
+            Some(own) => Arc::new(own.and(besides)),
+            None => Arc::clone(besides),
+        };
+        Caller { role, identity, grant: Some(grant), ..caller }
+    }
+
+    /// A caller of whom the directory is not asked: who it is said to be, and nothing else binds but the grant.
+    fn alone(&self, assertion: &Assertion, grant: &Arc<Grant>) -> Caller {
+        let user_id = assertion.user_id.clone().or_else(|| assertion.user_email.clone());
+        let team_id = match &assertion.teams.one {
+            Some(Named::Id(id)) => Some(Arc::clone(id)),
+            Some(Named::Alias(_)) | None => None,
+        };
+        let role = match assertion.role {
+            RoleClaim::Is(role) => role,
+            RoleClaim::AtMost(ceiling) => Role::default().narrowed_to(ceiling),
+            RoleClaim::None if user_id.is_none() => Role::Team,
+            RoleClaim::None => Role::InternalUser,
+        };
+        let identity = self.narrowed.alone(user_id, assertion.user_email.clone(), team_id, grant);
+        Caller { method: assertion.method, role, identity, grant: Some(Arc::clone(grant)) }
     }
 
     async fn of_key(&self, assertion: &Assertion, key: &KeyHash, ask: &Ask<'_>) -> Result<Caller, Denial> {
@@ -93,6 +131,7 @@ impl Resolver {
             RoleClaim::None | RoleClaim::Is(_) => role,
             RoleClaim::AtMost(ceiling) => role.narrowed_to(ceiling),
         };
+        let identity = self.narrowed.of(identity, assertion.grant.as_deref());
         Ok(Caller { method: assertion.method, role, identity, grant: assertion.grant.clone() })
     }
 

@@ -37,9 +37,12 @@ pub(super) struct Request {
     /// A file with the body; `-` is standard input
     #[arg(long, value_name = "FILE")]
     pub body: Option<PathBuf>,
-    /// The client's address
+    /// The address of Envoy's peer: the client, or the proxy before Envoy
     #[arg(long, value_name = "IP", default_value = "127.0.0.1")]
     pub source: IpAddr,
+    /// The principal of the client's certificate, as spiffe://cluster.local/ns/default/sa/agent
+    #[arg(long, value_name = "PRINCIPAL", default_value = "")]
+    pub principal: String,
 }
 
 impl Request {
@@ -105,7 +108,7 @@ async fn explain(config: Config, request: &Request, body: Option<&[u8]>) -> anyh
         headers: Headers(headers.collect()),
         body,
         source: Some(request.source),
-        source_principal: "",
+        source_principal: &request.principal,
         extensions: Vec::new(),
         gateway: IpAddr::V4(Ipv4Addr::LOCALHOST),
     };

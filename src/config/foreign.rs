@@ -34,6 +34,7 @@ const IGNORED: &[(&str, &[&str])] = &[
     (
         "general_settings",
         &[
+            "allow_user_auth",
             "completion_model",
             "infer_model_from_keys",
             "background_health_checks",
@@ -190,22 +191,15 @@ const UNSUPPORTED: &[(&str, &[(&str, &str)])] = &[
         "general_settings",
         &[
             ("enable_oauth2_auth", "callers are known by virtual keys and the master key only"),
-            ("enable_oauth2_proxy_auth", "callers are known by virtual keys and the master key only"),
-            ("oauth2_config_mappings", "no identity headers are trusted"),
-            ("custom_auth", "no custom code is run"),
-            ("custom_auth_settings", "no custom code is run"),
-            ("custom_auth_run_common_checks", "no custom code is run"),
             ("custom_key_generate", "no custom code is run"),
             ("custom_key_update", "no custom code is run"),
             ("custom_key_policy", "no custom code is run"),
             ("custom_sso", "no custom code is run"),
             ("custom_ui_sso_sign_in_handler", "no custom code is run"),
-            ("allow_user_auth", "callers are known by virtual keys and the master key only"),
             ("allow_requests_on_db_unavailable", "directory.stale_if_error keeps known keys working during an outage"),
             ("service_account_settings", "set enforced_params on the keys of service accounts"),
             ("request_tag_mappings", "no baggage is mapped to tags; set tags on keys"),
             ("key_management_system", "read secrets from environment variables or files mounted there"),
-            ("trusted_proxy_ranges", "write request.trusted_proxy_ranges"),
             ("vector_store_deny_by_default", "allow the routes of vector stores by allowed_routes of keys"),
             ("search_tool_deny_by_default", "allow the routes of search tools by allowed_routes of keys"),
             ("agent_access_default_deny", "allow the routes of agents by allowed_routes of keys"),
@@ -280,11 +274,11 @@ mod tests {
 
     #[test]
     fn what_would_change_who_gets_in_is_refused_unless_it_is_off() {
-        let mut tree = Node::parse("general_settings:\n  enable_oauth2_auth: true\n  custom_auth: my.auth\n").unwrap();
+        let mut tree = Node::parse("general_settings:\n  enable_oauth2_auth: true\n  custom_sso: my.sso\n").unwrap();
         let (_, problems) = take_out(&mut tree);
         let told: Vec<_> = problems.iter().map(|problem| (problem.path.as_str(), problem.place.line)).collect();
-        assert_eq!(told, [("general_settings.enable_oauth2_auth", 2), ("general_settings.custom_auth", 3)]);
-        let mut tree = Node::parse("general_settings: {enable_oauth2_auth: false, custom_auth: null}").unwrap();
+        assert_eq!(told, [("general_settings.enable_oauth2_auth", 2), ("general_settings.custom_sso", 3)]);
+        let mut tree = Node::parse("general_settings: {enable_oauth2_auth: false, custom_sso: null}").unwrap();
         assert_eq!(take_out(&mut tree), (vec![], Problems::default()));
     }
 }

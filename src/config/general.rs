@@ -78,6 +78,23 @@ pub struct General {
     pub role_permissions: Vec<RolePermission>,
     /// LiteLLM's switch for `request.trusted_hops: 1`.
     pub use_x_forwarded_for: bool,
+    /// Reads who calls from headers of a trusted proxy, as `oauth2_config_mappings` says.
+    pub enable_oauth2_proxy_auth: bool,
+    /// Which header says what of a caller.
+    pub oauth2_config_mappings: super::ProxyMappings,
+    /// Addresses and networks of the proxies whose identity headers are believed, by the connection's own address.
+    /// `request.trusted_proxy_ranges` is another list: whose `x-forwarded-for` is believed.
+    pub trusted_proxy_ranges: Vec<String>,
+    /// Principals of the proxies whose identity headers are believed (`source.principal`, as
+    /// `spiffe://cluster.local/ns/gateway/sa/oauth2-proxy`); `*` and `**` as in `identity.mtls`.
+    pub trusted_proxy_principals: Vec<String>,
+    /// The Python function of a LiteLLM file. It is not run: `custom_auth_settings.endpoint` stands for it.
+    pub custom_auth: Option<String>,
+    /// An authoriser of yours that says who calls.
+    pub custom_auth_settings: super::CustomAuth,
+    /// `false`: of callers the authoriser names, only the routes and limits it gives are checked; the directory is not
+    /// asked about them. LiteLLM's default is `false`. Where nothing is said: `true`.
+    pub custom_auth_run_common_checks: Option<bool>,
 }
 
 /// A header that names a user.

@@ -78,6 +78,7 @@ pub struct JwtAuth {
     pub public_allowed_routes: Vec<String>,
     /// Asks the userinfo endpoint who bears a token that is not a JWT (OpenID Connect Core 1.0, section 5.3).
     pub oidc_userinfo_enabled: bool,
+    /// The URL of that endpoint.
     pub oidc_userinfo_endpoint: Option<String>,
     /// Seconds for which an answer of the userinfo endpoint is used.
     pub oidc_userinfo_cache_ttl: u64,
@@ -193,6 +194,7 @@ pub struct RoleMapping {
 pub struct RoleMap {
     /// With `*` and `?`.
     pub jwt_role: String,
+    /// A role here.
     #[schemars(with = "String")]
     pub litellm_role: Role,
 }
@@ -201,6 +203,7 @@ pub struct RoleMap {
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ScopeMapping {
+    /// The scope as the token names it.
     pub scope: String,
     /// Models, patterns or access groups.
     #[serde(default)]
@@ -242,9 +245,13 @@ pub enum Unregistered {
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct RoutingOverride {
+    /// Issuers.
     pub iss: Many,
+    /// Clients, by `client_id`, `azp`, `appid` or `cid`.
     pub client_id: Many,
+    /// Scopes, of which the token has one.
     pub scope: Many,
+    /// Audiences, of which the token has one.
     pub aud: Many,
     /// `oauth2`.
     pub path: String,
@@ -265,14 +272,23 @@ pub struct Issuer {
     pub audience: Many,
     /// Accepts tokens of any audience; instead of `audience`.
     pub disable_audience_validation: bool,
+    /// Algorithms that are accepted of it.
     pub algorithms: Vec<String>,
+    /// Instead of `litellm_jwtauth.user_id_jwt_field`.
     pub user_id_jwt_field: Option<String>,
+    /// Instead of `litellm_jwtauth.user_email_jwt_field`.
     pub user_email_jwt_field: Option<String>,
+    /// Instead of `litellm_jwtauth.team_id_jwt_field`.
     pub team_id_jwt_field: Option<String>,
+    /// Instead of `litellm_jwtauth.team_ids_jwt_field`.
     pub team_ids_jwt_field: Option<String>,
+    /// Instead of `litellm_jwtauth.org_id_jwt_field`.
     pub org_id_jwt_field: Option<String>,
+    /// Instead of `litellm_jwtauth.end_user_id_jwt_field`.
     pub end_user_id_jwt_field: Option<String>,
+    /// Instead of `litellm_jwtauth.virtual_key_claim_field`.
     pub virtual_key_claim_field: Option<String>,
+    /// Instead of `litellm_jwtauth.unregistered_jwt_client_behavior`.
     pub unregistered_jwt_client_behavior: Option<Unregistered>,
 }
 

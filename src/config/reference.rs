@@ -9,7 +9,7 @@ use super::Config;
 const INTRODUCTION: &str = include_str!("reference/introduction.md");
 
 /// Sections in the order one reads them.
-const SECTIONS: [&str; 14] = [
+const SECTIONS: [&str; 15] = [
     "listen",
     "directory",
     "counters",
@@ -22,6 +22,7 @@ const SECTIONS: [&str; 14] = [
     "request",
     "policy",
     "shadow",
+    "identity",
     "tls",
     "telemetry",
 ];

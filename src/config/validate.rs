@@ -1,6 +1,7 @@
 //! What types cannot say: values that contradict each other, bounds, names of zones and headers, keys that everybody
 //! knows. Everything that is wrong is told at once.
 
+mod identity;
 mod jwt;
 mod policy;
 mod shadow;
@@ -65,24 +66,26 @@ pub fn validate(config: &Config, tree: &Node) -> Problems {
     tls(config, &mut check);
     general(config, &mut check);
     jwt::jwt(config, &mut check);
+    identity::identity(config, &mut check);
     litellm(config, &mut check);
     models(config, &mut check);
+    super::custom_auth::check(config, &mut check);
     check.problems
 }
 
-struct Check<'a> {
+pub(super) struct Check<'a> {
     tree: &'a Node,
     problems: Problems,
 }
 
 impl Check<'_> {
-    fn wrong(&mut self, path: impl Into<String>, message: impl Into<String>) {
+    pub(super) fn wrong(&mut self, path: impl Into<String>, message: impl Into<String>) {
         let path = path.into();
         let place = self.tree.place_of(&path);
         self.problems.push(Problem { place, path, message: message.into() });
     }
 
-    fn require(&mut self, holds: bool, path: &str, message: &str) {
+    pub(super) fn require(&mut self, holds: bool, path: &str, message: &str) {
         if !holds {
             self.wrong(path, message);
         }
@@ -97,7 +100,7 @@ impl Check<'_> {
         self.require(fits, path, "must be a number of dollars that is not negative, and below 9000 a unit");
     }
 
-    fn header(&mut self, name: &str, path: &str) {
+    pub(super) fn header(&mut self, name: &str, path: &str) {
         let is_name = http::HeaderName::from_bytes(name.as_bytes()).is_ok();
         self.require(is_name, path, "must be the name of a header: letters, digits and -");
     }

@@ -68,6 +68,21 @@ impl Limits {
         self
     }
 
+    /// The lower of each total budget and rate limit; the period of the budget and all else stays.
+    #[must_use]
+    pub fn lowered(self, other: &Limits) -> Limits {
+        fn least<T: Ord>(one: Option<T>, other: Option<T>) -> Option<T> {
+            one.into_iter().chain(other).min()
+        }
+        Limits {
+            max_budget: least(self.max_budget, other.max_budget),
+            rpm_limit: least(self.rpm_limit, other.rpm_limit),
+            tpm_limit: least(self.tpm_limit, other.tpm_limit),
+            max_parallel_requests: least(self.max_parallel_requests, other.max_parallel_requests),
+            ..self
+        }
+    }
+
     #[must_use]
     pub fn is_unlimited(&self) -> bool {
         *self == Limits::default()

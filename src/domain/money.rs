@@ -36,6 +36,19 @@ impl Money {
         (nanos.is_finite() && nanos.abs() < i64::MAX as f64).then_some(Money(nanos as i64))
     }
 
+    /// Reads dollars as decimal digits with or without a fraction (`12.5`), exactly; what is below a nano-dollar is
+    /// dropped. Refuses signs, exponents, and what does not fit.
+    #[must_use]
+    pub fn from_decimal(text: &str) -> Option<Self> {
+        let (whole, fraction) = text.split_once('.').unwrap_or((text, "0"));
+        let is_digits = |part: &str| !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_digit());
+        if !is_digits(whole) || !is_digits(fraction) {
+            return None;
+        }
+        let nanos: i64 = format!("{:0<9.9}", fraction).parse().ok()?;
+        whole.parse::<i64>().ok()?.checked_mul(1_000_000_000)?.checked_add(nanos).map(Money)
+    }
+
     #[must_use]
     pub fn dollars(self) -> f64 {
         self.0 as f64 / NANOS_PER_DOLLAR
@@ -191,6 +204,28 @@ mod tests {
     fn money_refuses_what_is_not_an_amount() {
         for dollars in [f64::NAN, f64::INFINITY, f64::NEG_INFINITY, 1e12] {
             assert_eq!(Money::from_dollars(dollars), None, "{dollars}");
+        }
+    }
+
+    #[test]
+    fn decimal_text_is_read_exactly() {
+        for (text, nanos) in [
+            ("0", Some(0)),
+            ("00.10", Some(100_000_000)),
+            ("12.5", Some(12_500_000_000)),
+            ("0.000000001", Some(1)),
+            ("0.0000000019", Some(1)),
+            ("9223372036.854775807", Some(i64::MAX)),
+            ("9223372036.854775808", None),
+            ("99999999999999999999", None),
+        ] {
+            assert_eq!(Money::from_decimal(text).map(Money::as_nanos), nanos, "{text}");
+        }
+        for text in [
+            "", ".", ".5", "5.", "-1", "+1", "1e309", "1e2", "NaN", "nan", "inf", "Infinity", "0x10", "1_000", "1,5",
+            "1.2.3", "$5", "\u{661}", " 1",
+        ] {
+            assert_eq!(Money::from_decimal(text), None, "{text:?}");
         }
     }
 

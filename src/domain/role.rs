@@ -40,10 +40,17 @@ impl Role {
         }
     }
 
-    /// This role, held down to a ceiling: the ceiling where it may do no more than this role, else this role.
+    /// This role, held down to a ceiling: the lower of the two; where neither includes the other, what both may do.
     #[must_use]
     pub fn narrowed_to(self, ceiling: Role) -> Role {
-        if self.includes(ceiling) { ceiling } else { self }
+        if self.includes(ceiling) {
+            ceiling
+        } else if ceiling.includes(self) {
+            self
+        } else {
+            // `proxy_admin_viewer` beside a role that may call models: both may look at what is theirs.
+            Role::InternalUserViewer
+        }
     }
 
     /// Whether whatever the other role may do, this one may do too.
@@ -73,4 +80,25 @@ pub enum TeamRole {
     Admin,
     #[default]
     User,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_ceiling_holds_down_and_never_lifts() {
+        for role in Role::ALL {
+            for ceiling in Role::ALL {
+                let narrowed = role.narrowed_to(ceiling);
+                assert!(
+                    role.includes(narrowed) && ceiling.includes(narrowed),
+                    "{role:?} under {ceiling:?}: {narrowed:?}"
+                );
+            }
+            assert_eq!(role.narrowed_to(Role::ProxyAdmin), role);
+            assert_eq!(role.narrowed_to(role), role);
+        }
+        assert_eq!(Role::ProxyAdminViewer.narrowed_to(Role::InternalUser), Role::InternalUserViewer);
+    }
 }

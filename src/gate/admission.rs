@@ -28,7 +28,7 @@ impl Gate {
         now: Timestamp,
     ) -> Result<Allow, Denial> {
         if vetted.is_public {
-            return Ok(allow_public(http, vetted.caller.clone()));
+            return Ok(allow_public(settings, http, vetted.caller.clone()));
         }
         let mut id = random_id()?;
         if !is_charged(settings, vetted) {
@@ -173,7 +173,7 @@ impl Gate {
         };
         let standing = standing(vetted, which, admitted.map(|admitted| &*admitted.hold.binding));
         let is_set = |name: &str| name == upstream::REQUEST_ID || standing.upstream_headers.has(name);
-        let mut remove_headers = upstream::client_copies(http, is_set);
+        let mut remove_headers = upstream::client_copies(http, settings.identity_headers.as_deref(), is_set);
         let (header, query) = upstream::credential_place(&vetted.view.credential);
         let request_id = id.hex();
         let mut upstream_headers = Fields::with_capacity(2, 128);

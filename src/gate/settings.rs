@@ -6,7 +6,10 @@ use super::defaults::DefaultKeyLimits;
 use super::plans::Plans;
 use super::shadow::Shadow;
 use super::upstream::ProviderKeys;
-use crate::authn::{Authenticator, Authenticators, Jwt, Kept, MasterKey, Resolver, VirtualKeys};
+use crate::authn::{
+    Authenticator, Authenticators, Custom, IdentityHeaders, Jwt, Kept, MasterKey, Mtls, ProxyHeaders, Resolver,
+    VirtualKeys,
+};
 use crate::authz::models::Catalog;
 use crate::authz::{Network, Params, Policies, Routes};
 use crate::config::Config;
@@ -22,6 +25,8 @@ pub struct Settings {
     pub config: Arc<Config>,
     pub(super) read: ReadSettings,
     pub(super) authenticators: Authenticators,
+    /// Kept from the upstream; `None` where none are read.
+    pub(super) identity_headers: Option<Arc<IdentityHeaders>>,
     pub(super) network: Network,
     pub(super) routes: Routes,
     pub(super) params: Params,
@@ -50,9 +55,7 @@ impl Settings {
     ) -> Result<Self, String> {
         let litellm = &config.litellm_settings;
         let mut list: Vec<Box<dyn Authenticator>> = Vec::new();
-        if let Some(key) = config.general_settings.master_key.clone().filter(|key| !key.is_empty()) {
-            list.push(Box::new(MasterKey::new(key)));
-        }
+        let master = config.general_settings.master_key.clone().filter(|key| !key.is_empty()).map(MasterKey::new);
         list.push(Box::new(VirtualKeys::new(Arc::clone(directory))));
         if config.general_settings.enable_jwt_auth {
             list.push(Box::new(Jwt::new(&config.general_settings, kept)?));
@@ -60,14 +63,24 @@ impl Settings {
         let lookup = Arc::clone(prices);
         let provider = move |model: &str| lookup.current().find(model)?.provider().map(Arc::from);
         let catalog = Arc::new(Catalog::new(&config, Arc::new(provider)));
+        let mut around: Vec<Box<dyn Authenticator>> = Vec::new();
+        if !config.identity.mtls.is_empty() {
+            around.push(Box::new(Mtls::new(&config.identity.mtls)?));
+        }
+        let proxy = ProxyHeaders::new(&config.general_settings)?;
+        let identity_headers = proxy.as_ref().map(ProxyHeaders::headers);
+        around.extend(proxy.map(|proxy| Box::new(proxy) as Box<dyn Authenticator>));
         let authenticators = Authenticators {
+            master,
+            custom: Custom::new(&config, kept)?,
             shown: list,
-            around: Vec::new(),
+            around,
             resolver: Resolver::new(&config, Arc::clone(directory), Arc::clone(&catalog)),
         };
         Ok(Settings {
             read: ReadSettings::new(&config),
             authenticators,
+            identity_headers,
             network: Network::new(&config).map_err(|error| error.to_string())?,
             routes: Routes::new(&config),
             params: Params::new(&config),

@@ -100,7 +100,7 @@ impl Gate {
             (Some(id), Some(vetted)) => self.meter_anyway(settings, http, vetted, id, now).await,
             _ => None,
         };
-        self.pass_as_it_came(http, vetted.as_ref(), denial, id, admitted.as_ref())
+        self.pass_as_it_came(settings, http, vetted.as_ref(), denial, id, admitted.as_ref())
     }
 
     /// What is known of a request that was refused before all of it was looked at; `None` where it cannot be read.
@@ -150,9 +150,10 @@ impl Gate {
         self.quota.admit(hold(vetted, &worst, bound, id, now), terms, Duration::ZERO).await.ok()
     }
 
-    /// A request that would have been refused, as it came but for copies of our headers.
+    /// A request that would have been refused, as it came but for copies of our headers and headers that name identity.
     fn pass_as_it_came(
         &self,
+        settings: &Settings,
         http: &HttpRequest<'_>,
         vetted: Option<&Vetted<'_>>,
         denial: Denial,
@@ -174,11 +175,12 @@ impl Gate {
             Some(vetted) => unnamed(vetted),
             None => Standing { metadata: [("decision", "allow")].into_iter().collect(), ..Standing::default() },
         };
+        let is_set = |name: &str| id.is_some() && name == upstream::REQUEST_ID;
         let nobody = || Caller::new(AuthMethod::Public, Role::InternalUserViewer, Arc::default());
         Allow {
             caller: denial.caller.clone().unwrap_or_else(nobody),
             standing: Arc::new(standing),
-            remove_headers: upstream::client_copies(http, |name| id.is_some() && name == upstream::REQUEST_ID),
+            remove_headers: upstream::client_copies(http, settings.identity_headers.as_deref(), is_set),
             upstream_headers: told(),
             remove_query: Vec::new(),
             response_headers: told(),
@@ -200,7 +202,7 @@ impl Gate {
         admitted: Option<&Admitted>,
     ) -> Allow {
         denial.caller.get_or_insert_with(|| vetted.caller.clone());
-        let mut allow = self.pass_as_it_came(http, Some(vetted), denial, Some(id), admitted);
+        let mut allow = self.pass_as_it_came(settings, http, Some(vetted), denial, Some(id), admitted);
         if !settings.shadow.whole {
             let (header, query) = upstream::credential_place(&vetted.view.credential);
             allow.remove_headers.extend::<Option<Cow<'static, str>>>(header);

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use ahash::AHashMap;
 
+use crate::authn::IdentityHeaders;
 use crate::config::{ModelEntry, UpstreamIdentity};
 use crate::domain::decision::Header;
 use crate::domain::{Caller, Fields, Secret, Standing, glob};
@@ -91,12 +92,18 @@ fn push_header_safe(value: &str, out: &mut String) {
     }
 }
 
-/// Client copies of our headers, but for those that are set anyway.
+/// Client copies of our headers, but for those that are set anyway, and headers by which a proxy says who calls.
 #[must_use]
-pub fn client_copies(http: &HttpRequest<'_>, is_set: impl Fn(&str) -> bool) -> Vec<Cow<'static, str>> {
+pub fn client_copies(
+    http: &HttpRequest<'_>,
+    identity: Option<&IdentityHeaders>,
+    is_set: impl Fn(&str) -> bool,
+) -> Vec<Cow<'static, str>> {
+    let is_ours = |name: &str| name.starts_with(OURS) && !is_set(name);
+    let is_identity = |name: &str| identity.is_some_and(|headers| headers.holds(name));
     let mut copies: Vec<Cow<'static, str>> = Vec::new();
     for (name, _) in &http.headers.0 {
-        if name.starts_with(OURS) && !is_set(name) && !copies.iter().any(|copy| copy == name) {
+        if (is_ours(name) || is_identity(name)) && !copies.iter().any(|copy| copy == name) {
             copies.push(Cow::Owned((*name).to_owned()));
         }
     }

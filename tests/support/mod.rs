@@ -4,6 +4,7 @@
 #![allow(dead_code, unused_imports, reason = "each test file uses a part")]
 
 pub mod call;
+pub mod certificates;
 pub mod child;
 pub mod cli;
 pub mod clock;

@@ -47,6 +47,8 @@ pub struct Options {
     pub environment: Vec<(String, String)>,
     /// The gRPC ports of further replicas; Envoy asks all of them in turn.
     pub peers: Vec<u16>,
+    /// A folder with `cert.pem`, `key.pem` and `clients.pem`: Envoy listens as `docs/mtls.md` has it.
+    pub listener_tls: Option<PathBuf>,
 }
 
 impl Default for Options {
@@ -57,6 +59,7 @@ impl Default for Options {
             provider: "sample",
             environment: Vec::new(),
             peers: Vec::new(),
+            listener_tls: None,
         }
     }
 }
@@ -236,6 +239,13 @@ impl Stack {
         // The tests run an unoptimised build on a machine that compiles meanwhile: half a second is not about the gate.
         assert!(text.contains("timeout: 0.5s"), "the shipped Envoy file bounds its side calls");
         text = text.replace("timeout: 0.5s", "timeout: 10s");
+        if let Some(folder) = &self.options.listener_tls {
+            let page = include_str!("../../docs/mtls.md");
+            let (_, block) = page.split_once("```yaml\n# envoy.yaml\n").expect("the page shows the listener");
+            let (block, _) = block.split_once("```").expect("the block ends");
+            let block = block.replace("/etc/envoy", folder.to_str().expect("a path"));
+            replace_once(&mut text, "    filter_chains:\n    - filters:\n", &block);
+        }
         if let Some(root) = self.options.config["request"]["root_path"].as_str() {
             // The upstream's own paths stand at the root: Envoy takes the prefix away behind its filters.
             let below = format!(

@@ -1,23 +1,25 @@
-//! Limits a credential brings along: each holds where it is lower than the user's own.
+//! Limits a credential brings along: each holds where it is lower than what the directory says.
 
 use std::sync::Arc;
 
 use quick_cache::sync::Cache;
 
-use crate::domain::{Grant, Identity, Limits};
+use crate::domain::{Grant, Identity, Limits, Member, Money, Team, TeamRole, User};
 
 /// Identities with narrowed limits kept at most.
 const MOST: usize = 4_096;
 
-/// Identities whose user is held to what a grant says, one for each snapshot and grant: whoever shows them again gets
+/// Identities whose caller is held to what a grant says, one for each snapshot and grant: whoever shows them again gets
 /// the same one, so that what is compiled for it is compiled once.
 pub(super) struct Narrowed {
     kept: Cache<(usize, Vec<u8>), (Arc<Identity>, Arc<Identity>)>,
+    /// Of callers of whom the directory is not asked, by all that is said of them.
+    alone: Cache<Vec<u8>, Arc<Identity>>,
 }
 
 impl Default for Narrowed {
     fn default() -> Self {
-        Narrowed { kept: Cache::new(MOST) }
+        Narrowed { kept: Cache::new(MOST), alone: Cache::new(MOST) }
     }
 }
 
@@ -32,60 +34,85 @@ impl Narrowed {
             return narrowed;
         }
         let mut copy = Identity::clone(&identity);
-        let user = copy.user.get_or_insert_default();
-        user.limits = lower(std::mem::take(&mut user.limits), grant);
+        lower(&mut copy, grant);
         let narrowed = Arc::new(copy);
         self.kept.insert(key, (identity, Arc::clone(&narrowed)));
         narrowed
     }
+
+    /// The identity of a user and a team of whom nothing is known but their names and what the grant says.
+    pub(super) fn alone(
+        &self,
+        user_id: Option<Arc<str>>,
+        user_email: Option<Arc<str>>,
+        team_id: Option<Arc<str>>,
+        grant: &Grant,
+    ) -> Arc<Identity> {
+        let asked = (&user_id, &user_email, &team_id, grant.max_budget, &grant.limits);
+        let key = serde_json::to_vec(&asked).ok();
+        if let Some(identity) = key.as_ref().and_then(|key| self.alone.get(key)) {
+            return identity;
+        }
+        let user = user_id.map(|user_id| Box::new(User { user_id, user_email, ..User::default() }));
+        let team = team_id.map(|team_id| Box::new(Team { team_id, ..Team::default() }));
+        let mut identity = Identity { user, team, ..Identity::default() };
+        lower(&mut identity, grant);
+        let identity = Arc::new(identity);
+        if let Some(key) = key {
+            self.alone.insert(key, Arc::clone(&identity));
+        }
+        identity
+    }
 }
 
-fn lower(own: Limits, grant: &Grant) -> Limits {
-    fn least<T: Ord + Copy>(one: Option<T>, other: Option<T>) -> Option<T> {
-        one.into_iter().chain(other).min()
+/// Lowers the limits of the user, also of one without a row. A user's budget binds no calls for a team, so there the
+/// membership is lowered too, with or without a row. Without a user the key, the team or the organization is, whichever
+/// stands closest to the caller.
+fn lower(identity: &mut Identity, grant: &Grant) {
+    let mut granted = grant.limits.clone();
+    granted.max_budget = granted.max_budget.into_iter().chain(grant.max_budget).min();
+    let key = identity.key.as_ref();
+    let team_id = key.and_then(|key| key.team_id.clone()).or(identity.team.as_ref().map(|team| team.team_id.clone()));
+    let user_id = key.and_then(|key| key.user_id.clone()).or(identity.user.as_ref().map(|user| user.user_id.clone()));
+    let lower = |limits: &mut Limits| *limits = std::mem::take(limits).lowered(&granted);
+    if let Some(user_id) = user_id {
+        let new = || Box::new(User { user_id: Arc::clone(&user_id), ..User::default() });
+        let user = identity.user.get_or_insert_with(new);
+        lower(&mut user.limits);
+        if let Some(team_id) = team_id {
+            let member = identity.member.get_or_insert_with(|| Box::new(member_without_row(team_id, user_id)));
+            lower_budget(&mut member.limits, granted.max_budget, &user.limits);
+        }
+    } else if let Some(key) = &mut identity.key {
+        lower(&mut key.limits);
+    } else if let Some(team) = &mut identity.team {
+        lower(&mut team.limits);
+    } else if let Some(organization) = &mut identity.organization {
+        lower(&mut organization.limits);
     }
-    let of_grant = &grant.limits;
-    let budget = least(grant.max_budget, of_grant.max_budget);
-    Limits {
-        max_budget: least(own.max_budget, budget),
-        rpm_limit: least(own.rpm_limit, of_grant.rpm_limit),
-        tpm_limit: least(own.tpm_limit, of_grant.tpm_limit),
-        max_parallel_requests: least(own.max_parallel_requests, of_grant.max_parallel_requests),
-        ..own
+}
+
+/// A member's rate limits are the user's, which bind calls for a team as they are. Where the member has no budget of its
+/// own, the one that is granted renews with the user's.
+fn lower_budget(limits: &mut Limits, granted: Option<Money>, of_user: &Limits) {
+    if granted.is_some() && limits.max_budget.is_none() && limits.budget_duration.is_none() {
+        limits.budget_duration = of_user.budget_duration;
+    }
+    *limits = std::mem::take(limits).lowered(&Limits { max_budget: granted, ..Limits::default() });
+}
+
+fn member_without_row(team_id: Arc<str>, user_id: Arc<str>) -> Member {
+    Member {
+        team_id,
+        user_id,
+        user_email: None,
+        role: TeamRole::User,
+        budget_id: None,
+        allowed_models: Vec::new(),
+        limits: Limits::default(),
+        spend: Money::ZERO,
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::domain::{Money, User};
-
-    fn identity(max_budget: Option<i64>) -> Arc<Identity> {
-        let limits = Limits { max_budget: max_budget.map(Money::nanos), ..Limits::default() };
-        let user = User { user_id: "u".into(), limits, ..User::default() };
-        Arc::new(Identity { user: Some(Box::new(user)), ..Identity::default() })
-    }
-
-    fn budget(identity: &Identity) -> Option<i64> {
-        identity.user.as_ref()?.limits.max_budget.map(Money::as_nanos)
-    }
-
-    #[test]
-    fn a_grant_lowers_limits_and_never_lifts_them() {
-        let narrowed = Narrowed::default();
-        for (own, granted, expected) in [(Some(5), 3, 3), (Some(3), 5, 3), (None, 7, 7)] {
-            let grant = Grant { max_budget: Some(Money::nanos(granted)), ..Grant::default() };
-            assert_eq!(budget(&narrowed.of(identity(own), Some(&grant))), Some(expected), "{own:?} {granted}");
-        }
-    }
-
-    #[test]
-    fn one_snapshot_and_one_grant_give_one_identity() {
-        let (narrowed, own) = (Narrowed::default(), identity(Some(5)));
-        let grant = Grant { max_budget: Some(Money::nanos(1)), ..Grant::default() };
-        let first = narrowed.of(Arc::clone(&own), Some(&grant));
-        assert!(Arc::ptr_eq(&first, &narrowed.of(Arc::clone(&own), Some(&grant))));
-        assert!(Arc::ptr_eq(&own, &narrowed.of(Arc::clone(&own), Some(&Grant::default()))));
-        assert!(Arc::ptr_eq(&own, &narrowed.of(Arc::clone(&own), None)));
-    }
-}
+mod tests;

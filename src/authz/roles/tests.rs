@@ -4,7 +4,7 @@ use serde_json::json;
 
 use super::*;
 use crate::config::Config;
-use crate::domain::{Identity, Key, KeyHash, KeyType, Timestamp, User};
+use crate::domain::{Grant, Identity, Key, KeyHash, KeyType, Timestamp, User};
 
 fn caller(role: Role, change: impl FnOnce(&mut Key)) -> Caller {
     let mut key = Key::new(KeyHash::of("sk-1"), Timestamp::millis(0));
@@ -144,6 +144,17 @@ fn some_routes_need_the_master_key_itself() {
     assert!(!may(&admin, "POST", "/global/spend/reset"));
     let master = Caller { method: AuthMethod::MasterKey, identity: Arc::default(), ..admin };
     assert!(may(&master, "POST", "/global/spend/reset"));
+}
+
+#[test]
+fn a_caller_that_is_not_checked_calls_any_model_and_manages_by_its_role() {
+    let grant = Grant { is_unchecked: true, ..Grant::default() };
+    let caller = Caller { grant: Some(Arc::new(grant)), ..caller(Role::InternalUser, |_| ()) };
+    let model = RouteAsk { api: Api::Unmeterable, ..ask("POST", "/no/such/route") };
+    assert!(route_access(&caller, &model, &Routes::default()).is_ok());
+    for path in ["/team/new", "/user/delete", "/config/update", "/global/spend/reset"] {
+        assert!(!may(&caller, "POST", path), "{path}");
+    }
 }
 
 #[test]

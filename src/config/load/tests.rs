@@ -69,7 +69,7 @@ fn each_mistake_is_told_with_its_line_and_what_to_write() {
         ("quota: [\n", &["t.yaml:"]),
         ("model_list:\n  - litellm_params: {}\n", &["t.yaml:2:5", "model_list[0]", "model_name is missing"]),
         ("telemetry: {log: '${MISSING}'}\n", &["t.yaml:1:18", "telemetry.log", "MISSING is not set"]),
-        ("general_settings: {custom_auth: a.b}\n", &["general_settings.custom_auth", "not supported"]),
+        ("general_settings: {custom_sso: a.b}\n", &["general_settings.custom_sso", "not supported"]),
         ("general_settings: {max_request_size: 1}\n", &["did you mean max_request_size_mb?"]),
         ("tls: {grpc: {cert: a.pem}}\n", &["tls.grpc", "key is missing"]),
     ] {
@@ -309,6 +309,56 @@ fn every_whole_configuration_in_the_documents_and_the_examples_loads() {
         loaded += 1;
     }
     assert_eq!(loaded, 2);
+}
+
+#[test]
+fn every_configuration_on_the_pages_about_identity_loads_as_written() {
+    let env = |name: &str| name.ends_with("KEY").then(|| "sk-of-the-environment-0123456789".to_owned());
+    for (name, page) in [
+        ("trusted-proxy.md", include_str!("../../../docs/trusted-proxy.md")),
+        ("mtls.md", include_str!("../../../docs/mtls.md")),
+    ] {
+        let blocks = page.split("```yaml\n# tollward.yaml\n").skip(1).filter_map(|rest| rest.split("```").next());
+        let mut loaded = 0;
+        for block in blocks {
+            let (config, warnings) = Config::parse(block, name, &env).unwrap_or_else(|error| panic!("{error}"));
+            assert_eq!(warnings.len(), 0, "{name}: {}", warnings[0].message);
+            let general = &config.general_settings;
+            assert!(general.enable_oauth2_proxy_auth || !config.identity.mtls.is_empty(), "{name}");
+            loaded += 1;
+        }
+        assert_eq!(loaded, 1, "{name}");
+    }
+}
+
+#[test]
+fn a_proxy_is_trusted_only_where_it_is_listed_and_maps_who_calls() {
+    let parse = |general: &str| {
+        parse(&format!(
+            "general_settings:\n  master_key: sk-0123456789\n  enable_oauth2_proxy_auth: true\n  {general}\n"
+        ))
+    };
+    let user = "oauth2_config_mappings: {user_id: X-User-Id}";
+    assert!(parse(&format!("{user}\n  trusted_proxy_ranges: [10.0.0.0/8, 192.0.2.7]")).is_ok());
+    assert!(parse(&format!("{user}\n  trusted_proxy_principals: [spiffe://a/b]")).is_ok());
+    for (general, path) in [
+        (user.to_owned(), "general_settings.enable_oauth2_proxy_auth"),
+        (format!("{user}\n  trusted_proxy_ranges: []"), "general_settings.enable_oauth2_proxy_auth"),
+        (format!("{user}\n  trusted_proxy_ranges: [10.0.0.0/99]"), "general_settings.trusted_proxy_ranges[0]"),
+        (format!("{user}\n  trusted_proxy_ranges: [0.0.0.0/0]"), "general_settings.trusted_proxy_ranges[0]"),
+        (format!("{user}\n  trusted_proxy_ranges: ['::/0']"), "general_settings.trusted_proxy_ranges[0]"),
+        (format!("{user}\n  trusted_proxy_principals: ['*']"), "general_settings.trusted_proxy_principals[0]"),
+        ("trusted_proxy_ranges: [10.0.0.0/8]".to_owned(), "general_settings.oauth2_config_mappings"),
+        (
+            "oauth2_config_mappings: {models: X-Models}\n  trusted_proxy_ranges: [10.0.0.0/8]".to_owned(),
+            "general_settings.oauth2_config_mappings",
+        ),
+        ("oauth2_config_mappings: {token: X-Token}".to_owned(), "general_settings.oauth2_config_mappings.token"),
+        ("oauth2_config_mappings: {metadata: X-M}".to_owned(), "general_settings.oauth2_config_mappings.metadata"),
+    ] {
+        let error = parse(&general).unwrap_err();
+        assert!(error.contains(path), "{general}: {error}");
+    }
 }
 
 #[test]

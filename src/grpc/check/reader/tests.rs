@@ -192,12 +192,15 @@ fn a_check_of_a_bare_connection_has_no_request() {
 #[test]
 fn what_cannot_be_read_says_why() {
     let upper = check(Http { headers: [("Authorization".into(), "x".into())].into(), ..Default::default() });
+    let header = |key: &str| HeaderValue { key: key.to_owned(), ..Default::default() };
+    let upper_in_list = HeaderMap { headers: vec![header("x-user-id"), header("X-User-Id")] };
+    let upper_in_list = check(Http { header_map: Some(upper_in_list), ..Default::default() });
     let many = |count| {
         let headers = (0..count).map(|n| HeaderValue { key: format!("h{n}"), ..Default::default() }).collect();
         check(Http { header_map: Some(HeaderMap { headers }), ..Default::default() }).encode_to_vec()
     };
     assert!(read(&many(MAX_HEADERS), GATEWAY).is_ok());
-    let cases: [(Vec<u8>, Malformed); 9] = [
+    let cases: [(Vec<u8>, Malformed); 10] = [
         (vec![0x0a, 0x05, 0x00], Malformed::Truncated),
         (vec![0x0a, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x01], Malformed::Truncated),
         (vec![0x0a], Malformed::Truncated),
@@ -206,6 +209,7 @@ fn what_cannot_be_read_says_why() {
         (vec![0x0b], Malformed::Tag),
         (vec![0x08, 0x01], Malformed::WireType(1)),
         (upper.encode_to_vec(), Malformed::HeaderName),
+        (upper_in_list.encode_to_vec(), Malformed::HeaderName),
         (many(MAX_HEADERS + 1), Malformed::TooManyHeaders),
     ];
     for (bytes, expected) in cases {
