@@ -13,7 +13,7 @@ pub mod roles;
 pub mod routes;
 pub mod status;
 
-pub use models::{Catalog, ModelAsk, Resolved, model_access};
+pub use models::{Catalog, ModelAsk, Resolved, model_access, models_asked};
 pub use network::{AddressList, Network};
 pub use params::Params;
 pub use policy::Policies;

@@ -25,6 +25,7 @@ mod quota;
 pub mod reference;
 mod request;
 mod session;
+mod shadow;
 mod signed_headers;
 mod substitute;
 mod summary;
@@ -61,6 +62,7 @@ pub use proxy::ProxyMappings;
 pub use quota::{BudgetsWithout, InputBound, OnCounterFailure, Quota, RateLimitsWithout, Reserve};
 pub use request::{OnError, PartialBody, Request, UpstreamIdentity};
 pub use session::Session;
+pub use shadow::Shadow;
 pub use signed_headers::{SignedHeader, SignedHeaderKind};
 pub use substitute::Environment;
 pub use telemetry::{LogFormat, Telemetry};
@@ -88,6 +90,8 @@ pub struct Config {
     pub request: Request,
     /// Rules of your own over each request, in the Common Expression Language; see `policies.md`.
     pub policy: Policy,
+    /// What decides without refusing; see `shadow-mode.md`.
+    pub shadow: Shadow,
     /// Ways to say who you are besides keys and tokens.
     pub identity: Identity,
     /// Certificates of the ports.

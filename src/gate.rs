@@ -7,6 +7,7 @@ pub mod explain;
 mod plans;
 mod policy;
 mod settings;
+mod shadow;
 mod upstream;
 mod worst;
 
@@ -48,6 +49,8 @@ pub(crate) struct Vetted<'a> {
     pub tags: Vec<Arc<str>>,
     /// Tags and access groups, as they were when the models were judged.
     pub registry: Option<Arc<Registry>>,
+    /// What a policy in shadow mode would have refused.
+    pub shadow: Option<Box<Denial>>,
     /// Nobody in particular: a public route or a preflight, passed on without identity.
     pub is_public: bool,
 }
@@ -76,30 +79,36 @@ impl Gate {
         &self.quota
     }
 
-    /// The decision on one request of Envoy's. An allowed, billable request holds what it may cost.
+    /// The decision on one request of Envoy's. An allowed, billable request holds what it may cost. While the whole gate
+    /// is in shadow mode nothing is refused, whatever the trouble.
     pub async fn decide(&self, http: &HttpRequest<'_>) -> Decision {
         let settings = self.settings.load_full();
         let now = Timestamp::now();
-        let answer = match self.vet(&settings, http, now, &mut Trace::off()).await {
-            Ok(vetted) => self.admit(&settings, http, &vetted, now).await.map_err(|mut denial| {
-                denial.caller.get_or_insert_with(|| vetted.caller.clone());
-                denial
-            }),
-            Err(denial) => Err(denial),
+        let (vetted, mut denial) = match self.vet(&settings, http, now, &mut Trace::off()).await {
+            Ok(vetted) => match self.admit(&settings, http, &vetted, now).await {
+                Ok(allow) => return Decision::Allow(Box::new(allow)),
+                Err(mut denial) => {
+                    denial.caller.get_or_insert_with(|| vetted.caller.clone());
+                    (Some(vetted), denial)
+                }
+            },
+            Err(denial) => (None, denial),
         };
-        match answer {
-            Ok(allow) => Decision::Allow(Box::new(allow)),
-            Err(mut denial) => {
-                denial.headers.extend(authz::cors::denial_headers(http, &settings.config.request.cors_allow_origins));
-                Decision::Deny(Box::new(denial))
-            }
+        if settings.shadow.whole {
+            // Boxed: what is rare must not make every decision larger.
+            return Decision::Allow(Box::new(Box::pin(self.pass(&settings, http, vetted, denial, now)).await));
         }
+        denial.headers.extend(authz::cors::denial_headers(http, &settings.config.request.cors_allow_origins));
+        Decision::Deny(Box::new(denial))
     }
 
-    /// Who calls and may they, without limits and budgets: for the management API.
+    /// Who calls and may they, without limits and budgets: for the management API, where the gate is always in force.
     pub async fn authorize(&self, http: &HttpRequest<'_>) -> Result<Caller, Denial> {
         let settings = self.settings.load_full();
         let vetted = self.vet(&settings, http, Timestamp::now(), &mut Trace::off()).await?;
+        if let Some(denial) = &vetted.shadow {
+            tracing::info!(reason = %denial.reason, "a policy in shadow mode would have refused a management call");
+        }
         Ok(vetted.caller)
     }
 
@@ -133,9 +142,7 @@ impl Gate {
         let caller = settings.authenticators.authenticate(&Ask { view: &view, now }, trace).await?;
         let checked = self.check_caller(settings, &view, &caller, client, now, trace).await;
         match checked {
-            Ok(Purpose { models, end_user, tags, registry }) => {
-                Ok(Vetted { view, caller, models, end_user, tags, registry, is_public: false })
-            }
+            Ok(purpose) => Ok(Vetted::new(view, caller, purpose)),
             Err(mut denial) => {
                 denial.caller = Some(caller);
                 Err(denial)
@@ -163,8 +170,8 @@ impl Gate {
         let api = view.route.api;
         if !api.is_model_route() {
             let purpose = Purpose::default();
-            policy::judge(settings, view, caller, client, &purpose, now, trace)?;
-            return Ok(purpose);
+            let shadow = policy::judge(settings, view, caller, client, &purpose, now, trace)?;
+            return Ok(Purpose { shadow, ..purpose });
         }
         let body = view.body.as_ref().map_err(Clone::clone)?;
         let end_user = self.end_user(settings, caller, view).await?;
@@ -190,9 +197,9 @@ impl Gate {
         if let Some(asked) = asked {
             trace.step("models", format_args!("{asked} may be used"));
         }
-        let purpose = Purpose { models, end_user, tags: tags(view, caller), registry: Some(registry) };
-        policy::judge(settings, view, caller, client, &purpose, now, trace)?;
-        Ok(purpose)
+        let purpose = Purpose { models, end_user, tags: tags(view, caller), registry: Some(registry), shadow: None };
+        let shadow = policy::judge(settings, view, caller, client, &purpose, now, trace)?;
+        Ok(Purpose { shadow, ..purpose })
     }
 
     /// The teams of a personal key's owner, where `personal_key_model_access_from_teams` lets them grant models.
@@ -251,15 +258,12 @@ impl Gate {
 impl<'a> Vetted<'a> {
     fn public(view: RequestView<'a>) -> Self {
         let caller = Caller::new(AuthMethod::Public, Role::InternalUserViewer, Arc::default());
-        Vetted {
-            view,
-            caller,
-            models: SmallVec::new(),
-            end_user: None,
-            tags: Vec::new(),
-            registry: None,
-            is_public: true,
-        }
+        Vetted { is_public: true, ..Vetted::new(view, caller, Purpose::default()) }
+    }
+
+    fn new(view: RequestView<'a>, caller: Caller, purpose: Purpose) -> Self {
+        let Purpose { models, end_user, tags, registry, shadow } = purpose;
+        Vetted { view, caller, models, end_user, tags, registry, shadow, is_public: false }
     }
 }
 
@@ -288,6 +292,7 @@ struct Purpose {
     end_user: Option<Arc<EndUser>>,
     tags: Vec<Arc<str>>,
     registry: Option<Arc<Registry>>,
+    shadow: Option<Box<Denial>>,
 }
 
 /// The tags of a request: its own, then those of the key, the team and the project; the first of equal ones stays.
@@ -338,5 +343,6 @@ fn allow_public(settings: &Settings, http: &HttpRequest<'_>, caller: Caller) -> 
         response_headers: Fields::default(),
         metadata: [("decision", "allow")].into_iter().collect(),
         hold: None,
+        shadow: None,
     }
 }

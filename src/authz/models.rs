@@ -50,26 +50,33 @@ pub fn model_access<'a>(ask: &ModelAsk<'a>) -> Result<SmallVec<[Resolved<'a>; 1]
         let chooses = ask.api.is_billable() && ask.api != Api::Unmeterable;
         return if chooses && is_confined(ask) { Err(nameless()) } else { Ok(SmallVec::new()) };
     };
-    let mut resolved = SmallVec::new();
-    for asked in model.split(',').map(str::trim) {
-        resolved.push(resolve(ask, asked)?);
-    }
-    for fallback in ask.fallbacks.iter().flat_map(|names| names.split(',')).map(str::trim) {
-        resolved.push(resolve(ask, fallback)?);
-    }
-    Ok(resolved)
+    let resolve = |asked| {
+        let names = Names::of(ask, asked);
+        every_list(ask, &names)?;
+        Ok(resolved(ask, asked, &names))
+    };
+    asked(model, ask.fallbacks).map(resolve).collect()
 }
 
-fn resolve<'a>(ask: &ModelAsk<'a>, asked: &'a str) -> Result<Resolved<'a>, Denial> {
-    let names = Names::of(ask, asked);
-    every_list(ask, &names)?;
+/// What [`model_access`] answers where the caller may use every model: for a request that is refused and yet metered.
+#[must_use]
+pub fn models_asked<'a>(ask: &ModelAsk<'a>) -> SmallVec<[Resolved<'a>; 1]> {
+    let Some(model) = ask.model else { return SmallVec::new() };
+    asked(model, ask.fallbacks).map(|asked| resolved(ask, asked, &Names::of(ask, asked))).collect()
+}
+
+fn asked<'a>(model: &'a str, fallbacks: &'a [std::borrow::Cow<'a, str>]) -> impl Iterator<Item = &'a str> {
+    model.split(',').chain(fallbacks.iter().flat_map(|names| names.split(','))).map(str::trim)
+}
+
+fn resolved<'a>(ask: &ModelAsk<'a>, asked: &'a str, names: &Names<'a>) -> Resolved<'a> {
     let target = names.target;
     let mut access_groups: SmallVec<[&str; 2]> = ask.catalog.groups(target).collect();
-    let unified = ask.groups.iter().filter(|group| group_holds(ask.catalog, group, &names));
+    let unified = ask.groups.iter().filter(|group| group_holds(ask.catalog, group, names));
     access_groups.extend(unified.map(|group| group.access_group_id.as_ref()));
     access_groups.sort_unstable();
     access_groups.dedup();
-    Ok(Resolved { asked, target, access_groups })
+    Resolved { asked, target, access_groups }
 }
 
 /// The names under which a model may stand in an allowlist.

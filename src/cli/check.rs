@@ -122,14 +122,15 @@ fn report(explanation: &Explanation, color: bool) -> String {
         explanation.upstream_headers.iter().map(|(name, value)| format!("{:width$}  {name}: {value}", "header"));
     let message = explanation.error.as_ref().and_then(|error| error["error"]["message"].as_str());
     let message = message.map(|message| format!("{:width$}  {message}", "message"));
-    let verdict = match (explanation.allowed, color) {
-        (true, false) => "allowed",
-        (true, true) => "\x1b[1;32mallowed\x1b[0m",
-        (false, false) => "refused",
-        (false, true) => "\x1b[1;31mrefused\x1b[0m",
+    let (verdict, colour) = match (explanation.allowed, explanation.shadow) {
+        (true, false) => ("allowed", 32),
+        (true, true) => ("would be refused", 33),
+        (false, _) => ("refused", 31),
     };
+    let verdict = if color { format!("\x1b[1;{colour}m{verdict}\x1b[0m") } else { verdict.to_owned() };
     let status = explanation.status.map(|status| format!(" with status {status}")).unwrap_or_default();
-    let last = format!("{verdict}{status}");
+    let passes = if explanation.shadow { ", passes: shadow" } else { "" };
+    let last = format!("{verdict}{status}{passes}");
     let lines = steps.chain(headers).chain(message).map(|line| super::table::printable(&line));
     lines.chain([last]).collect::<Vec<_>>().join("\n")
 }

@@ -24,7 +24,8 @@ pub struct PolicyRule {
     /// What a refused client is told; without one, the name of the rule. An `allow` rule has none.
     #[serde(default)]
     pub message: Option<String>,
-    /// `shadow`: the rule refuses nothing, and what it would have refused is logged.
+    /// `shadow`: what the rule would have refused is logged and counted, and passes without a provider key and without
+    /// identity headers.
     #[serde(default)]
     pub mode: PolicyMode,
 }

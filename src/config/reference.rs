@@ -9,7 +9,7 @@ use super::Config;
 const INTRODUCTION: &str = include_str!("reference/introduction.md");
 
 /// Sections in the order one reads them.
-const SECTIONS: [&str; 14] = [
+const SECTIONS: [&str; 15] = [
     "listen",
     "directory",
     "counters",
@@ -21,6 +21,7 @@ const SECTIONS: [&str; 14] = [
     "metering",
     "request",
     "policy",
+    "shadow",
     "identity",
     "tls",
     "telemetry",

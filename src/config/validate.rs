@@ -6,6 +6,7 @@ mod jwt;
 mod oauth2;
 mod policy;
 mod session;
+mod shadow;
 mod signed_headers;
 
 use std::path::Path;
@@ -65,6 +66,7 @@ pub fn validate(config: &Config, tree: &Node) -> Problems {
     request(config, &mut check);
     policy::policy(config, &mut check);
     session::session(config, &mut check);
+    shadow::shadow(config, &mut check);
     tls(config, &mut check);
     general(config, &mut check);
     jwt::jwt(config, &mut check);

@@ -2,7 +2,7 @@
 
 use super::money::Money;
 use super::period::Period;
-use super::scope::Scope;
+use super::scope::{Scope, ScopeKind};
 
 /// What a limit counts. Amounts are whole numbers of its unit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -18,6 +18,8 @@ pub enum Kind {
 }
 
 impl Kind {
+    pub const ALL: [Kind; 4] = [Kind::Requests, Kind::Tokens, Kind::InFlight, Kind::Spend];
+
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -25,6 +27,16 @@ impl Kind {
             Kind::Tokens => "tokens",
             Kind::InFlight => "max_parallel_requests",
             Kind::Spend => "spend",
+        }
+    }
+
+    /// The reason of a refusal by a limit of this kind, and the name such limits have in the configuration:
+    /// `rate_limit.team.tokens`, `budget.user`.
+    #[must_use]
+    pub fn reason(self, scope: ScopeKind) -> String {
+        match self {
+            Kind::Spend => format!("budget.{}", scope.as_str()),
+            kind => format!("rate_limit.{}.{}", scope.as_str(), kind.as_str()),
         }
     }
 }

@@ -38,6 +38,9 @@ pub struct Allow {
     pub metadata: Fields,
     /// The hold to release if the Check is cancelled before it was answered.
     pub hold: Option<HoldId>,
+    /// Why the request would have been refused, were what refuses it not in shadow mode. It tells of no identity then,
+    /// and carries no provider key.
+    pub shadow: Option<Box<Denial>>,
 }
 
 /// What requests of one caller for one model get alike, whichever of them it is: who calls, told to the upstream and to

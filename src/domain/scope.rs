@@ -29,7 +29,7 @@ pub enum ScopeKind {
 }
 
 impl ScopeKind {
-    const ALL: [ScopeKind; 18] = [
+    pub const ALL: [ScopeKind; 18] = [
         ScopeKind::Global,
         ScopeKind::Organization,
         ScopeKind::Project,

@@ -30,25 +30,46 @@ impl Gate {
         if vetted.is_public {
             return Ok(allow_public(settings, http, vetted.caller.clone()));
         }
-        let id = random_id()?;
+        let mut id = random_id()?;
         if !is_charged(settings, vetted) {
-            return Ok(self.allow(settings, http, vetted, id, None));
+            return Ok(self.answer(settings, http, vetted, None, id, None));
         }
         let plan = settings.plans.of(&vetted.caller, &settings.config, now);
         let worst = self.worst(settings, vetted)?;
         let mut bound = self.bind(settings, vetted, &plan, &worst, now).await?;
-        check_meterable(settings, vetted, &bound)?;
-        let terms =
-            Terms { gateway: http.gateway, meter_required: settings.config.metering.required && bound.needs_meter() };
+        // The first refusal by limits in shadow mode.
+        let mut shadow = None;
+        if let Err(denial) = check_meterable(settings, vetted, &bound) {
+            match settings.shadow.without(&bound) {
+                Some(lifted) if check_meterable(settings, vetted, &lifted).is_ok() => bound = lifted,
+                _ => return Err(denial),
+            }
+            shadow = Some(denial);
+        }
+        let meter_required = |bound: &Bound| settings.config.metering.required && bound.needs_meter();
+        let mut terms = Terms { gateway: http.gateway, meter_required: meter_required(&bound) };
         let patience = Duration::from_millis(settings.config.quota.release_wait_ms);
         let mut throttled = false;
         let mut again = true;
         let admitted = loop {
+            let asked = settings.shadow.has_limits().then(|| bound.clone());
             let hold = hold(vetted, &worst, bound, id, now);
             let refused = match self.quota.admit(hold, terms, patience).await {
                 Ok(admitted) => break admitted,
                 Err(refused) => refused,
             };
+            let denial = || {
+                let status = settings.config.litellm_settings.budget_exceeded_status_code;
+                refusal::denial(&refused, &vetted.caller, status, now)
+            };
+            if let Some(lifted) = asked.and_then(|bound| settings.shadow.lift(&bound, &refused)) {
+                terms.meter_required = meter_required(&lifted);
+                shadow.get_or_insert_with(denial);
+                bound = lifted;
+                // Counters that did not answer may yet undo what they know by the old name.
+                id = random_id()?;
+                continue;
+            }
             let next = match &refused {
                 Refused::WrongPeriod { now } if std::mem::take(&mut again) => {
                     Some(self.bind(settings, vetted, &plan, &worst, *now).await?)
@@ -58,12 +79,26 @@ impl Gate {
                 }
                 _ => None,
             };
-            bound = next.ok_or_else(|| {
-                let status = settings.config.litellm_settings.budget_exceeded_status_code;
-                refusal::denial(&refused, &vetted.caller, status, now)
-            })?;
+            bound = next.ok_or_else(denial)?;
         };
-        Ok(self.allow(settings, http, vetted, id, Some(&admitted)))
+        Ok(self.answer(settings, http, vetted, shadow, id, Some(&admitted)))
+    }
+
+    /// What an admitted request gets: less where something in shadow mode would have refused it.
+    fn answer(
+        &self,
+        settings: &Settings,
+        http: &HttpRequest<'_>,
+        vetted: &Vetted<'_>,
+        shadow: Option<Denial>,
+        id: HoldId,
+        admitted: Option<&Admitted>,
+    ) -> Allow {
+        // Policies are asked before limits.
+        match vetted.shadow.as_deref().cloned().or(shadow) {
+            None => self.allow(settings, http, vetted, id, admitted),
+            Some(denial) => self.pass_limited(settings, http, vetted, denial, id, admitted),
+        }
     }
 
     pub(super) async fn bind(
@@ -159,7 +194,8 @@ impl Gate {
         response_headers.push(upstream::REQUEST_ID, &request_id);
         if let Some(Admitted { hold, remaining }) = admitted {
             metadata.push_with("tollward_hold", |out| self.quota.sign(hold, out));
-            headers::of_admission(hold.binding.limits(), remaining, &mut response_headers);
+            let is_told = |limit: &Limit| !settings.shadow.holds(limit);
+            headers::of_admission(hold.binding.limits(), remaining, is_told, &mut response_headers);
         }
         Allow {
             caller: caller.clone(),
@@ -170,6 +206,7 @@ impl Gate {
             response_headers,
             metadata,
             hold: admitted.map(|admitted| admitted.hold.id),
+            shadow: None,
         }
     }
 }
@@ -217,7 +254,7 @@ impl Gate {
     }
 }
 
-fn hold(vetted: &Vetted<'_>, worst: &Worst<'_>, bound: Bound, id: HoldId, now: Timestamp) -> Hold {
+pub(super) fn hold(vetted: &Vetted<'_>, worst: &Worst<'_>, bound: Bound, id: HoldId, now: Timestamp) -> Hold {
     let body = vetted.view.body.as_ref().ok();
     Hold {
         id,
@@ -270,15 +307,12 @@ fn throttle(settings: &Settings, vetted: &Vetted<'_>, hold: &Hold, refuses: usiz
         };
         Limit { counter: charge.counter.clone(), limit, soft_limit: charge.soft_limit }
     };
-    let kept = || hold.charges().filter(|charge| !is_budget(charge));
-    let Binding { accounts, parties, model, .. } = &*hold.binding;
-    let limits = kept().map(|charge| throttled(&charge)).collect();
-    let binding = Binding::new(limits, accounts.clone(), parties.clone(), Arc::clone(model));
-    Some(Bound { binding: Arc::new(binding), amounts: kept().map(|charge| charge.amount).collect() })
+    let kept = hold.charges().filter(|charge| !is_budget(charge));
+    Some(Bound::with_limits(&hold.binding, kept.map(|charge| (throttled(&charge), charge.amount))))
 }
 
 /// A random name. Randomness is drawn for many names at once: what is left of it is no secret, since names are told.
-fn random_id() -> Result<HoldId, Denial> {
+pub(super) fn random_id() -> Result<HoldId, Denial> {
     const DRAWN: usize = 64;
     thread_local! {
         static NAMES: RefCell<([[u8; 16]; DRAWN], usize)> = const { RefCell::new(([[0; 16]; DRAWN], 0)) };

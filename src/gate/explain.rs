@@ -2,6 +2,7 @@
 
 use serde::Serialize;
 
+use super::admission::check_meterable;
 use super::{Gate, Settings, Vetted};
 use crate::domain::{Denial, Kind, Money, Step, Timestamp, Trace};
 use crate::quota::headers;
@@ -11,6 +12,9 @@ use crate::request::HttpRequest;
 #[derive(Clone, Debug, Serialize)]
 pub struct Explanation {
     pub allowed: bool,
+    /// It would be refused, as told here, and passes because of shadow mode.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub shadow: bool,
     pub steps: Vec<Step>,
     /// Of a denial.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -33,16 +37,20 @@ impl Gate {
         let mut trace = Trace::on();
         let vetted = match self.vet(&settings, http, now, &mut trace).await {
             Ok(vetted) => vetted,
-            Err(denial) => return refused(trace, &denial),
+            Err(denial) => return refused(trace, &denial, settings.shadow.whole),
         };
-        match self.explain_limits(&settings, &vetted, now, &mut trace).await {
-            Ok(()) => {}
-            Err(denial) => return refused(trace, &denial),
+        let shadow = match self.explain_limits(&settings, &vetted, now, &mut trace).await {
+            Ok(shadow) => shadow,
+            Err(denial) => return refused(trace, &denial, settings.shadow.whole),
+        };
+        if let Some(denial) = vetted.shadow.as_deref().or(shadow.as_ref()) {
+            return refused(trace, denial, true);
         }
         let allow = self.preview(&settings, http, &vetted);
         trace.step("decision", "allow");
         Explanation {
             allowed: true,
+            shadow: false,
             steps: trace.into_steps(),
             status: None,
             error: None,
@@ -51,23 +59,29 @@ impl Gate {
         }
     }
 
+    /// What limits refuse, or limits in shadow mode would.
     async fn explain_limits(
         &self,
         settings: &Settings,
         vetted: &Vetted<'_>,
         now: Timestamp,
         trace: &mut Trace,
-    ) -> Result<(), Denial> {
+    ) -> Result<Option<Denial>, Denial> {
         if vetted.is_public || !super::worst::is_charged(settings, vetted) {
             trace.step("limits", "none: the request costs nothing");
-            return Ok(());
+            return Ok(None);
         }
         let worst = self.worst(settings, vetted)?;
         let plan = settings.plans.of(&vetted.caller, &settings.config, now);
         let bound = self.bind(settings, vetted, &plan, &worst, now).await?;
-        super::admission::check_meterable(settings, vetted, &bound)?;
+        let mut shadow = None;
+        if let Err(denial) = check_meterable(settings, vetted, &bound) {
+            let lifted = settings.shadow.without(&bound).unwrap_or_else(|| bound.clone());
+            check_meterable(settings, vetted, &lifted)?;
+            shadow = Some(denial);
+        }
         trace.step("price", format_args!("at most {} ({} input tokens estimated)", worst.cost, worst.input_tokens));
-        for charge in bound.charges() {
+        for (charge, bounds) in bound.charges().zip(bound.binding.limits()) {
             let scope = &charge.counter.scope;
             let kind = charge.counter.kind;
             let spent = self.quota.spent(charge).await.map_err(|error| {
@@ -88,18 +102,28 @@ impl Gate {
                 );
                 let mut denial = Denial::new(crate::domain::ErrorType::BudgetExceeded, "budget", message);
                 denial.status = settings.config.litellm_settings.budget_exceeded_status_code;
-                return Err(denial);
+                denial.reason = kind.reason(scope.kind()).into();
+                if !settings.shadow.holds(bounds) {
+                    return Err(denial);
+                }
+                shadow.get_or_insert(denial);
             }
         }
-        Ok(())
+        Ok(shadow)
     }
 }
 
-fn refused(mut trace: Trace, denial: &Denial) -> Explanation {
+fn refused(mut trace: Trace, denial: &Denial, passes: bool) -> Explanation {
     let wait = denial.retry_after.map(|after| format!(", retry after {} s", headers::seconds(after)));
-    trace.step("decision", format_args!("deny {}: {}{}", denial.status, denial.reason, wait.unwrap_or_default()));
+    let (status, reason, wait) = (denial.status, &denial.reason, wait.unwrap_or_default());
+    if passes {
+        trace.step("decision", format_args!("would be refused ({status}: {reason}{wait}), passes: shadow"));
+    } else {
+        trace.step("decision", format_args!("deny {status}: {reason}{wait}"));
+    }
     Explanation {
-        allowed: false,
+        allowed: passes,
+        shadow: passes,
         steps: trace.into_steps(),
         status: Some(denial.status),
         error: serde_json::from_str(&denial.body()).ok(),

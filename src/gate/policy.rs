@@ -11,7 +11,7 @@ use crate::request::RequestView;
 /// Ends of paths that ask for a stream, whatever the body says.
 const STREAMS: [&str; 3] = [":streamGenerateContent", "/converse-stream", "/invoke-with-response-stream"];
 
-/// Refuses what a rule in force refuses.
+/// Refuses what a rule in force refuses, and returns what the first one in shadow mode would have.
 pub(super) fn judge(
     settings: &Settings,
     view: &RequestView<'_>,
@@ -20,9 +20,9 @@ pub(super) fn judge(
     purpose: &Purpose,
     now: Timestamp,
     trace: &mut Trace,
-) -> Result<(), Denial> {
+) -> Result<Option<Box<Denial>>, Denial> {
     if settings.policies.is_empty() {
-        return Ok(());
+        return Ok(None);
     }
     let body = view.body.as_ref().ok();
     // An end user that the directory must know and does not is still the one that the request names.
@@ -53,14 +53,14 @@ pub(super) fn judge(
     });
     let Judgement { denial, shadows } = settings.policies.judge(&facts, models);
     for shadow in &shadows {
-        tracing::info!(policy = %shadow.name, "a shadow policy would have refused");
+        tracing::debug!(policy = %shadow.name, "a policy in shadow mode would have refused");
         trace.step("policy", format_args!("{} would refuse, if it were in force", shadow.name));
     }
     match denial {
         Some(denial) => Err(denial),
         None => {
             trace.step("policy", "no rule refuses");
-            Ok(())
+            Ok(shadows.into_iter().next().map(|shadow| Box::new(shadow.denial)))
         }
     }
 }

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use super::defaults::DefaultKeyLimits;
 use super::plans::Plans;
+use super::shadow::Shadow;
 use super::upstream::ProviderKeys;
 use crate::authn::{
     Authenticator, Authenticators, Custom, IdentityHeaders, Jwt, Kept, MasterKey, Mtls, OAuth2, OpaqueTokens,
@@ -31,6 +32,7 @@ pub struct Settings {
     pub(super) params: Params,
     pub(super) catalog: Arc<Catalog>,
     pub(super) policies: Policies,
+    pub(super) shadow: Shadow,
     pub(super) periods: Periods,
     pub(super) plans: Plans,
     pub(super) provider_keys: ProviderKeys,
@@ -97,6 +99,7 @@ impl Settings {
             params: Params::new(&config),
             catalog,
             policies: Policies::new(&config.policy).map_err(|(path, message)| format!("{path}: {message}"))?,
+            shadow: Shadow::of(&config.shadow),
             periods: Periods::new(Calendar::new(&litellm.timezone, &litellm.budget_reset_time)?),
             plans: Plans::new(config.directory.cache_size),
             provider_keys: ProviderKeys::of(&config.model_list),

@@ -2,6 +2,7 @@
 //! Envoy is given back; trouble of our own is never told as a refusal of the caller unless configuration says so.
 
 mod reader;
+mod shadow;
 mod wire;
 mod writer;
 
@@ -17,6 +18,7 @@ use tonic::Status;
 use super::Decide;
 use super::framing::{self, Delivery, PREFIX, UnaryBody};
 use crate::domain::{Decision, HoldId};
+use crate::request::HttpRequest;
 use crate::telemetry::Metrics;
 
 /// `:path` of the method.
@@ -84,7 +86,7 @@ impl<D: Decide> Check<D> {
         };
         let settings = self.gate.settings();
         self.metrics.check.decided(&decision);
-        log(&decision, &settings);
+        log(&decision, &request, &settings);
         match writer::write(&decision, settings.on_error, &mut out) {
             writer::Answer::Message => Ok(UnaryBody::response(frame(out)?, guard)),
             writer::Answer::Unavailable(message) => Err(Status::unavailable(message)),
@@ -100,7 +102,12 @@ fn frame(mut message: BytesMut) -> Result<bytes::Bytes, Status> {
     Ok(message.freeze())
 }
 
-fn log(decision: &Decision, settings: &super::EdgeSettings) {
+fn log(decision: &Decision, request: &HttpRequest<'_>, settings: &super::EdgeSettings) {
+    if let Decision::Allow(allow) = decision
+        && let Some(denial) = &allow.shadow
+    {
+        return shadow::log(denial, request.path);
+    }
     match decision {
         Decision::Deny(denial) if settings.log_denials => tracing::info!(
             decision = "deny",

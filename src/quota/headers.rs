@@ -10,11 +10,11 @@ use super::counters::Remaining;
 use crate::domain::decision::Header;
 use crate::domain::{Amount, Charge, Fields, Kind, Limit};
 
-/// Adds the headers of an admission: for requests and for tokens, the limit that has least left.
-pub fn of_admission(limits: &[Limit], remaining: &[Remaining], headers: &mut Fields) {
+/// Adds the headers of an admission: for requests and for tokens, the limit that has least left, of those that are told.
+pub fn of_admission(limits: &[Limit], remaining: &[Remaining], is_told: impl Fn(&Limit) -> bool, headers: &mut Fields) {
     let mut states: SmallVec<[State; 2]> = SmallVec::new();
     for kind in [Kind::Requests, Kind::Tokens] {
-        let of_kind = limits.iter().zip(remaining).filter(|(limit, _)| limit.counter.kind == kind);
+        let of_kind = limits.iter().zip(remaining).filter(|(limit, _)| limit.counter.kind == kind && is_told(limit));
         let tightest = of_kind.min_by_key(|(_, left)| left.remaining);
         if let Some((limit, left)) = tightest {
             states.push(State { kind, limit: limit.limit, remaining: left.remaining.max(0), reset: left.reset });
@@ -115,7 +115,7 @@ mod tests {
 
     fn told(limits: &[Limit], remaining: &[Remaining]) -> Fields {
         let mut headers = Fields::default();
-        of_admission(limits, remaining, &mut headers);
+        of_admission(limits, remaining, |_| true, &mut headers);
         headers
     }
 

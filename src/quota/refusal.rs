@@ -62,7 +62,7 @@ fn of_limit(hold: &Hold, refusal: &Refusal, caller: &Caller, budget_status: u16,
     };
     let message = format!("Rate limit exceeded for {who}: {what} ({advice})");
     let mut denial = Denial::new(ErrorType::RateLimit, "rate_limit", message);
-    denial.reason = Cow::Owned(format!("rate_limit.{}.{}", scope.as_str(), charge.counter.kind.as_str()));
+    denial.reason = Cow::Owned(charge.counter.kind.reason(scope));
     denial.headers = headers::of_refusal(charge, charge.limit.saturating_sub(used), refusal.retry_after);
     denial.headers.push((Cow::Borrowed("rate_limit_type"), charge.counter.kind.as_str().to_owned()));
     if refusal.never {
@@ -76,7 +76,6 @@ fn of_limit(hold: &Hold, refusal: &Refusal, caller: &Caller, budget_status: u16,
 }
 
 fn of_budget(charge: Charge<'_>, refusal: &Refusal, who: &str, status: u16) -> Denial {
-    let scope = charge.counter.scope.kind();
     let window = match &charge.counter.window {
         Window::Period(period) if !period.is_total() => {
             format!(" per {}", period.id.split('@').next().unwrap_or_default())
@@ -93,7 +92,7 @@ fn of_budget(charge: Charge<'_>, refusal: &Refusal, who: &str, status: u16) -> D
     message.push_str(&format!("; this request may cost {}", Money::nanos(charge.amount)));
     let mut denial = Denial::new(ErrorType::BudgetExceeded, "budget", message);
     denial.status = status;
-    denial.reason = Cow::Owned(format!("budget.{}", scope.as_str()));
+    denial.reason = Cow::Owned(Kind::Spend.reason(charge.counter.scope.kind()));
     let lifetime = matches!(&charge.counter.window, Window::Period(period) if period.is_total());
     if refusal.may_be_released {
         denial.retry_after = Some(Duration::from_secs(1));

@@ -103,6 +103,15 @@ pub struct Bound {
 }
 
 impl Bound {
+    /// The same under these limits. What it costs is booked to the same accounts.
+    #[must_use]
+    pub fn with_limits(binding: &Binding, limits: impl Iterator<Item = (Limit, Amount)>) -> Bound {
+        let (limits, amounts): (Vec<Limit>, Vec<Amount>) = limits.unzip();
+        let Binding { accounts, parties, model, .. } = binding;
+        let binding = Binding::new(limits, accounts.clone(), parties.clone(), Arc::clone(model));
+        Bound { binding: Arc::new(binding), amounts: amounts.into() }
+    }
+
     /// Every limit with the amount held under it.
     pub fn charges(&self) -> impl Iterator<Item = Charge<'_>> {
         self.binding.limits().iter().zip(&self.amounts).map(|(limit, amount)| limit.charge(*amount))

@@ -34,8 +34,9 @@ pub struct Engine {
 impl Engine {
     #[must_use]
     pub fn new(gate: Arc<Gate>, store: SharedStore, ledger: Arc<Ledger>, metrics: Arc<Metrics>) -> Self {
-        let edge = ArcSwap::from_pointee(edge_settings(&gate.settings().config));
-        Engine { gate, store, ledger, metrics, edge }
+        let config = Arc::clone(&gate.settings().config);
+        tell_shadow(&config, &metrics);
+        Engine { gate, store, ledger, metrics, edge: ArcSwap::from_pointee(edge_settings(&config)) }
     }
 
     /// Puts a new configuration in force for all requests that begin from now on.
@@ -43,6 +44,7 @@ impl Engine {
         let edge = Arc::new(edge_settings(&config));
         self.gate.reload(config)?;
         self.edge.store(edge);
+        tell_shadow(&self.gate.settings().config, &self.metrics);
         Ok(())
     }
 
@@ -101,6 +103,14 @@ impl Engine {
 
 /// How often a budget counter is compared with the books before it is said to differ.
 const READINGS: usize = 5;
+
+/// Nobody should take a gate in shadow mode for one that guards.
+fn tell_shadow(config: &Config, metrics: &Metrics) {
+    metrics.check.shadow.set(i64::from(config.shadow.enabled));
+    if config.shadow.enabled {
+        tracing::warn!("the whole gate is in shadow mode (shadow.enabled): nothing is refused");
+    }
+}
 
 fn edge_settings(config: &Config) -> EdgeSettings {
     EdgeSettings {

@@ -46,6 +46,11 @@ struct StateLabel {
     state: &'static str,
 }
 
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ReasonLabel {
+    reason: String,
+}
+
 /// Everything that is counted; shared as `Arc<Metrics>`.
 #[derive(Debug)]
 pub struct Metrics {
@@ -73,6 +78,9 @@ pub struct CheckMetrics {
     decisions: Family<Outcome, Counter>,
     reasons: Mutex<HashSet<String>>,
     failures: Family<Code, Counter>,
+    /// 1 while the whole gate is in shadow mode.
+    pub shadow: Gauge,
+    shadow_denials: Family<ReasonLabel, Counter>,
     /// Checks without an HTTP request.
     pub refused_connections: Counter,
 }
@@ -214,14 +222,31 @@ impl CheckMetrics {
         registry.register("check_failures", "Checks answered by a gRPC error, by code", Family::clone(&failures));
         registry.register("check_connections", "Checks without an HTTP request", refused_connections.clone());
         let allowed = decisions.get_or_create_owned(&Outcome { outcome: "allow", reason: String::new() });
-        CheckMetrics { seconds, allowed, decisions, reasons: Mutex::default(), failures, refused_connections }
+        let (shadow, shadow_denials) = (Gauge::default(), Family::<ReasonLabel, Counter>::default());
+        registry.register("shadow", "1 while the whole gate is in shadow mode", shadow.clone());
+        let help = "Requests that passed because what would have refused them is in shadow mode, by its reason";
+        registry.register("shadow_denials", help, shadow_denials.clone());
+        CheckMetrics {
+            seconds,
+            allowed,
+            decisions,
+            reasons: Mutex::default(),
+            failures,
+            shadow,
+            shadow_denials,
+            refused_connections,
+        }
     }
 
-    /// Counts a decision.
+    /// Counts a decision; one that shadow mode let pass is an allowed one, and counts as what it would have been too.
     pub fn decided(&self, decision: &Decision) {
         let denial = match decision {
-            Decision::Allow(_) => {
+            Decision::Allow(allow) => {
                 self.allowed.inc();
+                if let Some(denial) = &allow.shadow {
+                    let reason = self.bounded(&denial.reason).to_owned();
+                    self.shadow_denials.get_or_create(&ReasonLabel { reason }).inc();
+                }
                 return;
             }
             Decision::Deny(denial) => denial,

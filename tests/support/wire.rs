@@ -11,7 +11,7 @@ use envoy_types::pb::envoy::service::ext_proc::v3::external_processor_client::Ex
 use envoy_types::pb::envoy::service::ext_proc::v3::processing_request;
 use envoy_types::pb::envoy::service::ext_proc::v3::{HttpBody, HttpHeaders, ProcessingRequest};
 use envoy_types::pb::google::protobuf::Struct;
-use envoy_types::pb::google::protobuf::value::Kind;
+pub use envoy_types::pb::google::protobuf::value::Kind;
 use tonic::transport::Channel;
 
 /// The namespace of what Check returned.

@@ -79,6 +79,7 @@ impl Decide for Gate {
             response_headers: Fields::default(),
             metadata: Fields::default(),
             hold: Some(HoldId::new([1; 16])),
+            shadow: None,
         }))
     }
 

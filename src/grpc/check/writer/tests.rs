@@ -37,6 +37,7 @@ fn allow() -> Allow {
         response_headers: fields("x-ratelimit-limit-requests", "60"),
         metadata: fields("tollward_hold", &"t".repeat(300)),
         hold: None,
+        shadow: None,
     }
 }
 
