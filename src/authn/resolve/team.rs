@@ -24,9 +24,10 @@ impl Resolver {
     ) -> Result<Option<Arc<str>>, Denial> {
         let rules = &assertion.rules;
         if rules.team_header
+            && (!rules.any_team || ask.view.route.api.is_model_route())
             && let Some(chosen) = header(ask)?
         {
-            let team = self.chosen(assertion, user_id, chosen).await?;
+            let team = self.chosen(assertion, user_id, chosen, ask.now).await?;
             trace.step("team", format_args!("{team} by the header {TEAM_HEADER}"));
             return Ok(Some(team));
         }
@@ -97,10 +98,17 @@ impl Resolver {
         assertion: &Assertion,
         user_id: Option<&Arc<str>>,
         chosen: &str,
+        now: Timestamp,
     ) -> Result<Arc<str>, Denial> {
         let alias = Name::Team { alias: Arc::from(chosen) };
         let of_alias = self.directory.id_of(&alias).await.map_err(|error| unavailable(&error))?;
         let is_chosen = |id: &str| id == chosen || of_alias.as_deref() == Some(id);
+        if assertion.rules.any_team {
+            return match of_alias {
+                Some(id) => Ok(id),
+                None => self.existing(assertion, &Arc::from(chosen), now).await,
+            };
+        }
         let claim = &assertion.teams;
         let mut named: Vec<Arc<str>> = claim.list.clone();
         match &claim.one {
