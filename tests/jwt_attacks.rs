@@ -10,7 +10,7 @@ mod support;
 mod wire;
 
 use std::sync::LazyLock;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use aws_lc_rs::hmac::{HMAC_SHA256, HMAC_SHA384, HMAC_SHA512};
 use base64::Engine as _;
@@ -57,6 +57,7 @@ fn text<'v>(value: &'v Value, name: &str) -> &'v str {
     value[name].as_str().unwrap()
 }
 
+#[allow(clippy::needless_pass_by_value, reason = "members and claims are written where they are used")]
 impl World {
     fn kid(&self) -> &str {
         text(&self.rsa, "kid")
@@ -240,6 +241,7 @@ fn a_header_leads_to_no_key_but_those_of_the_issuer() {
     let at = idp.url("/attacker");
     let forged = |members: Value| forge::rsa(text(&attacker, "private_pem"), &world.header(members), &claims);
     idp.forget();
+    let start = Instant::now();
     let mut attacks = Vec::new();
     for members in [
         json!({"jku": at}),
@@ -267,9 +269,9 @@ fn a_header_leads_to_no_key_but_those_of_the_issuer() {
     ] {
         attacks.push((format!("{members:.60}"), forged(members)));
     }
-    // Even with the right key: it must be named, for there are several.
     let nameless = json!({"alg": "RS256"}).to_string();
-    attacks.push(("no kid".to_owned(), world.sign(&nameless, &claims)));
+    attacks.push(("no kid".to_owned(), forge::rsa(text(&attacker, "private_pem"), &nameless, &claims)));
+    // Even with the right key.
     for members in [json!({"kid": "../other"}), json!({"kid": world.ec["kid"]}), json!({"kid": 7})] {
         attacks.push((format!("rightly signed, {members}"), world.sign(&world.header(members), &claims)));
     }
@@ -302,10 +304,10 @@ fn a_header_leads_to_no_key_but_those_of_the_issuer() {
     }
     refuses(world, attacks);
     assert_eq!(idp.count("/attacker"), 0, "nobody followed the token");
-    assert!(
-        idp.count("other") == 0 && idp.count("jwks") <= 2,
-        "and unknown names do not drive the server to its issuer"
-    );
+    assert_eq!(idp.count("other"), 0);
+    // Two for names nobody knew, and one each five seconds.
+    let (asked, most) = (idp.count("jwks"), 3 + start.elapsed().as_secs() / 5);
+    assert!(asked <= most, "unknown names drive the server to its issuer: {asked} times, {most} at most");
 }
 
 #[test]
@@ -387,6 +389,7 @@ fn a_token_is_written_in_one_way() {
     let good = world.good();
     let parts: Vec<&str> = good.split('.').collect();
     let [header, claims, signed] = parts[..] else { panic!("three parts") };
+    let bob = world.sign(&world.header(json!({})), &world.claims(json!({"sub": "bob"})));
     let opaque = world.signed.idp.opaque(json!({}));
     let encoded = |text: &str| text.replace('-', "+").replace('_', "/");
     // The last letter of a part has bits that mean nothing.
@@ -417,7 +420,9 @@ fn a_token_is_written_in_one_way() {
             ("bits behind the last byte", twin),
             ("quotes", format!("\"{good}\"")),
             ("a list", format!("{good}, {good}")),
-            ("a list of credentials", format!("{good}, Bearer {good}")),
+            ("a list of credentials", format!("{good}, Bearer {bob}")),
+            ("a list that begins badly", format!("bad, Bearer {good}")),
+            ("a list that ends badly", format!("{good}, Bearer bad")),
             ("a list without a space", format!("{good},{good}")),
             ("a parameter", format!("{good};a=b")),
             ("an opaque token", opaque),
