@@ -14,6 +14,8 @@ use support::signed::{Signed, signed};
 use support::traffic::{Traffic, tally};
 use support::{Answer, Value, eventually, json, say};
 
+/// In this time the gate may ask for names of keys that it does not know as often as it may at once.
+const LOOKS: Duration = Duration::from_secs(10);
 /// Longest time for an answer while the provider gives none.
 const BOUND: Duration = Duration::from_secs(15);
 
@@ -84,38 +86,35 @@ async fn no_good_token_is_refused_while_keys_rotate() {
     let newcomers = Newcomers::start(signed, 2);
     let start = Instant::now();
     traffic.wait("they call", start, 20, |seen| seen.status == 200).await;
-    for round in ["once rotated", "twice rotated", "three times rotated"] {
+    let mut rotated = start;
+    for round in ["once rotated", "twice rotated"] {
         signed.idp.rotate(true);
-        let rotated = Instant::now();
+        rotated = Instant::now();
         traffic.add(round, 1, &signed.bearer(&fresh(signed)));
         traffic.wait("the new go on", rotated, 10, |seen| seen.who == round).await;
-        traffic.wait("the old go on", rotated, 10, |seen| seen.who == "from the start").await;
+        traffic.wait("the old go on", rotated + LOOKS, 10, |seen| seen.who == "from the start").await;
     }
     let (passed, refused) = newcomers.finish().await;
     let seen = traffic.finish().await;
     say(format!("keys rotated, old ones kept: {passed} new tokens, {}", tally(seen.iter())));
     assert!(refused.is_empty(), "of new tokens: {refused:#?}");
     assert!(passed > 20 && seen.iter().all(|seen| seen.status == 200), "{}", tally(seen.iter()));
+    assert!(rotated.elapsed() >= LOOKS);
 
     // The old keys go at once: tokens of the new ones pass from the first on, those of the old fall.
     let old = fresh(signed);
     chat(signed, &old).await.allowed();
-    for _ in 0..3 {
-        signed.idp.rotate(false);
-        let newcomers = Newcomers::start(signed, 3);
-        let fallen = Instant::now();
-        eventually("a token falls with its key", || async {
-            let answer = signed.bearer(&old).send().await;
-            if answer.status == 401 { Ok(()) } else { Err(answer.status.to_string()) }
-        })
-        .await;
-        say(format!("the old token fell after {:?}", fallen.elapsed()));
-        let (passed, refused) = newcomers.finish().await;
-        assert!(refused.is_empty(), "of new tokens: {refused:#?}");
-        let last = chat(signed, &fresh(signed)).await;
-        assert_eq!(last.status, 200, "{}", last.text());
-        say(format!("keys replaced: {passed} new tokens"));
-    }
+    signed.idp.rotate(false);
+    let (newcomers, gone) = (Newcomers::start(signed, 3), Instant::now());
+    eventually("a token falls with its key", || async {
+        let answer = signed.bearer(&old).send().await;
+        if answer.status == 401 { Ok(()) } else { Err(answer.status.to_string()) }
+    })
+    .await;
+    say(format!("the old token fell after {:?}", gone.elapsed()));
+    chat(signed, &fresh(signed)).await.allowed();
+    let (passed, refused) = newcomers.finish().await;
+    assert!(refused.is_empty() && passed > 0, "of {passed} new tokens: {refused:#?}");
     let kid = signed.idp.keys().into_iter().find(|key| key["published"] == json!(false)).unwrap();
     let signing = Signing { kid: Some(kid["kid"].as_str().unwrap().to_owned()), ..Signing::default() };
     let late = signed.idp.sign_with(signing, json!({}));
