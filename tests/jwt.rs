@@ -21,8 +21,9 @@ mod teams;
 mod users;
 
 use support::cli::{run, text};
+use support::idp::Signing;
 use support::signed::{ADMIN, denied, passes, row, signed, signed_with};
-use support::{Value, eventually, json, unique};
+use support::{Options, Stack, Value, eventually, json, unique};
 
 #[tokio::test]
 async fn a_token_of_the_provider_is_a_caller_and_its_claims_say_which() {
@@ -134,6 +135,103 @@ async fn the_scope_of_an_administrator_opens_management_and_no_model() {
     assert_eq!(status, 403, "not in the list: {answer}");
     let former = signed.token(&admins[0]);
     assert_eq!(signed.manage_as(&former, "POST", "/team/new", Some(&json!({}))).await.0, 403, "another name");
+}
+
+#[tokio::test]
+async fn an_administrator_calls_for_a_team_only_where_a_header_names_one() {
+    let options = json!({
+        "user_id_jwt_field": "sub", "team_id_jwt_field": "team", "user_id_upsert": true,
+        "admin_allowed_routes": ["openai_routes", "management_routes"],
+        "roles_jwt_field": "roles", "jwt_litellm_role_map": [{"jwt_role": "*", "litellm_role": "internal_user"}],
+        "sync_user_role_and_teams": true,
+    });
+    let signed = signed(options).await;
+    let (team, root) = (signed.team(json!({})).await, unique("root"));
+    let admin = json!({"sub": root, "scope": ADMIN, "roles": ["any"]});
+    let told = |team: &str| passes(&[("role", "proxy_admin"), ("team-id", team)]);
+    signed
+        .hold(vec![
+            row("none", admin.clone(), told("")),
+            row("the header's", admin.clone(), told(&team)).header("x-litellm-team-id", &team),
+            row("an unknown one", admin, denied(404, "auth_error")).header("x-litellm-team-id", "nobody"),
+        ])
+        .await;
+    // The scope is the token's: the next one without it is a plain user's.
+    let plain = signed.token(&json!({"sub": root, "team": team}));
+    assert_eq!(signed.manage_as(&plain, "POST", "/user/new", Some(&json!({}))).await.0, 403);
+}
+
+#[tokio::test]
+async fn clocks_may_differ_by_the_leeway_and_no_more() {
+    let now = || std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_secs();
+    for (leeway, expected) in [(600, passes(&[])), (0, denied(401, "expired_key"))] {
+        let signed = signed(json!({"leeway": leeway})).await;
+        signed
+            .hold(vec![
+                row("over", json!({"exp": now() - 60}), expected),
+                row("long over", json!({"exp": now() - 6_000}), denied(401, "expired_key")),
+                row("far ahead", json!({"nbf": now() + 6_000}), denied(401, "auth_error")),
+            ])
+            .await;
+    }
+}
+
+#[tokio::test]
+async fn only_configured_algorithms_are_taken() {
+    let signed = signed(json!({"algorithms": ["ES256", "EdDSA", "PS384"]})).await;
+    for (alg, good) in [("ES256", true), ("EdDSA", true), ("PS384", true), ("RS256", false), ("ES384", false)] {
+        let answer = signed.bearer(&signed.idp.sign_with(Signing::alg(alg), json!({}))).send().await;
+        let expected = if good { passes(&[]) } else { denied(401, "auth_error") };
+        expected.check(alg, &answer);
+    }
+}
+
+#[tokio::test]
+async fn public_routes_need_no_token() {
+    let signed = signed(json!({"public_allowed_routes": ["/open/*"]})).await;
+    for (path, passes) in [("/open/page", true), ("/closed", false)] {
+        let answer = signed.call("GET", path).send().await;
+        assert_eq!(answer.received().is_some(), passes, "{path}: {}", answer.text());
+    }
+}
+
+#[tokio::test]
+async fn the_check_command_tells_which_claim_gave_what() {
+    let signed = signed(json!({"user_id_jwt_field": "person.id", "team_ids_jwt_field": "groups"})).await;
+    let team = signed.team(json!({"models": ["gpt-4o-mini"]})).await;
+    let token = signed.token(&json!({"person": {"id": "ada"}, "groups": [team]}));
+    let body = signed.folder().join("body.json");
+    std::fs::write(&body, support::call::chat_body("gpt-4o-mini").to_string()).unwrap();
+    let header = format!("Authorization: Bearer {token}");
+    let report = signed.command_json(&["check", "--header", &header, "--body", body.to_str().unwrap()]).to_string();
+    for told in ["person.id", "ada", "groups", &team, "jwt"] {
+        assert!(report.contains(told), "{told}: {report}");
+    }
+    assert!(!report.contains(token.rsplit_once('.').unwrap().1), "the token is not repeated");
+}
+
+#[tokio::test]
+async fn the_environment_may_say_whose_tokens() {
+    let idp = support::idp::Idp::start();
+    let config = json!({"general_settings": {
+        "enable_jwt_auth": true, "litellm_jwtauth": {"user_id_jwt_field": "sub"},
+    }});
+    let environment = [
+        ("JWT_PUBLIC_KEY_URL", idp.discovery_url()),
+        ("JWT_AUDIENCE", "gateway".to_owned()),
+        ("JWT_ISSUER", idp.issuer().to_owned()),
+    ];
+    let environment = environment.into_iter().map(|(name, value)| (name.to_owned(), value)).collect();
+    let stack = Stack::start(Options { environment, ..Options::config(config) });
+    for (name, claims, expected) in [
+        ("good", json!({"aud": "gateway", "sub": "ada"}), passes(&[("user-id", "ada")])),
+        ("another audience", json!({}), denied(401, "auth_error")),
+        ("another issuer", json!({"aud": "gateway", "iss": "https://nobody.example"}), denied(401, "auth_error")),
+    ] {
+        let body = support::call::chat_body("gpt-4o-mini");
+        let call = stack.call("POST", "/v1/chat/completions").bearer(&idp.sign(claims)).json(&body);
+        expected.check(name, &call.send().await);
+    }
 }
 
 #[tokio::test]

@@ -143,18 +143,46 @@ async fn teams_of_the_directory_stand_in_where_told() {
             ])
             .await;
     }
+    let narrow = unique("narrow");
     for fallback in [false, true] {
         let options = json!({"user_id_jwt_field": "sub", "team_id_jwt_field": "team", "team_claim_fallback": fallback});
         let signed = signed(options).await;
+        if !fallback {
+            signed.team(json!({"team_id": narrow, "models": ["gpt-4o"]})).await;
+        }
         let his = if fallback { passes(&[("team-id", &first)]) } else { denied(404, "auth_error") };
         let rows = vec![
             row("his only team", json!({"sub": bob, "team": "nobody"}), his),
             row("none claimed", json!({"sub": bob}), denied(401, "auth_error")),
+            row(
+                "it may not use the model",
+                json!({"sub": bob, "team": narrow}),
+                denied(403, "team_model_access_denied"),
+            ),
             row("one of two", json!({"sub": ada, "team": "nobody"}), denied(404, "auth_error")),
             row("the claim, where it is good", json!({"sub": bob, "team": foreign}), passes(&[("team-id", &foreign)])),
         ];
         signed.hold(rows).await;
     }
+}
+
+#[tokio::test]
+async fn a_team_that_may_not_is_not_replaced_by_one_that_may() {
+    let options = json!({
+        "user_id_jwt_field": "sub", "team_ids_jwt_field": "groups", "team_claim_fallback": true,
+    });
+    let signed = signed(options).await;
+    let user = signed.user(json!({})).await;
+    let wide = signed.team(json!({"members_with_roles": [{"user_id": user, "role": "user"}]})).await;
+    let (narrow, blocked) = (signed.team(json!({"models": ["gpt-4o"]})).await, signed.team(json!({})).await);
+    signed.manage("POST", "/team/block", json!({"team_id": blocked})).await;
+    signed
+        .hold(vec![
+            row("nobody's team", json!({"sub": user, "groups": ["nobody"]}), passes(&[("team-id", &wide)])),
+            row("without the model", json!({"sub": user, "groups": [narrow]}), denied(403, "auth_error")),
+            row("blocked", json!({"sub": user, "groups": [blocked]}), denied(403, "auth_error")),
+        ])
+        .await;
 }
 
 #[tokio::test]

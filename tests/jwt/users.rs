@@ -124,6 +124,22 @@ async fn the_end_user_of_the_token_pays() {
 }
 
 #[tokio::test]
+async fn a_user_joins_the_claimed_teams_where_told() {
+    let options = json!({
+        "user_id_jwt_field": "sub", "team_ids_jwt_field": "groups", "user_id_upsert": true,
+        "upsert_sso_user_to_team": true,
+    });
+    let signed = signed(options).await;
+    let (user, one, two) = (unique("joins"), signed.team(json!({})).await, signed.team(json!({})).await);
+    for groups in [json!([one]), json!([one, two]), json!([])] {
+        signed.chat(&json!({"sub": user, "groups": groups})).await.allowed();
+    }
+    let info = signed.manage("GET", &format!("/user/info?user_id={user}"), json!(null)).await;
+    let teams: Vec<String> = serde_json::from_value(info["user_info"]["teams"].clone()).unwrap();
+    assert!(teams.len() == 2 && teams.contains(&one) && teams.contains(&two), "joins, and leaves none: {info}");
+}
+
+#[tokio::test]
 async fn role_and_teams_follow_the_token_where_told() {
     let options = json!({
         "user_id_jwt_field": "sub", "team_ids_jwt_field": "groups", "roles_jwt_field": "roles",
