@@ -80,6 +80,8 @@ pub struct TeamClaim {
     pub one: Option<Named>,
     /// Teams to choose from: in the order of their ids, the first that may use model and route.
     pub list: Vec<Arc<str>>,
+    /// Whether a list was given, were it empty: then there are no other teams.
+    pub list_given: bool,
     /// The team where none is named.
     pub default: Option<Arc<str>>,
 }
@@ -119,4 +121,6 @@ pub struct Rules {
     pub team_routes: Vec<String>,
     /// Whether `x-litellm-team-id` may choose among the claimed teams.
     pub team_header: bool,
+    /// For an administrator: whether `x-litellm-team-id` may name any team, which then pays for the use of a model.
+    pub any_team: bool,
 }

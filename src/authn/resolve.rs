@@ -67,6 +67,9 @@ impl Resolver {
         if let Some(team_id) = principal.team_id.as_ref().filter(|_| identity.team.is_none()) {
             return Err(no_such_team(team_id));
         }
+        if principal.organization_id.is_some() && identity.organization.is_none() {
+            return Err(no_such_organization());
+        }
         self.sync(assertion, &identity, ask).await?;
         if let Some(key) = self.register(assertion, &identity, ask).await? {
             trace.step("claim", format_args!("the key {key} was made for it"));
@@ -142,11 +145,7 @@ impl Resolver {
             Some(Named::Alias(alias)) => {
                 let name = Name::Organization { alias: Arc::clone(alias) };
                 let found = self.directory.id_of(&name).await.map_err(|error| unavailable(&error))?;
-                found.map(Some).ok_or_else(|| {
-                    let message =
-                        "the organization that the credential names does not exist, or several have its alias";
-                    Denial::new(ErrorType::AuthError, "organization.unknown", message)
-                })
+                found.map(Some).ok_or_else(no_such_organization)
             }
         }
     }
@@ -184,6 +183,11 @@ fn put(written: Result<(), DirectoryError>) -> Result<(), Denial> {
         Ok(()) | Err(DirectoryError::Exists { .. }) => Ok(()),
         Err(error) => Err(unavailable(&error)),
     }
+}
+
+fn no_such_organization() -> Denial {
+    let message = "the organization that the credential names does not exist, or several have its alias";
+    Denial::new(ErrorType::AuthError, "organization.unknown", message)
 }
 
 fn no_such_team(team_id: &str) -> Denial {

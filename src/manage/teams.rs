@@ -214,7 +214,10 @@ impl Manager {
                 members.push(self.member_of(team, Some(id), None, role).await?);
             }
         }
-        if let Some(creator) = actor.user_id() {
+        // An administrator by token may be a user nobody registered: no member is missed then.
+        if let Some(creator) = actor.user_id()
+            && self.store.user(creator).await?.is_some()
+        {
             members.insert(0, self.member_of(team, Some(creator.to_string()), None, TeamRole::Admin).await?);
         }
         let mut seen = std::collections::BTreeSet::new();

@@ -15,7 +15,8 @@ const CASE: &str = "x-case";
 /// A request, made step by step.
 #[derive(Clone)]
 pub struct Call {
-    http: reqwest::Client,
+    /// One of its own where it is not given.
+    http: Option<reqwest::Client>,
     base: String,
     method: Method,
     path: String,
@@ -27,7 +28,7 @@ pub struct Call {
 impl Call {
     pub fn new(stack: &Stack, method: &str, path: &str) -> Self {
         Call {
-            http: client(),
+            http: None,
             base: format!("http://127.0.0.1:{}", stack.ports.gate),
             method: method.parse().expect("a method"),
             path: path.to_owned(),
@@ -39,7 +40,7 @@ impl Call {
 
     /// Sends through this client: its connections are used again.
     pub fn through(mut self, http: &reqwest::Client) -> Self {
-        self.http = http.clone();
+        self.http = Some(http.clone());
         self
     }
 
@@ -102,6 +103,7 @@ impl Call {
 
     async fn start_as(self, case: &str) -> reqwest::Result<reqwest::Response> {
         self.http
+            .unwrap_or_else(client)
             .request(self.method, format!("{}{}", self.base, self.path))
             .headers(self.headers)
             .header(CASE, case)

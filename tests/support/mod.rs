@@ -17,6 +17,7 @@ pub mod postgres;
 pub mod proxy;
 pub mod raw;
 pub mod redis;
+pub mod signed;
 pub mod stack;
 pub mod traffic;
 #[path = "../../examples/upstream/server.rs"]

@@ -33,6 +33,11 @@ pub struct Mapping {
     custom_validate: Option<Expression>,
     team_default: Option<Arc<str>>,
     rules: Arc<Rules>,
+    /// Routes of callers for a team, where the operator says which. Those that LiteLLM has without being told bind the
+    /// choice among several teams only, as there.
+    team_routes: Option<Vec<String>>,
+    /// What of them holds for administrators by scope.
+    admin_rules: Arc<Rules>,
 }
 
 impl Mapping {
@@ -72,6 +77,15 @@ impl Mapping {
             allowed_email_domain: jwt.user_allowed_email_domain.clone(),
             team_routes: jwt.team_allowed_routes.clone(),
             team_header: true,
+            any_team: false,
+        };
+        // They call for no team, and a scope that is theirs for now is written nowhere for good.
+        let admin_rules = Rules {
+            user_upsert: rules.user_upsert,
+            allowed_email_domain: rules.allowed_email_domain.clone(),
+            team_header: true,
+            any_team: true,
+            ..Rules::default()
         };
         Ok(Mapping {
             team_ids: path("team_ids_jwt_field", own.team_ids_jwt_field.as_ref(), jwt.team_ids_jwt_field.as_ref())?,
@@ -99,6 +113,10 @@ impl Mapping {
             team_alias,
             object_id,
             rules: Arc::new(rules),
+            admin_rules: Arc::new(admin_rules),
+            team_routes: Some(&jwt.team_allowed_routes)
+                .filter(|routes| **routes != JwtAuth::default().team_allowed_routes)
+                .cloned(),
         })
     }
 
@@ -117,10 +135,15 @@ impl Mapping {
         if team.is_none() {
             team = one(&self.team_alias).map(Named::Alias);
         }
-        let list = self.team_ids.as_ref().and_then(|path| path.get(&claims)).map(claims::list).unwrap_or_default();
+        let given = self.team_ids.as_ref().and_then(|path| path.get(&claims)).filter(|value| !value.is_null());
+        let list = given.map(claims::list).unwrap_or_default();
         let list: Vec<Arc<str>> = list.iter().map(|id| Arc::from(id.as_ref())).collect();
+        let list_given = given.is_some();
         let acts_for_team = team.is_some() || !list.is_empty() || self.team_default.is_some();
-        let found = self.roles.of(&claims, acts_for_team, user_id.is_some() || user_email.is_some())?;
+        let mut found = self.roles.of(&claims, acts_for_team, user_id.is_some() || user_email.is_some())?;
+        if acts_for_team && !found.is_admin {
+            found.routes.extend(self.team_routes.clone());
+        }
         match (one(&self.object_id), found.object_is_team) {
             (Some(id), true) if team.is_none() => team = Some(Named::Id(id)),
             (Some(id), false) if user_id.is_none() => user_id = Some(id),
@@ -138,16 +161,21 @@ impl Mapping {
             map_existing: self.map_existing_key,
         });
         let end_user = one(&self.end_user);
+        let (teams, rules) = if found.is_admin {
+            (TeamClaim::default(), &self.admin_rules)
+        } else {
+            (TeamClaim { one: team, list, list_given, default: self.team_default.clone() }, &self.rules)
+        };
         let grant = Grant { models: found.models, routes: found.routes, end_user, claims, ..Grant::default() };
         Ok(Assertion {
             key_claim,
             user_id,
             user_email,
             role: found.claim,
-            teams: TeamClaim { one: team, list, default: self.team_default.clone() },
+            teams,
             organization,
             grant: Some(Arc::new(grant)),
-            rules: Arc::clone(&self.rules),
+            rules: Arc::clone(rules),
             ..Assertion::new(AuthMethod::Jwt)
         })
     }

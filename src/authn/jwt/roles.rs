@@ -32,6 +32,8 @@ pub(super) struct Roles {
 /// What roles and scopes say.
 #[derive(Debug, Default)]
 pub(super) struct FoundRoles {
+    /// An administrator by scope or mapped role.
+    pub is_admin: bool,
     pub claim: RoleClaim,
     /// Whether the object id is a team's.
     pub object_is_team: bool,
@@ -93,6 +95,7 @@ impl Roles {
         };
         let mut found = FoundRoles { object_is_team: mapped == Some(Role::Team), ..FoundRoles::default() };
         if role == Some(Role::ProxyAdmin) {
+            found.is_admin = true;
             found.claim = RoleClaim::Is(Role::ProxyAdmin);
             found.routes.push(self.admin_routes.clone());
             return Ok(found);

@@ -54,8 +54,9 @@ impl Resolver {
             let entry = audit("created", "team_members", &id, None, Some(&member), ask.now);
             super::put(store.put_member(&member, true, entry).await)?;
         }
-        // Where the token names no team at all, it says nothing about teams.
-        if !assertion.rules.sync_user_role_and_teams || claimed.is_empty() {
+        // Where the token names no team and gives no list, it says nothing about teams.
+        let says_nothing = claimed.is_empty() && !assertion.teams.list_given;
+        if !assertion.rules.sync_user_role_and_teams || says_nothing {
             return Ok(());
         }
         for member in members.iter().filter(|member| !claimed.contains(&member.team_id)) {

@@ -13,6 +13,8 @@ use crate::domain::{Caller, Denial, ErrorType, Principal, Role, Team, Timestamp,
 
 /// By which a request chooses one of the caller's teams; an id or an alias.
 const TEAM_HEADER: &str = "x-litellm-team-id";
+/// Why a caller is refused of whose teams none may do what is asked.
+const NONE_MAY: &str = "team.none_may";
 
 impl Resolver {
     pub(super) async fn team(
@@ -24,15 +26,18 @@ impl Resolver {
     ) -> Result<Option<Arc<str>>, Denial> {
         let rules = &assertion.rules;
         if rules.team_header
+            && (!rules.any_team || ask.view.route.api.is_model_route())
             && let Some(chosen) = header(ask)?
         {
-            let team = self.chosen(assertion, user_id, chosen).await?;
+            let team = self.chosen(assertion, user_id, chosen, ask.now).await?;
             trace.step("team", format_args!("{team} by the header {TEAM_HEADER}"));
             return Ok(Some(team));
         }
         let found = match self.claimed(assertion, user_id, ask, trace).await {
             Ok(Some(team)) => return Ok(Some(team)),
             Err(denial) if denial.is_infrastructure() || !rules.team_claim_fallback => return Err(denial),
+            // The claim names teams that are there; that none may do this is no reason to take another.
+            Err(denial) if denial.reason == NONE_MAY => return Err(denial),
             found => found,
         };
         let teams = match user_id {
@@ -87,8 +92,22 @@ impl Resolver {
                 self.existing(assertion, id, ask.now).await?;
             }
         }
-        let first = self.first_that_may(assertion, user_id, &list, ask, trace).await?;
-        first.map(Some).ok_or_else(none_may)
+        match self.first_that_may(assertion, user_id, &list, ask, trace).await? {
+            Some(team) => Ok(Some(team)),
+            None if self.is_any_there(&list).await? => Err(none_may()),
+            None => Err(Denial { reason: "team.unknown".into(), ..none_may() }),
+        }
+    }
+
+    async fn is_any_there(&self, teams: &[Arc<str>]) -> Result<bool, Denial> {
+        for id in teams {
+            let principal = Principal { team_id: Some(Arc::clone(id)), ..Principal::default() };
+            let known = self.directory.principal(&principal).await.map_err(|error| unavailable(&error))?;
+            if known.team.is_some() {
+                return Ok(true);
+            }
+        }
+        Ok(false)
     }
 
     /// The team a request chooses: one of those claimed or, where the rules say so, any whose member the user is.
@@ -97,10 +116,17 @@ impl Resolver {
         assertion: &Assertion,
         user_id: Option<&Arc<str>>,
         chosen: &str,
+        now: Timestamp,
     ) -> Result<Arc<str>, Denial> {
         let alias = Name::Team { alias: Arc::from(chosen) };
         let of_alias = self.directory.id_of(&alias).await.map_err(|error| unavailable(&error))?;
         let is_chosen = |id: &str| id == chosen || of_alias.as_deref() == Some(id);
+        if assertion.rules.any_team {
+            return match of_alias {
+                Some(id) => Ok(id),
+                None => self.existing(assertion, &Arc::from(chosen), now).await,
+            };
+        }
         let claim = &assertion.teams;
         let mut named: Vec<Arc<str>> = claim.list.clone();
         match &claim.one {
@@ -227,7 +253,7 @@ fn header<'a>(ask: &Ask<'a>) -> Result<Option<&'a str>, Denial> {
 
 fn none_may() -> Denial {
     let message = "none of the teams of this credential may use this model and route";
-    Denial { status: 403, ..Denial::new(ErrorType::AuthError, "team.none_may", message) }
+    Denial { status: 403, ..Denial::new(ErrorType::AuthError, NONE_MAY, message) }
 }
 
 /// A team as `default_team_params` says.

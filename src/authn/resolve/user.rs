@@ -12,8 +12,9 @@ use crate::domain::{Denial, ErrorType, Timestamp, User};
 /// Refuses an address of another domain than the one that is allowed.
 pub(super) fn check_domain(assertion: &Assertion) -> Result<(), Denial> {
     let Some(allowed) = &assertion.rules.allowed_email_domain else { return Ok(()) };
-    let domain = assertion.user_email.as_deref().and_then(|email| email.rsplit_once('@')).map(|(_, domain)| domain);
-    if domain.is_some_and(|domain| domain.eq_ignore_ascii_case(allowed)) {
+    // Software differs in which of two signs it takes for the one before the domain.
+    let domain = assertion.user_email.as_deref().and_then(|email| email.split_once('@'));
+    if domain.is_some_and(|(name, domain)| !name.is_empty() && domain.eq_ignore_ascii_case(allowed)) {
         return Ok(());
     }
     let message = format!("only users with an address of {allowed} may call");
@@ -80,6 +81,8 @@ mod tests {
             (Some("ada@EXAMPLE.com"), Ok(())),
             (Some("ada@sub.example.com"), refused.clone()),
             (Some("ada@example.com@evil.org"), refused.clone()),
+            (Some("ada@evil.org@example.com"), refused.clone()),
+            (Some("@example.com"), refused.clone()),
             (Some("example.com"), refused.clone()),
             (None, refused.clone()),
         ] {

@@ -131,6 +131,14 @@ fn bad_values_and_contradictions_are_told_all_at_once() {
         ("pass_through_endpoints: [{path: x}]", "general_settings.pass_through_endpoints[0].path"),
         ("user_header_name: 'a b'", "general_settings.user_header_name"),
         ("max_request_size_mb: 0", "general_settings.max_request_size_mb"),
+        (
+            "jwt_public_key_url: 'https://a.example/k, http://b.example/k'\n  jwt_audience: a\n  enable_jwt_auth: true",
+            "general_settings.jwt_public_key_url",
+        ),
+        (
+            "litellm_jwtauth: {issuers: [{issuer: a, audience: b, jwks_url: 'http://c.example/k'}]}",
+            "general_settings.litellm_jwtauth.issuers[0].jwks_url",
+        ),
     ] {
         let error = parse(&format!("general_settings:\n  master_key: sk-0123456789\n  {general}\n")).unwrap_err();
         assert!(error.contains("t.yaml:3:") && error.contains(path), "{general}: {error}");

@@ -1,6 +1,7 @@
 //! Signed tokens: whose, for whom, and options that need one another.
 
 use super::Check;
+use crate::authn::fetch::check_url;
 use crate::config::{Config, JwtAuth, RoutingOverride, Unregistered};
 use crate::expression::Expression;
 
@@ -36,6 +37,9 @@ pub(super) fn jwt(config: &Config, check: &mut Check<'_>) {
     if !jwt.routing_overrides.is_empty() && !general.enable_oauth2_auth {
         check.wrong(at("routing_overrides"), "needs general_settings.enable_oauth2_auth, which judges those tokens");
     }
+    for url in general.jwt_public_key_url.iter().flat_map(|urls| urls.split(',')) {
+        address(url.trim(), "general_settings.jwt_public_key_url", check);
+    }
     let has_keys = general.jwt_public_key_url.is_some() || !jwt.issuers.is_empty();
     let message = "needs keys: set general_settings.jwt_public_key_url (or JWT_PUBLIC_KEY_URL), or \
                    litellm_jwtauth.issuers";
@@ -62,7 +66,19 @@ fn issuers(jwt: &JwtAuth, check: &mut Check<'_>) {
         if issuer.jwks_url.is_some() && issuer.public_key.is_some() {
             check.wrong(at.clone(), "must have one of jwks_url and public_key only");
         }
+        for url in issuer.jwks_url.iter().chain(&issuer.public_key) {
+            address(url, &format!("{at}.jwks_url"), check);
+        }
         algorithms(&issuer.algorithms, &format!("{at}.algorithms"), check);
+    }
+}
+
+/// Where keys are fetched from; what is no URL is a file or the key itself.
+fn address(text: &str, at: &str, check: &mut Check<'_>) {
+    if text.contains("://")
+        && let Err(error) = check_url(text)
+    {
+        check.wrong(at, error);
     }
 }
 

@@ -4,6 +4,7 @@ use std::sync::atomic::Ordering;
 
 use super::*;
 use crate::directory::faulty::Fault;
+use crate::domain::{AuthMethod, Caller, Identity, User};
 
 #[tokio::test]
 async fn a_directory_that_is_down_is_our_trouble_and_not_the_callers() {
@@ -81,4 +82,14 @@ async fn lists_of_aliases_teams_and_users_show_what_the_caller_may_see() {
     let found = house.manager.keys_info(&plain, named).await.unwrap();
     assert_eq!((&found["key"], &found["info"][0]["key_alias"]), (&json!(["of-u"]), &json!("of-u")));
     assert_eq!(refused(house.manager.keys_info(&plain, object(json!({"keys": ["other"]}))).await).0, 403);
+}
+
+#[tokio::test]
+async fn a_team_made_by_an_administrator_nobody_registered_has_no_member() {
+    let house = House::new().await;
+    let user = User { user_id: "ghost".into(), ..User::default() };
+    let identity = Arc::new(Identity { user: Some(Box::new(user)), ..Identity::default() });
+    let ghost = Actor::new(Caller::new(AuthMethod::Jwt, Role::ProxyAdmin, identity), None);
+    let team = house.manager.create_team(&ghost, object(json!({"team_id": "t"}))).await.unwrap();
+    assert_eq!(team["members_with_roles"], json!([]), "{team}");
 }
