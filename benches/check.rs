@@ -10,6 +10,8 @@
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "its output is the point")]
 #![allow(dead_code, reason = "shared with the benchmark of scale, which uses the rest")]
 
+#[path = "check/identity.rs"]
+mod identity;
 #[path = "check/load.rs"]
 mod load;
 #[path = "check/process.rs"]
@@ -29,6 +31,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
+use identity::Credential;
 use process::{Cores, Server};
 use report::{Measured, Report};
 use request::Form;
@@ -39,12 +42,17 @@ use tollward::Limits;
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 /// The contenders, in the order they run in each round.
-const CONTENDERS: [&str; 13] = [
+const CONTENDERS: [&str; 18] = [
     "naive",
     "tuned",
     "limit",
     "check_embedded",
     "check_embedded_raw_headers",
+    "check_key_9_limits",
+    "check_jwt_warm",
+    "check_introspection_warm",
+    "check_jwt_cold_es256",
+    "check_jwt_cold_rs256",
     "redis_empty",
     "redis_gcra",
     "check_redis",
@@ -102,6 +110,8 @@ async fn measure(name: &str, cores: &Cores, seconds: Duration) -> Measured {
     let limits = match name {
         "check_redis_5_limits" => Limits::Five,
         "check_redis_1_limit" => Limits::One,
+        "check_key_9_limits" => Limits::Nine,
+        name if credential_of(name) != Credential::Key => Limits::Nine,
         _ => Limits::Twelve,
     };
     let concurrent = match name {
@@ -112,8 +122,10 @@ async fn measure(name: &str, cores: &Cores, seconds: Duration) -> Measured {
     };
     // The same bytes for all, but for one, which carries headers as `encode_raw_headers` does.
     let (server, message): (Server, Bytes) = match name {
-        "check_embedded_raw_headers" => tollward::start(cores, Form::RawHeaders, limits, None).await,
-        name if name.starts_with("check_") => tollward::start(cores, Form::Map, limits, port).await,
+        "check_embedded_raw_headers" => tollward::start(cores, Form::RawHeaders, limits, Credential::Key, None).await,
+        name if name.starts_with("check_") => {
+            tollward::start(cores, Form::Map, limits, credential_of(name), port).await
+        }
         reference => (Server::reference(cores, reference), request::check(Form::Map, "sk-a-key-nobody-reads-here")),
     };
     server.wait_port().await;
@@ -129,6 +141,17 @@ async fn measure(name: &str, cores: &Cores, seconds: Duration) -> Measured {
     match (redis_before, redis_after) {
         (Some(before), Some(after)) => measured.with_redis(&saturated, after - before),
         _ => measured,
+    }
+}
+
+/// What the caller of a contender shows.
+fn credential_of(name: &str) -> Credential {
+    match name {
+        "check_jwt_warm" => Credential::Rs256 { cold: false },
+        "check_jwt_cold_rs256" => Credential::Rs256 { cold: true },
+        "check_jwt_cold_es256" => Credential::Es256 { cold: true },
+        "check_introspection_warm" => Credential::Opaque,
+        _ => Credential::Key,
     }
 }
 

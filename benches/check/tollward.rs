@@ -8,6 +8,7 @@ use bytes::Bytes;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
+use super::identity::{Credential, Provider};
 use super::process::{Cores, Server, free_port, wait_for};
 use super::request::{Form, check};
 
@@ -23,16 +24,25 @@ pub enum Limits {
     One,
     /// Requests, tokens and money of the key, requests and money of its team.
     Five,
+    /// Requests, tokens and money of organization, team and user: what binds a caller without a key.
+    Nine,
     /// Requests, tokens and money of four scopes.
     Twelve,
 }
 
 /// Starts Tollward with counters at this address; the embedded ones where there is none.
-pub async fn start(cores: &Cores, form: Form, limits: Limits, redis: Option<u16>) -> (Server, Bytes) {
+pub async fn start(
+    cores: &Cores,
+    form: Form,
+    limits: Limits,
+    credential: Credential,
+    redis: Option<u16>,
+) -> (Server, Bytes) {
+    let provider = Provider::start();
     let folder = TempDir::with_prefix("tollward-bench-").expect("a folder");
     let (grpc, http, ops) = (free_port(), free_port(), free_port());
     let counters = redis.map_or_else(|| "memory://".to_owned(), |port| format!("redis://127.0.0.1:{port}"));
-    let config = json!({
+    let mut config = json!({
         "listen": {
             "grpc": format!("127.0.0.1:{grpc}"),
             "http": format!("127.0.0.1:{http}"),
@@ -48,6 +58,7 @@ pub async fn start(cores: &Cores, form: Form, limits: Limits, redis: Option<u16>
             "model": "openai/gpt-4o-mini", "input_cost_per_token": 1.5e-7, "output_cost_per_token": 6e-7,
         }}],
     });
+    provider.settings(credential, &mut config["general_settings"]);
     let path = folder.path().join("tollward.yaml");
     std::fs::write(&path, config.to_string()).expect("the configuration is written");
     let mut command = cores.command(&binary());
@@ -67,8 +78,8 @@ pub async fn start(cores: &Cores, form: Form, limits: Limits, redis: Option<u16>
         tokio::time::sleep(std::time::Duration::from_millis(50)).await;
     }
     wait_for(|| std::net::TcpStream::connect(("127.0.0.1", grpc)).is_ok(), "Tollward listens").await;
-    let key = create_key(&client, &path, http, limits).await;
-    (server, check(form, &key))
+    let (key, user, team) = create_key(&client, &path, http, limits).await;
+    (server, check(form, &provider.text(credential, &key, &user, &team)))
 }
 
 /// The binary that `cargo build --release` made.
@@ -78,7 +89,8 @@ fn binary() -> PathBuf {
     built
 }
 
-async fn create_key(client: &reqwest::Client, config: &Path, http: u16, limits: Limits) -> String {
+/// A key, its user and its team.
+async fn create_key(client: &reqwest::Client, config: &Path, http: u16, limits: Limits) -> (String, String, String) {
     let all = [("rpm_limit", json!(REQUESTS)), ("tpm_limit", json!(TOKENS)), ("max_budget", json!(DOLLARS))];
     let under = |mut attributes: Value, which: &[usize]| {
         for (name, value) in which.iter().map(|at| &all[*at]) {
@@ -97,17 +109,19 @@ async fn create_key(client: &reqwest::Client, config: &Path, http: u16, limits: 
     let (team, user, key): (&[usize], &[usize], &[usize]) = match limits {
         Limits::One => (&[], &[], &[0]),
         Limits::Five => (&[0, 2], &[], &[0, 1, 2]),
+        Limits::Nine => (&[0, 1, 2], &[0, 1, 2], &[]),
         Limits::Twelve => (&[0, 1, 2], &[0, 1, 2], &[0, 1, 2]),
     };
     let mut of_team = under(json!({"team_alias": "bench"}), team);
-    if limits == Limits::Twelve {
+    if matches!(limits, Limits::Nine | Limits::Twelve) {
         of_team["organization_id"] = json!(create_organization(config));
     }
     let team = post("/team/new", of_team).await;
     let user = post("/user/new", under(json!({"user_id": "bench-user", "auto_create_key": false}), user)).await;
     let named = json!({"key_alias": "bench-key", "team_id": team["team_id"], "user_id": user["user_id"]});
     let key = post("/key/generate", under(named, key)).await;
-    key["key"].as_str().expect("a secret").to_owned()
+    let text = |value: &Value| value.as_str().expect("a text").to_owned();
+    (text(&key["key"]), "bench-user".to_owned(), text(&team["team_id"]))
 }
 
 /// Organizations are made on the command line.
