@@ -40,6 +40,7 @@ pub use resolve::Resolver;
 pub use session::{SessionTokens, Sessions};
 pub use virtual_key::VirtualKeys;
 
+use crate::authz;
 use crate::domain::{Caller, Denial, ErrorType, Secret, Timestamp, Trace};
 use crate::request::{Credential, CredentialRead, RequestView};
 
@@ -116,7 +117,7 @@ impl Authenticators {
             Ok(Some(assertion)) => {
                 let caller = self.resolver.resolve(&assertion, ask, trace).await?;
                 trace.step("authn", format_args!("custom_auth knows it: role {}", caller.role.as_str()));
-                return Ok(caller);
+                return self.with_what_stands_around(Some(caller), ask, trace).await;
             }
             Ok(None) => None,
             Err(denial) if custom.is_final() => return Err(denial),
@@ -137,7 +138,16 @@ impl Authenticators {
 
     /// The caller by the gate's own means.
     async fn by_gate(&self, ask: &Ask<'_>, trace: &mut Trace) -> Result<Caller, Denial> {
-        let mut caller = self.by_credential(ask, trace).await?;
+        let caller = self.by_credential(ask, trace).await?;
+        self.with_what_stands_around(caller, ask, trace).await
+    }
+
+    async fn with_what_stands_around(
+        &self,
+        mut caller: Option<Caller>,
+        ask: &Ask<'_>,
+        trace: &mut Trace,
+    ) -> Result<Caller, Denial> {
         for authenticator in &self.around {
             if !authenticator.knows(ask) {
                 continue;
@@ -169,6 +179,8 @@ impl Authenticators {
             return Ok(caller.map(narrow));
         }
         let other = self.resolve(authenticator, found, ask, trace).await?;
+        // Whoever stands behind a credential of nobody's must be in good standing too.
+        authz::status(&other, ask.now)?;
         match caller {
             None => Ok(Some(other)),
             Some(caller) if agree(&caller, &other) => Ok(Some(narrow(caller))),

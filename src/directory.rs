@@ -55,6 +55,9 @@ pub enum DirectoryError {
     /// A row that must be unique is there already.
     #[error("{what} {name:?} exists already")]
     Exists { what: &'static str, name: String },
+    /// Several rows fit, or the one that does is somebody else's.
+    #[error("{what} {name:?} is not one alone")]
+    Ambiguous { what: &'static str, name: String },
     /// A row named by the request is not there.
     #[error("{what} {name:?} does not exist")]
     NotFound { what: &'static str, name: String },
@@ -118,7 +121,7 @@ pub trait Store: Send + Sync {
     /// the team; what it does not know is absent.
     async fn principal(&self, principal: &Principal) -> Result<Identity>;
     /// The user an identity provider names: by its id, else by its id at the provider, else by its address in any letter
-    /// case; nobody where several have that address.
+    /// case. [`DirectoryError::Ambiguous`] where several have that address, or who has it has another id at the provider.
     async fn user_named(&self, id: Option<&str>, email: Option<&str>) -> Result<Option<User>>;
     /// At most two: one more than an alias may name.
     async fn teams_by_alias(&self, alias: &str) -> Result<Vec<Team>>;

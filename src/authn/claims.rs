@@ -240,6 +240,17 @@ pub fn list(value: &Value) -> Vec<Cow<'_, str>> {
     }
 }
 
+/// Whether the provider says that it did not verify the address (`email_verified`, OpenID Connect Core 1.0, section 5.1):
+/// somebody else's address proves nothing.
+#[must_use]
+pub fn is_email_unverified(claims: &Map<String, Value>) -> bool {
+    match claims.get("email_verified") {
+        Some(Value::Bool(verified)) => !verified,
+        Some(Value::String(verified)) => verified.eq_ignore_ascii_case("false"),
+        _ => false,
+    }
+}
+
 fn plain(value: &Value) -> Option<Cow<'_, str>> {
     match value {
         Value::String(text) if !text.is_empty() => Some(Cow::Borrowed(text)),

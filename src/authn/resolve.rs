@@ -8,6 +8,7 @@ mod user;
 
 use std::sync::Arc;
 
+use quick_cache::sync::Cache;
 use serde::Serialize;
 use serde_json::{Map, Value};
 
@@ -25,6 +26,8 @@ pub struct Resolver {
     directory: Arc<Directory>,
     catalog: Arc<Catalog>,
     narrowed: Narrowed,
+    /// When the last token was issued (`iat`) by which a user was synchronised.
+    synced: Cache<Arc<str>, f64>,
     /// What new users and teams begin with.
     user_defaults: Map<String, Value>,
     team_defaults: Map<String, Value>,
@@ -37,6 +40,7 @@ impl Resolver {
             directory,
             catalog,
             narrowed: Narrowed::default(),
+            synced: Cache::new(16_384),
             user_defaults: config.litellm_settings.default_internal_user_params.clone(),
             team_defaults: config.litellm_settings.default_team_params.clone(),
         }
@@ -53,12 +57,12 @@ impl Resolver {
         if let Some(grant) = assertion.grant.as_ref().filter(|grant| grant.is_unchecked) {
             return Ok(self.alone(assertion, grant));
         }
+        user::check_domain(assertion)?;
         if let Some(claim) = &assertion.key_claim
             && let Some(key) = self.mapped(claim, trace).await?
         {
             return self.of_key(assertion, &key, ask).await;
         }
-        user::check_domain(assertion)?;
         let user_id = self.user(assertion, ask.now).await?;
         let team_id = self.team(assertion, user_id.as_ref(), ask, trace).await?;
         let organization_id = self.organization(assertion).await?;
@@ -69,6 +73,17 @@ impl Resolver {
         }
         if principal.organization_id.is_some() && identity.organization.is_none() {
             return Err(no_such_organization());
+        }
+        if names_nobody(&principal) && assertion.role != RoleClaim::Is(Role::ProxyAdmin) {
+            return Err(nobody());
+        }
+        let of_team = identity.team.as_ref().and_then(|team| team.organization_id.as_ref());
+        if let (Some(claimed), Some(own)) = (&principal.organization_id, of_team)
+            && claimed != own
+        {
+            let message = "the team of this credential is of another organization than the credential names";
+            let denial = Denial::new(ErrorType::AuthError, "organization.foreign", message).param("organization_id");
+            return Err(Denial { status: 403, ..denial });
         }
         self.sync(assertion, &identity, ask).await?;
         if let Some(key) = self.register(assertion, &identity, ask).await? {
@@ -149,6 +164,16 @@ impl Resolver {
             }
         }
     }
+}
+
+fn names_nobody(principal: &Principal) -> bool {
+    principal.user_id.is_none() && principal.team_id.is_none() && principal.organization_id.is_none()
+}
+
+/// Who is good for nothing in particular would be good for everything, and pay for nothing.
+fn nobody() -> Denial {
+    let message = "Authentication Error: the credential is good, and names no user, team or organization";
+    Denial::new(ErrorType::AuthError, "credential.names_nobody", message)
 }
 
 /// A line of the audit log about a row that an assertion brought about.

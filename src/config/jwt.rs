@@ -274,6 +274,10 @@ pub struct Issuer {
     pub disable_audience_validation: bool,
     /// Algorithms that are accepted of it.
     pub algorithms: Vec<String>,
+    /// The scope that makes its bearer an administrator. Without one, nothing in a token of this issuer does.
+    pub admin_jwt_scope: Option<String>,
+    /// What is put before the ids of its users, where those of another issuer could be the same.
+    pub user_id_prefix: Option<String>,
     /// Instead of `litellm_jwtauth.user_id_jwt_field`.
     pub user_id_jwt_field: Option<String>,
     /// Instead of `litellm_jwtauth.user_email_jwt_field`.

@@ -2,10 +2,10 @@
 
 use std::sync::Arc;
 
-use super::Result;
 use super::rows::{Columns, Row, Value};
 use super::session::{self, Session};
 use super::statements::Statements;
+use super::{DirectoryError, Result};
 use crate::domain::{
     AccessGroup, Budget, EndUser, Identity, Key, KeyHash, Limits, Member, Organization, Principal, Project, Tag, Team,
     Timestamp, User,
@@ -91,7 +91,11 @@ pub(super) async fn user_named(
         return Ok(None);
     }
     let mut users = session::all(session, &statements.users_by_email, session::texts(&[email]), User::read).await?;
-    Ok(if users.len() == 1 { users.pop() } else { None })
+    let is_anothers = |user: &User| !id.is_empty() && user.sso_user_id.as_ref().is_some_and(|own| own != id);
+    if users.len() > 1 || users.iter().any(is_anothers) {
+        return Err(DirectoryError::Ambiguous { what: "user", name: email.to_owned() });
+    }
+    Ok(users.pop())
 }
 
 /// Fills in the limits of organization and membership.

@@ -287,7 +287,11 @@ impl<E: Engine> Store for E {
     }
 
     async fn user_by_email(&self, email: &str) -> Result<Option<User>> {
-        by!(self, users, "user_email", email)
+        let email = session::texts(&[email]);
+        self.read(Reading::Row, move |session, statements| {
+            Box::pin(session::one(session, &statements.users_by_email, email, Row::read))
+        })
+        .await
     }
 
     async fn list_users(&self, offset: u64, limit: u64) -> Result<Page<User>> {

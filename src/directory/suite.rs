@@ -131,15 +131,20 @@ async fn a_user_is_named_by_id_then_by_the_providers_id_then_by_address(store: &
     for (id, email, expected) in [
         (Some("ada"), None, Some("ada")),
         (Some("sso-1"), None, Some("sso-1")),
-        (Some("unknown"), Some("ADA@example.COM"), Some("ada")),
+        (Some("sso-1b"), Some("OTHER@example.COM"), Some("sso-1")),
+        (None, Some("ADA@example.COM"), Some("ada")),
         (None, Some("other@example.com"), Some("sso-1")),
-        (None, Some("twin@example.com"), None),
         (Some("unknown"), Some("nobody@example.com"), None),
         (None, None, None),
         (Some(""), Some(""), None),
     ] {
         let found = store.user_named(id, email).await.unwrap().map(|user| user.user_id);
         assert_eq!(found.as_deref(), expected, "{id:?} {email:?}");
+    }
+    for (id, email) in [(None, "twin@example.com"), (Some("another"), "ada@example.com")] {
+        let found = store.user_named(id, Some(email)).await;
+        let is_refused = matches!(found, Err(DirectoryError::Ambiguous { .. }));
+        assert!(is_refused, "{id:?} {email}: several have it, or who has it is another at the provider");
     }
 }
 

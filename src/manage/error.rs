@@ -87,7 +87,9 @@ impl From<DirectoryError> for ManageError {
             DirectoryError::Corrupt(_) => {
                 Self::of(ErrorType::Internal, "the directory holds a row that cannot be read")
             }
-            DirectoryError::Exists { .. } => Self::of(ErrorType::BadRequest, error.to_string()),
+            DirectoryError::Exists { .. } | DirectoryError::Ambiguous { .. } => {
+                Self::of(ErrorType::BadRequest, error.to_string())
+            }
             DirectoryError::NotFound { .. } => Self::of(ErrorType::NotFound, error.to_string()),
         }
     }

@@ -29,6 +29,8 @@ pub struct Mapping {
     unregistered: Unregistered,
     map_existing_key: bool,
     roles: Roles,
+    /// What stands before the ids of the issuer's users, so that they are nobody else's.
+    user_id_prefix: Option<String>,
     /// What must be true of the claims.
     custom_validate: Option<Expression>,
     team_default: Option<Arc<str>>,
@@ -100,7 +102,8 @@ impl Mapping {
             virtual_key: key_claim.map(|name| Arc::from(name.as_str())).zip(virtual_key),
             unregistered: own.unregistered_jwt_client_behavior.unwrap_or(jwt.unregistered_jwt_client_behavior),
             map_existing_key: jwt.auto_register_map_existing_key,
-            roles: Roles::new(jwt, permissions)?,
+            user_id_prefix: own.user_id_prefix.clone(),
+            roles: Roles::new(jwt, permissions, issuer)?,
             custom_validate: jwt
                 .custom_validate
                 .as_deref()
@@ -130,7 +133,8 @@ impl Mapping {
             let value = path.as_ref()?.get(&claims)?;
             claims::scalar(value).map(|text| Arc::from(text.as_ref()))
         };
-        let (mut user_id, user_email) = (one(&self.user_id), one(&self.user_email));
+        let mut user_id = one(&self.user_id);
+        let user_email = one(&self.user_email).filter(|_| !claims::is_email_unverified(&claims));
         let mut team = one(&self.team_id).map(Named::Id);
         if team.is_none() {
             team = one(&self.team_alias).map(Named::Alias);
@@ -151,6 +155,9 @@ impl Mapping {
         }
         if user_id.is_none() && user_email.is_none() {
             user_id = one(&self.subject);
+        }
+        if let (Some(prefix), Some(id)) = (&self.user_id_prefix, &user_id) {
+            user_id = Some(format!("{prefix}{id}").into());
         }
         let organization = one(&self.org_id).map(Named::Id).or_else(|| one(&self.org_alias).map(Named::Alias));
         let key_claim = self.virtual_key.as_ref().map(|(claim, path)| KeyClaim {

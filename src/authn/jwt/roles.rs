@@ -7,13 +7,13 @@ use serde_json::{Map, Value};
 
 use crate::authn::assertion::RoleClaim;
 use crate::authn::claims::{self, ClaimPath};
-use crate::config::{JwtAuth, RoleMap, RolePermission};
+use crate::config::{Issuer, JwtAuth, RoleMap, RolePermission};
 use crate::domain::{Denial, ErrorType, Role, glob};
 
 /// See the module.
 #[derive(Debug)]
 pub(super) struct Roles {
-    admin_scope: String,
+    admin_scope: Option<String>,
     admin_routes: Vec<String>,
     /// The claim of roles, and what they are here.
     claim: Option<ClaimPath>,
@@ -42,7 +42,19 @@ pub(super) struct FoundRoles {
 }
 
 impl Roles {
-    pub(super) fn new(jwt: &JwtAuth, permissions: &[RolePermission]) -> Result<Roles, (&'static str, String)> {
+    pub(super) fn new(
+        jwt: &JwtAuth,
+        permissions: &[RolePermission],
+        issuer: Option<&Issuer>,
+    ) -> Result<Roles, (&'static str, String)> {
+        // An issuer that was listed so that its users may call appoints nobody unless that is said.
+        let admin_scope = match issuer {
+            Some(issuer) => issuer.admin_jwt_scope.clone(),
+            None => Some(jwt.admin_jwt_scope.clone()),
+        };
+        let admin_scope = admin_scope.filter(|scope| !scope.is_empty());
+        let appoints =
+            |role: &Role| admin_scope.is_some() || !matches!(role, Role::ProxyAdmin | Role::ProxyAdminViewer);
         let path = |name: &'static str, text: &Option<String>| {
             text.as_ref().map(|text| ClaimPath::parse(text).map_err(|error| (name, error))).transpose()
         };
@@ -56,16 +68,26 @@ impl Roles {
             table
         });
         Ok(Roles {
-            admin_scope: jwt.admin_jwt_scope.clone(),
             admin_routes: jwt.admin_allowed_routes.clone(),
             claim: path("roles_jwt_field", &jwt.roles_jwt_field)?,
-            mappings: jwt.role_mappings.iter().map(|mapping| (mapping.role.clone(), mapping.internal_role)).collect(),
+            mappings: jwt
+                .role_mappings
+                .iter()
+                .filter(|mapping| appoints(&mapping.internal_role))
+                .map(|mapping| (mapping.role.clone(), mapping.internal_role))
+                .collect(),
             user_roles: path("user_roles_jwt_field", &jwt.user_roles_jwt_field)?,
             allowed: jwt.user_allowed_roles.clone().unwrap_or_default(),
             enforce: jwt.enforce_rbac,
             permissions: permissions.to_vec(),
             scopes,
-            written: if jwt.sync_user_role_and_teams { jwt.jwt_litellm_role_map.clone() } else { Vec::new() },
+            written: jwt
+                .jwt_litellm_role_map
+                .iter()
+                .filter(|map| jwt.sync_user_role_and_teams && appoints(&map.litellm_role))
+                .cloned()
+                .collect(),
+            admin_scope,
         })
     }
 
@@ -83,7 +105,7 @@ impl Roles {
             self.mappings.iter().find(|(name, _)| roles.iter().any(|role| role == name)).map(|(_, role)| *role);
         let of_user = self.user_roles.as_ref().and_then(|path| path.get(claims)).map(claims::list).unwrap_or_default();
         let is_allowed = of_user.iter().any(|role| self.allowed.iter().any(|allowed| allowed == role));
-        let is_admin = scopes.contains(&self.admin_scope.as_str());
+        let is_admin = self.admin_scope.as_ref().is_some_and(|scope| scopes.contains(&scope.as_str()));
         let role = if is_admin {
             Some(Role::ProxyAdmin)
         } else if acts_for_team {

@@ -4,13 +4,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use serde_json::{Map, Value};
 
 use super::is_jwt_shaped;
+use super::issuer::refused;
 use super::mapping::Mapping;
 use crate::authn::fetch::check_url;
 use crate::authn::oauth2::Userinfo;
 use crate::authn::{Ask, Assertion, Authenticator, Identified};
-use crate::config::General;
+use crate::config::{General, Issuer};
 use crate::domain::{AuthMethod, Denial, Trace};
 
 /// Longest wait for the endpoint.
@@ -33,10 +35,16 @@ impl OpaqueTokens {
         };
         let at = "general_settings.litellm_jwtauth";
         let endpoint = check_url(endpoint).map_err(|why| format!("{at}.oidc_userinfo_endpoint: {why}"))?;
-        let mapping = Mapping::new(jwt, &general.role_permissions, None);
+        // An answer appoints no administrators: it is about who somebody is.
+        let nobody = Issuer::default();
+        let mapping = Mapping::new(jwt, &general.role_permissions, Some(&nobody));
         let mapping = mapping.map_err(|(option, why)| format!("{at}.{option}: {why}"))?;
         let issuer: Arc<str> = general.jwt_issuer.as_deref().unwrap_or_default().into();
-        let read = Arc::new(move |claims| {
+        let read = Arc::new(move |claims: Map<String, Value>| {
+            // OpenID Connect Core 1.0, section 5.3.2: `sub` is always there, and an error is no answer.
+            if claims.get("sub").and_then(Value::as_str).is_none_or(str::is_empty) || claims.contains_key("error") {
+                return Err(refused("userinfo.no_subject", "the identity provider does not say whose token this is"));
+            }
             let assertion = mapping.assertion(&issuer, claims)?;
             Ok(Assertion { method: AuthMethod::OAuth2, ..assertion })
         });

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use serde_json::{Map, Value};
 
-use super::super::claims::{ClaimPath, list, scalar, scopes};
+use super::super::claims::{ClaimPath, is_email_unverified, list, scalar, scopes};
 use super::claims::Claims;
 use super::failure::Failure;
 use super::options::Options;
@@ -110,7 +110,7 @@ impl Mapping {
         let text = |path: &ClaimPath| path.get(&claims).and_then(scalar).map(Arc::<str>::from);
         let mut assertion = Assertion::new(AuthMethod::OAuth2);
         assertion.user_id = text(&self.user_id);
-        assertion.user_email = text(&self.user_email).filter(|_| !is_unverified(&claims));
+        assertion.user_email = text(&self.user_email).filter(|_| !is_email_unverified(&claims));
         assertion.teams.one = text(&self.team_id).map(Named::Id);
         assertion.organization = self.organization_id.as_ref().and_then(text).map(Named::Id);
         if let Some(role) = self.user_role.get(&claims) {
@@ -186,15 +186,6 @@ fn time(claims: &Map<String, Value>, name: &'static str) -> Result<Option<Timest
     let seconds = seconds.ok_or(Failure::NotATime(name))?;
     // Beyond all times it is the last or the first one.
     Ok(Some(Timestamp::millis((seconds * 1_000.0) as i64)))
-}
-
-/// Somebody else's address proves nothing.
-fn is_unverified(claims: &Map<String, Value>) -> bool {
-    match claims.get("email_verified") {
-        Some(Value::Bool(verified)) => !verified,
-        Some(Value::String(verified)) => verified == "false",
-        _ => false,
-    }
 }
 
 fn bad(reason: &'static str, message: &str) -> Box<Denial> {

@@ -16,17 +16,38 @@ impl Resolver {
         if !rules.sync_user_role_and_teams && !rules.join_claimed_teams {
             return Ok(());
         }
+        if !self.is_latest(assertion, identity) {
+            return Ok(());
+        }
         // A row that was created has the time of it; a name without a row has none.
         let Some(user) = identity.user.as_ref().filter(|user| user.created_at.as_millis() > 0) else { return Ok(()) };
         if let (true, RoleClaim::Is(role)) = (rules.sync_user_role_and_teams, assertion.role)
             && user.user_role != Some(role)
         {
-            let changed = User { user_role: Some(role), updated_at: ask.now, ..User::clone(user) };
+            // As it is now: what was kept may be older than what an administrator wrote a moment ago.
+            let store = self.directory.store();
+            let Some(row) = store.user(&user.user_id).await.map_err(|error| unavailable(&error))? else {
+                return Ok(());
+            };
+            let changed = User { user_role: Some(role), updated_at: ask.now, ..row };
             let entry = audit("updated", "users", &user.user_id, Some(&**user), Some(&changed), ask.now);
             let written = self.directory.store().put_user(&changed, false, entry).await;
             written.map_err(|error| unavailable(&error))?;
         }
         self.memberships(assertion, user, ask).await
+    }
+
+    /// Whether no token of this user that was issued later has been seen: an older one says what no longer holds, and two
+    /// that differ would write in turns.
+    fn is_latest(&self, assertion: &Assertion, identity: &Identity) -> bool {
+        let Some(user) = &identity.user else { return false };
+        let claims = assertion.grant.as_ref().map(|grant| &grant.claims);
+        let issued = claims.and_then(|claims| claims.get("iat")?.as_f64()).unwrap_or_default();
+        if self.synced.get(&user.user_id).is_some_and(|latest| issued < latest) {
+            return false;
+        }
+        self.synced.insert(Arc::clone(&user.user_id), issued);
+        true
     }
 
     async fn memberships(&self, assertion: &Assertion, user: &User, ask: &Ask<'_>) -> Result<(), Denial> {

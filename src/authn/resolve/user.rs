@@ -7,6 +7,7 @@ use serde_json::{Map, Value};
 use super::super::assertion::Assertion;
 use super::super::virtual_key::unavailable;
 use super::{Name, Resolver, created};
+use crate::directory::DirectoryError;
 use crate::domain::{Denial, ErrorType, Timestamp, User};
 
 /// Refuses an address of another domain than the one that is allowed.
@@ -25,9 +26,19 @@ impl Resolver {
     /// The id of the user: as the directory knows it, else as it is claimed.
     pub(super) async fn user(&self, assertion: &Assertion, now: Timestamp) -> Result<Option<Arc<str>>, Denial> {
         let (id, email) = (assertion.user_id.clone(), assertion.user_email.clone());
-        let Some(claimed) = id.clone().or_else(|| email.clone()) else { return Ok(None) };
+        // An address is an id of its own only where it is one: no id of another user looks like it.
+        let by_email = || email.clone().filter(|email| email.contains('@'));
+        let Some(claimed) = id.clone().or_else(by_email) else { return Ok(None) };
         let name = Name::User { id, email };
-        let known = self.directory.id_of(&name).await.map_err(|error| unavailable(&error))?;
+        let known = match self.directory.id_of(&name).await {
+            Ok(known) => known,
+            Err(DirectoryError::Ambiguous { .. }) => {
+                let message = "Authentication Error: the address of this credential is several users', or another's; an \
+                               administrator must mend that";
+                return Err(Denial::new(ErrorType::AuthError, "user.ambiguous", message).param("user_email"));
+            }
+            Err(error) => return Err(unavailable(&error)),
+        };
         if known.is_none() && assertion.rules.user_upsert {
             let user = new_user(&self.user_defaults, &claimed, assertion.user_email.as_ref(), now);
             let audit = created("users", &claimed, &user, now);
