@@ -18,6 +18,8 @@ mod load;
 mod metering;
 mod model;
 mod oauth2;
+#[cfg(test)]
+pub(crate) mod pages;
 mod policy;
 mod problem;
 mod proxy;

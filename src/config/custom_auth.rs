@@ -209,12 +209,12 @@ mod tests {
 
     #[test]
     fn the_configuration_in_the_documents_loads() {
-        let page = include_str!("../../docs/custom-auth.md");
         let env = |name: &str| name.ends_with("KEY").then(|| "sk-of-the-environment-0123456789".to_owned());
-        let blocks = page.split("```yaml").skip(1).filter_map(|rest| rest.split("```").next());
-        let loaded: Vec<Config> = blocks.map(|block| Config::parse(block, "document", &env).unwrap().0).collect();
-        assert_eq!(loaded.len(), 1);
-        let general = &loaded[0].general_settings;
+        let blocks = crate::config::pages::blocks(include_str!("../../docs/custom-auth.md"));
+        let loaded: Vec<_> = blocks.iter().map(|block| Config::parse(block, "document", &env).unwrap()).collect();
+        let [(config, warnings)] = &*loaded else { panic!("one configuration") };
+        assert!(warnings[0].message.ends_with("ignored: general_settings.allow_user_auth"), "{}", warnings[0].message);
+        let general = &config.general_settings;
         assert_eq!(general.custom_authoriser(), Some(("grpc://127.0.0.1:9191", CustomAuthMode::Auto)));
     }
 

@@ -35,10 +35,14 @@ fn rsa_as(encoding: &'static dyn RsaEncoding, private_pem: &str, header: &str, p
 
 /// Signed with a key on P-256 and SHA-256.
 pub fn p256(private_pem: &str, header: &str, payload: &str) -> String {
-    let key = EcdsaKeyPair::from_pkcs8(&signature::ECDSA_P256_SHA256_FIXED_SIGNING, &der(private_pem));
     let input = input(header, payload);
-    let signed = key.expect("an EC key").sign(&SystemRandom::new(), input.as_bytes()).expect("it signs");
-    with_signature(&input, signed.as_ref())
+    with_signature(&input, &p256_signature(private_pem, &input))
+}
+
+/// The signature of such a key over any text.
+pub fn p256_signature(private_pem: &str, text: &str) -> Vec<u8> {
+    let key = EcdsaKeyPair::from_pkcs8(&signature::ECDSA_P256_SHA256_FIXED_SIGNING, &der(private_pem));
+    key.expect("an EC key").sign(&SystemRandom::new(), text.as_bytes()).expect("it signs").as_ref().to_vec()
 }
 
 /// With a code of this secret.

@@ -13,8 +13,8 @@ fn parse(entries: &str) -> Result<Config, String> {
 async fn ask(entries: &str, principal: &str, headers: &[(&str, &[u8])]) -> (Result<Caller, Denial>, Vec<Step>) {
     let config = parse(entries).unwrap();
     let mtls: Box<dyn Authenticator> = Box::new(Mtls::new(&config.identity.mtls).unwrap());
-    let house = House::of(config).await;
-    house.ask(vec![mtls], &chat("127.0.0.1", principal, headers)).await
+    let house = Box::pin(House::of(config)).await;
+    Box::pin(house.ask(vec![mtls], &chat("127.0.0.1", principal, headers))).await
 }
 
 #[tokio::test]

@@ -461,9 +461,8 @@ fn every_configuration_of_the_page_works_as_written_and_so_does_litellms() {
         let oauth2 = OAuth2::of(&config.general_settings, &Kept::default()).unwrap();
         oauth2.expect("it is enabled").server.options.mode
     };
-    let page = include_str!("../../../docs/oauth2.md");
-    let blocks = page.split("```yaml\n").skip(1).filter_map(|rest| rest.split("```").next());
+    let blocks = crate::config::pages::blocks(include_str!("../../../docs/oauth2.md"));
     use OAuthMode::{Introspection, TokenInfo};
-    assert_eq!(blocks.map(modes).collect::<Vec<_>>(), [Introspection, Introspection, TokenInfo]);
+    assert_eq!(blocks.iter().map(|block| modes(block)).collect::<Vec<_>>(), [Introspection, Introspection, TokenInfo]);
     assert_eq!(modes("general_settings: {enable_oauth2_auth: true}"), Introspection);
 }

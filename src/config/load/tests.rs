@@ -1,7 +1,7 @@
 use proptest::strategy::Strategy;
 
 use super::*;
-use crate::config::{RateLimitsWithout, Unmeterable};
+use crate::config::{RateLimitsWithout, SignedHeaderKind, Unmeterable, pages};
 use crate::domain::Money;
 
 const KEY: &str = "general_settings: {master_key: sk-0123456789}\n";
@@ -300,42 +300,32 @@ proptest::proptest! {
 
 #[test]
 fn every_whole_configuration_in_the_documents_and_the_examples_loads() {
-    let env = |name: &str| match name {
-        name if name.ends_with("KEY") => Some("sk-of-the-environment-0123456789".to_owned()),
-        name if name.ends_with("URL") || name.ends_with("DATABASE") => Some("sqlite://tollward.db".to_owned()),
-        _ => None,
-    };
-    let page = include_str!("../../../docs/getting-started.md");
-    let blocks = page.split("```yaml").skip(1).filter_map(|rest| rest.split("```").next());
-    let mut loaded = 0;
-    for block in blocks.chain([include_str!("../../../deploy/tollward.yaml")]) {
-        // Blocks of a list are indented with it.
-        let indent =
-            block.lines().find(|line| !line.trim().is_empty()).map_or(0, |line| line.len() - line.trim_start().len());
-        let text: Vec<&str> = block.lines().map(|line| line.get(indent..).unwrap_or_default()).collect();
-        Config::parse(&text.join("\n"), "document", &env).unwrap_or_else(|error| panic!("{error}\n{block}"));
-        loaded += 1;
-    }
-    assert_eq!(loaded, 2);
+    assert_eq!(pages::load(include_str!("../../../docs/getting-started.md")).len(), 1);
+    pages::load_one(include_str!("../../../deploy/tollward.yaml"));
 }
 
 #[test]
 fn every_configuration_on_the_pages_about_identity_loads_as_written() {
-    let env = |name: &str| name.ends_with("KEY").then(|| "sk-of-the-environment-0123456789".to_owned());
-    for (name, page) in [
-        ("trusted-proxy.md", include_str!("../../../docs/trusted-proxy.md")),
-        ("mtls.md", include_str!("../../../docs/mtls.md")),
-    ] {
-        let blocks = page.split("```yaml\n# tollward.yaml\n").skip(1).filter_map(|rest| rest.split("```").next());
-        let mut loaded = 0;
-        for block in blocks {
-            let (config, warnings) = Config::parse(block, name, &env).unwrap_or_else(|error| panic!("{error}"));
-            assert_eq!(warnings.len(), 0, "{name}: {}", warnings[0].message);
-            let general = &config.general_settings;
-            assert!(general.enable_oauth2_proxy_auth || !config.identity.mtls.is_empty(), "{name}");
-            loaded += 1;
-        }
-        assert_eq!(loaded, 1, "{name}");
+    let [trusted_proxy] = &*pages::load(include_str!("../../../docs/trusted-proxy.md")) else { panic!("one") };
+    assert!(trusted_proxy.general_settings.enable_oauth2_proxy_auth);
+    let [mtls] = &*pages::load(include_str!("../../../docs/mtls.md")) else { panic!("one") };
+    assert!(!mtls.identity.mtls.is_empty());
+    let [all] = &*pages::load(include_str!("../../../docs/identity.md")) else { panic!("one") };
+    let general = &all.general_settings;
+    assert!(general.enable_jwt_auth && general.enable_oauth2_auth && general.enable_oauth2_proxy_auth);
+    assert_eq!((all.identity.signed_headers.len(), all.identity.mtls.len()), (1, 1));
+    let jwt = pages::load(include_str!("../../../docs/jwt.md"));
+    assert_eq!(jwt.len(), 6);
+    assert!(jwt.iter().all(|config| config.general_settings.enable_jwt_auth));
+    use SignedHeaderKind::{AwsAlb, CloudflareAccess, GoogleIap, Jwt};
+    let signed = pages::load(include_str!("../../../docs/signed-headers.md"));
+    let kinds = signed.iter().flat_map(|config| &config.identity.signed_headers).map(|header| header.kind);
+    assert_eq!(kinds.collect::<Vec<_>>(), [GoogleIap, AwsAlb, CloudflareAccess, Jwt]);
+    // What is compiled from them can be used: claim paths, conditions, addresses of keys.
+    for config in [all].into_iter().chain(&jwt).chain(&signed) {
+        let kept = crate::authn::Kept::default();
+        crate::authn::Jwt::new(&config.general_settings, &kept).unwrap();
+        crate::authn::SignedHeaders::of(&config.identity.signed_headers, &config.general_settings, &kept).unwrap();
     }
 }
 

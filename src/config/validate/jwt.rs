@@ -74,7 +74,7 @@ fn issuers(jwt: &JwtAuth, check: &mut Check<'_>) {
 }
 
 /// Where keys are fetched from; what is no URL is a file or the key itself.
-fn address(text: &str, at: &str, check: &mut Check<'_>) {
+pub(super) fn address(text: &str, at: &str, check: &mut Check<'_>) {
     if text.contains("://")
         && let Err(error) = check_url(text)
     {

@@ -40,7 +40,7 @@ pub fn policy(config: &Config, check: &mut Check<'_>) {
 
 #[cfg(test)]
 mod tests {
-    use crate::config::Config;
+    use crate::config::{Config, pages};
 
     const PAGE: &str = include_str!("../../../docs/policies.md");
 
@@ -77,12 +77,9 @@ mod tests {
 
     #[test]
     fn every_configuration_on_the_page_loads() {
-        let blocks: Vec<&str> = PAGE.split("```yaml").skip(1).filter_map(|rest| rest.split("```").next()).collect();
-        assert_eq!(blocks.len(), 2);
-        for block in blocks {
-            let config = parse(block).unwrap_or_else(|error| panic!("{error}\n{block}"));
-            assert!(config.policy.rules.len() >= 3);
-        }
+        let configs = pages::load(PAGE);
+        assert_eq!(configs.len(), 2);
+        assert!(configs.iter().all(|config| config.policy.rules.len() >= 3));
     }
 
     #[test]

@@ -39,7 +39,7 @@ fn is_token_byte(byte: u8) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use crate::config::Config;
+    use crate::config::{Config, pages};
 
     const PAGE: &str = include_str!("../../../docs/sessions.md");
 
@@ -71,11 +71,10 @@ mod tests {
 
     #[test]
     fn every_configuration_on_the_page_loads() {
-        let blocks: Vec<&str> = PAGE.split("```yaml").skip(1).filter_map(|rest| rest.split("```").next()).collect();
-        assert!(!blocks.is_empty());
-        for block in blocks {
-            let config = parse(block).unwrap_or_else(|error| panic!("{error}\n{block}"));
-            assert_eq!(config.identity.session.cookie, "__Host-tollward_session", "{block}");
+        let configs = pages::load(PAGE);
+        assert!(!configs.is_empty());
+        for config in configs {
+            assert_eq!(config.identity.session.cookie, "__Host-tollward_session");
         }
     }
 }

@@ -24,7 +24,7 @@ pub fn shadow(config: &Config, check: &mut Check<'_>) {
 
 #[cfg(test)]
 mod tests {
-    use crate::config::Config;
+    use crate::config::{Config, pages};
 
     const PAGE: &str = include_str!("../../../docs/shadow-mode.md");
 
@@ -48,10 +48,8 @@ mod tests {
 
     #[test]
     fn every_configuration_on_the_page_loads() {
-        let blocks: Vec<&str> = PAGE.split("```yaml").skip(1).filter_map(|rest| rest.split("```").next()).collect();
-        assert_eq!(blocks.len(), 2);
-        let configs: Vec<Config> =
-            blocks.iter().map(|block| parse(block).unwrap_or_else(|error| panic!("{error}\n{block}"))).collect();
+        let configs = pages::load(PAGE);
+        assert_eq!(configs.len(), 2);
         assert!(configs[0].shadow.enabled && configs[0].shadow.limits.is_empty());
         assert!(!configs[1].shadow.enabled && configs[1].shadow.limits.len() == 2);
     }
