@@ -207,6 +207,37 @@ async fn what_a_policy_in_shadow_would_refuse_passes_bare_and_under_every_limit(
 }
 
 #[tokio::test]
+async fn no_session_cookie_goes_upstream_whatever_is_in_shadow_mode() {
+    let rules =
+        json!([{"name": "no-tools", "effect": "deny", "mode": "shadow", "when": "'tools' in request.parameters"}]);
+    let identity = json!({"identity": {"session": {"cookie": "tollward_session"}}});
+    let policy = json!({"policy": {"rules": rules}});
+    let mut body = chat_body("gpt-4o");
+    body["tools"] = json!([]);
+    let session = "tollward_session=tollward_session_of-somebody";
+    let both = format!("theme=dark; {session}; lang=de");
+    for (name, shadow, policy, with_key, reason) in [
+        ("the whole gate, nobody known", json!({"enabled": true}), json!({}), false, "session.malformed"),
+        ("the whole gate, a limit", json!({"enabled": true}), json!({}), true, "rate_limit.key.requests"),
+        ("the whole gate and a policy", json!({"enabled": true}), policy.clone(), true, "policy.no-tools"),
+        ("a policy", json!({}), policy, true, "policy.no-tools"),
+        ("a limit", json!({"limits": ["rate_limit.key.*"]}), json!({}), true, "rate_limit.key.requests"),
+    ] {
+        let stack = Stack::start(options(&shadow).with(&identity).with(&policy));
+        let attributes = if reason.starts_with("policy") { json!({}) } else { json!({"rpm_limit": 0}) };
+        let key = stack.key(attributes).await;
+        for (sent, left) in [(both.as_str(), Some("theme=dark; lang=de")), (session, None)] {
+            let call = stack.call("POST", "/v1/chat/completions").json(&body).header("cookie", sent);
+            let call = call.header("sec-fetch-site", "same-origin");
+            let received = if with_key { call.key(&key) } else { call }.send().await.allowed();
+            gained_nothing(name, &received);
+            assert_eq!(received.header("cookie"), left, "{name}");
+        }
+        assert_eq!(denials(&stack, reason), 2.0, "{name}");
+    }
+}
+
+#[tokio::test]
 async fn the_gateway_is_told_what_the_decision_would_have_been() {
     let stack = Stack::start(Options { filters: Filters::NoEnvoy, ..options(&json!({"enabled": true})) });
     let poor = stack.key(json!({"max_budget": 1e-9})).await;

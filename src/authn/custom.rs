@@ -18,7 +18,10 @@ mod webhook;
 use std::io::Read;
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
+
+use tokio::sync::{Semaphore, SemaphorePermit};
 
 use super::Ask;
 use super::assertion::Assertion;
@@ -36,6 +39,11 @@ use verdict::{Trouble, Verdict};
 
 /// A file of certificates is never this large.
 const MAX_CA: u64 = 4 * 1024 * 1024;
+
+/// Questions under way at a time.
+const QUESTIONS: usize = 256;
+/// How often the log is told that there are too many, in milliseconds.
+const BUSY_EVERY: u64 = 1_000;
 
 /// Milliseconds that only go forward.
 type Clock = Box<dyn Fn() -> u64 + Send + Sync>;
@@ -58,6 +66,9 @@ pub(super) struct Consultant {
     verdicts: Verdicts,
     flights: Flights<Key, Result<Verdict, Trouble>>,
     breaker: Breaker,
+    turns: Semaphore,
+    /// When the log may be told again that there are too many questions.
+    busy_told_until: AtomicU64,
     clock: Clock,
 }
 
@@ -190,6 +201,8 @@ impl Consultant {
             verdicts: Verdicts::new(settings.cache_key.clone(), ttl, negative_ttl),
             flights: Flights::default(),
             breaker: Breaker::default(),
+            turns: Semaphore::new(QUESTIONS),
+            busy_told_until: AtomicU64::new(0),
             clock,
         })
     }
@@ -222,7 +235,23 @@ impl Consultant {
         Ok(verdict)
     }
 
+    /// A place among the questions under way. Who waits longer for it than for an answer gets none.
+    async fn turn(&self) -> Result<SemaphorePermit<'_>, Trouble> {
+        if let Ok(Ok(turn)) = tokio::time::timeout(self.timeout, self.turns.acquire()).await {
+            return Ok(turn);
+        }
+        let now = (self.clock)();
+        let until = self.busy_told_until.load(Ordering::Relaxed);
+        let next = now.saturating_add(BUSY_EVERY);
+        let claim = || self.busy_told_until.compare_exchange(until, next, Ordering::Relaxed, Ordering::Relaxed);
+        if now >= until && claim().is_ok() {
+            tracing::warn!(authoriser = %self.shown, "{QUESTIONS} questions to the custom authoriser are under way");
+        }
+        Err(Trouble::Busy)
+    }
+
     async fn consult(&self, question: &Question) -> Result<Verdict, Trouble> {
+        let _turn = self.turn().await?;
         if !self.breaker.admits((self.clock)()) {
             return Err(Trouble::Open);
         }

@@ -3,8 +3,10 @@
 //! what they would have refused is told to whoever asks.
 
 mod facts;
+mod seldom;
 
 use std::borrow::Cow;
+use std::time::Instant;
 
 pub use facts::{Facts, ModelFacts};
 
@@ -12,6 +14,7 @@ use crate::config::{Policy, PolicyEffect, PolicyMode, PolicyRule};
 use crate::domain::{Denial, ErrorType};
 use crate::expression::{CompileError, Expression};
 use facts::{Known, Of};
+use seldom::Seldom;
 
 /// The rules of the configuration, compiled.
 #[derive(Debug, Default)]
@@ -26,6 +29,7 @@ struct Rule {
     effect: PolicyEffect,
     mode: PolicyMode,
     message: String,
+    unevaluated: Seldom,
 }
 
 /// What the rules say of one request.
@@ -125,13 +129,17 @@ impl Rule {
             effect: rule.effect,
             mode: rule.mode,
             message: rule.message.clone().unwrap_or_else(|| format!("refused by the policy {}", rule.name)),
+            unevaluated: Seldom::default(),
         })
     }
 
     /// Whether the condition holds; where that cannot be known, what is worse for the request.
     fn holds(&self, of: &Of<'_, '_>) -> bool {
         self.when.evaluate_with(of).unwrap_or_else(|error| {
-            tracing::warn!(policy = %self.name, %error, "a policy cannot be evaluated; it counts against the request");
+            if let Some(left_out) = self.unevaluated.due(Instant::now()) {
+                let policy = self.name.as_str();
+                tracing::warn!(policy, %error, left_out, "a policy cannot be evaluated; it counts against the request");
+            }
             self.effect == PolicyEffect::Deny
         })
     }

@@ -11,6 +11,7 @@ use super::admission::{hold, random_id};
 use super::upstream::{self, Facts};
 use super::worst::is_charged;
 use super::{Gate, ModelUse, Purpose, Settings, Vetted, tags};
+use crate::authn::IdentityHeaders;
 use crate::authz::{self, ModelAsk};
 use crate::config;
 use crate::config::UpstreamIdentity;
@@ -150,7 +151,8 @@ impl Gate {
         self.quota.admit(hold(vetted, &worst, bound, id, now), terms, Duration::ZERO).await.ok()
     }
 
-    /// A request that would have been refused, as it came but for copies of our headers and headers that name identity.
+    /// A request that would have been refused, as it came but for copies of our headers, headers that name identity and
+    /// the session cookie.
     fn pass_as_it_came(
         &self,
         settings: &Settings,
@@ -161,7 +163,12 @@ impl Gate {
         admitted: Option<&Admitted>,
     ) -> Allow {
         let request_id = id.map(|id| id.hex());
-        let told = || request_id.iter().map(|id| (upstream::REQUEST_ID, id.as_str())).collect::<Fields>();
+        let (upstream_headers, remove_headers) = changes(
+            http,
+            settings.identity_headers.as_deref(),
+            settings.read.credential.session_cookie.as_deref(),
+            request_id.as_deref(),
+        );
         let status = denial.status.to_string();
         let mut metadata: Fields =
             [("shadow_decision", "deny"), ("shadow_reason", &*denial.reason), ("shadow_status", status.as_str())]
@@ -175,15 +182,14 @@ impl Gate {
             Some(vetted) => unnamed(vetted),
             None => Standing { metadata: [("decision", "allow")].into_iter().collect(), ..Standing::default() },
         };
-        let is_set = |name: &str| id.is_some() && name == upstream::REQUEST_ID;
         let nobody = || Caller::new(AuthMethod::Public, Role::InternalUserViewer, Arc::default());
         Allow {
             caller: denial.caller.clone().unwrap_or_else(nobody),
             standing: Arc::new(standing),
-            remove_headers: upstream::client_copies(http, settings.identity_headers.as_deref(), is_set),
-            upstream_headers: told(),
+            remove_headers,
+            upstream_headers,
             remove_query: Vec::new(),
-            response_headers: told(),
+            response_headers: named(request_id.as_deref()),
             metadata,
             hold: admitted.map(|admitted| admitted.hold.id),
             shadow: Some(Box::new(denial)),
@@ -212,6 +218,25 @@ impl Gate {
     }
 }
 
+/// What is set and what is taken out of a request that goes on as it came. A session cookie is good for nothing but
+/// this gate.
+fn changes(
+    http: &HttpRequest<'_>,
+    identity: Option<&IdentityHeaders>,
+    session_cookie: Option<&str>,
+    request_id: Option<&str>,
+) -> (Fields, Vec<Cow<'static, str>>) {
+    let is_set = |name: &str| request_id.is_some() && name == upstream::REQUEST_ID;
+    let (mut set, mut remove) = (named(request_id), upstream::client_copies(http, identity, is_set));
+    upstream::take_session_cookie(http, session_cookie, &mut set, &mut remove);
+    (set, remove)
+}
+
+/// The name of a request, where it has one.
+fn named(request_id: Option<&str>) -> Fields {
+    request_id.map(|id| (upstream::REQUEST_ID, id)).into_iter().collect()
+}
+
 /// What access logs are told of a caller whom the upstream is told nothing of.
 fn unnamed(vetted: &Vetted<'_>) -> Standing {
     let facts = Facts {
@@ -228,6 +253,7 @@ mod tests {
     use super::*;
     use crate::domain::{Binding, CounterKey, Hold, Money, Scope, Window};
     use crate::quota::counters::{CountersError, Refusal};
+    use crate::request::Headers;
 
     fn shadow(limits: &[&str]) -> Shadow {
         let limits = limits.iter().map(|limit| (*limit).to_owned()).collect();
@@ -281,6 +307,40 @@ mod tests {
             let shadow = shadow(names);
             let found: Vec<bool> = bound().binding.limits().iter().map(|limit| shadow.holds(limit)).collect();
             assert_eq!(found, [held[0], held[1], false], "{names:?}; what never refuses is not in shadow mode");
+        }
+    }
+
+    #[test]
+    fn a_request_goes_on_as_it_came_but_for_copies_of_our_headers_and_the_session_cookie() {
+        for (cookie, set, removed) in [
+            (&b"a=1; s=tollward_session_x; b=2"[..], Some("a=1; b=2"), &["x-tollward-role"][..]),
+            (b"s=tollward_session_x", None, &["x-tollward-role", "cookie"]),
+            (b"s=something-else; a=1", Some("a=1"), &["x-tollward-role"]),
+            (b"a=1; b=2", None, &["x-tollward-role"]),
+        ] {
+            let http = HttpRequest {
+                method: "POST",
+                path: "/v1/chat/completions",
+                headers: Headers(vec![
+                    ("authorization", b"Bearer sk-of-another-system"),
+                    ("x-tollward-role", b"proxy_admin"),
+                    ("x-tollward-request-id", b"forged"),
+                    ("cookie", cookie),
+                ]),
+                body: None,
+                source: None,
+                source_principal: "",
+                extensions: Vec::new(),
+                gateway: [127, 0, 0, 1].into(),
+            };
+            let (fields, remove) = changes(&http, None, Some("s"), Some("7"));
+            let expected: Fields =
+                [("x-tollward-request-id", "7")].into_iter().chain(set.map(|rest| ("cookie", rest))).collect();
+            assert!(fields.iter().eq(expected.iter()), "{fields:?}");
+            assert_eq!(remove, removed);
+            let (fields, remove) = changes(&http, None, None, None);
+            assert_eq!(fields.iter().count(), 0, "without sessions no cookie is ours");
+            assert_eq!(remove, ["x-tollward-role", "x-tollward-request-id"]);
         }
     }
 

@@ -65,11 +65,26 @@ impl Service {
         let path = PathAndQuery::from_static("/envoy.service.auth.v3.Authorization/Check");
         let codec: ProstCodec<auth::CheckRequest, auth::CheckResponse> = ProstCodec::default();
         // The text of a status is the authoriser's own, and may repeat what it was sent.
-        let answer = client.unary(request, path, codec).await.map_err(|status| match status.code() {
-            Code::OutOfRange => Trouble::Failed(format!("its answer is larger than {MAX_ANSWER} bytes")),
-            code => Trouble::Failed(format!("gRPC status {code:?}")),
-        })?;
+        let answer = client.unary(request, path, codec).await.map_err(|status| unanswered(status.code()))?;
         verdict(answer.into_inner(), self.is_unchecked)
+    }
+}
+
+/// Why a call ended without an answer. Some codes are the authoriser's word on this one request, and say nothing of how
+/// it does (`google.rpc.Code`).
+fn unanswered(code: Code) -> Trouble {
+    match code {
+        // The code of an answer beyond the bound, too.
+        Code::OutOfRange => {
+            Trouble::Declined(format!("gRPC status {code:?}, or its answer is larger than {MAX_ANSWER} bytes"))
+        }
+        Code::InvalidArgument
+        | Code::NotFound
+        | Code::PermissionDenied
+        | Code::Unauthenticated
+        | Code::ResourceExhausted
+        | Code::FailedPrecondition => Trouble::Declined(format!("gRPC status {code:?}")),
+        code => Trouble::Failed(format!("gRPC status {code:?}")),
     }
 }
 

@@ -390,6 +390,117 @@ async fn answers_that_clients_can_spoil_do_not_open_the_circuit_breaker() {
 }
 
 #[tokio::test]
+async fn a_service_that_cannot_make_sense_of_a_request_has_answered_and_one_that_fails_has_not() {
+    use Code::{
+        Cancelled, DeadlineExceeded, FailedPrecondition, Internal, InvalidArgument, NotFound, OutOfRange,
+        PermissionDenied, ResourceExhausted, Unauthenticated, Unavailable, Unimplemented, Unknown,
+    };
+    let answers = [
+        InvalidArgument,
+        NotFound,
+        PermissionDenied,
+        Unauthenticated,
+        ResourceExhausted,
+        FailedPrecondition,
+        OutOfRange,
+    ];
+    let failures = [Unavailable, Internal, DeadlineExceeded, Unknown, Unimplemented, Cancelled];
+    for (codes, asked) in [(&answers[..], 8), (&failures[..], 5)] {
+        for code in codes {
+            let service = Service::start(Script::Fail(*code)).await;
+            let custom = custom(&service.endpoint());
+            for turn in 0..8 {
+                assert_eq!(user(&custom, &format!("junk-{turn}")).await, Err(503), "{code:?}");
+            }
+            assert_eq!(service.asked(), asked, "{code:?}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_webhook_that_cannot_make_sense_of_a_request_has_answered_and_one_that_fails_has_not() {
+    let large = "x".repeat(65 * 1024);
+    let flood = "x".repeat(super::super::fetch::MAX_BODY + 1);
+    for (status, body, asked) in [
+        (400, "", 8),
+        (404, "", 8),
+        (413, "", 8),
+        (422, "", 8),
+        (422, &large, 8),
+        (429, "", 8),
+        (431, "", 8),
+        (204, "", 8),
+        (302, "", 8),
+        (200, &large, 8),
+        (200, &flood, 8),
+        (408, "", 5),
+        (500, "", 5),
+        (500, &large, 5),
+        (503, "", 5),
+    ] {
+        let (settings, seen) = webhook(status, body).await;
+        let custom = custom(&settings);
+        for turn in 0..8 {
+            assert_eq!(user(&custom, &format!("junk-{turn}")).await, Err(503), "{status}");
+        }
+        assert_eq!(seen.lock().len(), asked, "{status}, {} bytes", body.len());
+    }
+}
+
+#[tokio::test]
+async fn a_question_has_its_turn_as_long_as_it_is_under_way() {
+    let service = Service::start(Script::Silence).await;
+    let custom = custom(&service.endpoint());
+    let turns = &custom.consultant.turns;
+    assert_eq!(turns.available_permits(), QUESTIONS);
+    let asked = async {
+        while service.asked() < 3 {
+            tokio::task::yield_now().await;
+        }
+    };
+    let shown = Shown::default();
+    tokio::select! {
+        _ = futures_util::future::join3(ask(&custom, &shown), ask(&custom, &shown), user(&custom, "secret")) => {
+            panic!("nobody answers")
+        }
+        () = asked => {}
+    }
+    // Those that nobody waits for any more have ended; the one that others may wait for goes on.
+    assert_eq!(turns.available_permits(), QUESTIONS - 1);
+}
+
+#[tokio::test]
+async fn who_does_not_get_its_turn_in_time_gets_503_and_the_authoriser_is_not_blamed() {
+    let service = Service::start(allows(&json!({"user_id": "ada"}))).await;
+    let custom = custom(&with(service.endpoint(), &json!({"timeout_ms": 20})));
+    let all = custom.consultant.turns.acquire_many(u32::try_from(QUESTIONS).unwrap()).await.unwrap();
+    for turn in 0..8 {
+        let credential = format!("Bearer secret-{turn}");
+        let headers = [("authorization", credential.as_bytes())];
+        for shown in [Shown::default(), Shown::bearer(&headers)] {
+            let (answer, steps) = ask_traced(&custom, &shown).await;
+            let denial = answer.unwrap_err();
+            assert_eq!((denial.status, &*denial.reason), (503, "custom_auth.unavailable"));
+            assert!(denial.retry_after.is_some() && steps.contains("too many questions"), "{steps}");
+        }
+    }
+    drop(all);
+    assert_eq!(service.asked(), 0);
+    assert!(custom.consultant.breaker.admits((custom.consultant.clock)()));
+}
+
+#[tokio::test]
+async fn who_gets_its_turn_in_time_gets_its_answer() {
+    let service = Service::start(allows(&json!({"user_id": "ada"}))).await;
+    let custom = custom(&service.endpoint());
+    let all = custom.consultant.turns.acquire_many(u32::try_from(QUESTIONS).unwrap()).await.unwrap();
+    let mut waiting = Box::pin(user(&custom, "secret"));
+    assert!(futures_util::poll!(&mut waiting).is_pending());
+    drop(all);
+    assert_eq!(waiting.await.as_deref(), Ok("ada"));
+}
+
+#[tokio::test]
 async fn what_is_kept_outlives_a_reload_that_does_not_change_the_authoriser() {
     let service = Service::start(allows(&json!({"user_id": "ada"}))).await;
     let kept = Kept::default();

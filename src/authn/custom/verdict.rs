@@ -85,9 +85,15 @@ pub(super) enum Trouble {
     Timeout(Duration),
     #[error("it failed too often and is asked once a second")]
     Open,
+    /// So many questions are under way that this one did not get its turn. Nothing was asked.
+    #[error("too many questions to it are under way")]
+    Busy,
     /// No answer, or one that tells of trouble of its own.
     #[error("{0}")]
     Failed(String),
+    /// It answered that it cannot or will not judge this request.
+    #[error("it does not judge the request: {0}")]
+    Declined(String),
     /// It answered, and what it says cannot be used.
     #[error("its answer cannot be used: {0}")]
     Unusable(String),
@@ -96,7 +102,7 @@ pub(super) enum Trouble {
 impl Trouble {
     /// Whether the authoriser answered, though badly. What clients can bring about must not open the circuit breaker.
     pub(super) fn is_answered(&self) -> bool {
-        matches!(self, Trouble::Unusable(_))
+        matches!(self, Trouble::Declined(_) | Trouble::Unusable(_))
     }
 
     pub(super) fn denial(&self) -> Denial {

@@ -5,7 +5,7 @@ use base64::engine::general_purpose::STANDARD;
 use serde_json::{Map, Value, json};
 
 use super::super::claims::read_object;
-use super::super::fetch::{Answer as Response, Endpoint, Fetch};
+use super::super::fetch::{Answer as Response, Endpoint, Fetch, FetchError};
 use super::fields::Answer;
 use super::question::Question;
 use super::verdict::{Refusal, Source, Trouble, Verdict};
@@ -27,7 +27,7 @@ impl Webhook {
         let headers: Vec<(&str, &str)> =
             self.headers.iter().map(|(name, value)| (name.as_str(), value.expose())).collect();
         let answer = self.fetch.post_json(&self.endpoint, &headers, &described(question)).await;
-        verdict(&answer.map_err(|error| Trouble::Failed(error.to_string()))?, self.is_unchecked)
+        verdict(&answer.map_err(unanswered)?, self.is_unchecked)
     }
 }
 
@@ -56,16 +56,27 @@ fn described(question: &Question) -> Value {
     object
 }
 
-fn verdict(answer: &Response, is_unchecked: bool) -> Result<Verdict, Trouble> {
-    if answer.body.len() > MAX_ANSWER {
-        return Err(Trouble::Failed(format!("its answer is larger than {MAX_ANSWER} bytes")));
+/// Why there is nothing to read. A page to log in at, or a flood, is an answer that clients can bring about.
+fn unanswered(error: FetchError) -> Trouble {
+    match error {
+        FetchError::Redirected(_) | FetchError::TooLarge => Trouble::Unusable(error.to_string()),
+        FetchError::Timeout(_) | FetchError::Unreachable | FetchError::Broken | FetchError::Unwritable => {
+            Trouble::Failed(error.to_string())
+        }
     }
+}
+
+fn verdict(answer: &Response, is_unchecked: bool) -> Result<Verdict, Trouble> {
+    let unusable = |why: &str| Trouble::Unusable(why.to_owned());
+    let is_large = answer.body.len() > MAX_ANSWER;
     match answer.status {
+        // It did not get the request in time, or has trouble of its own.
+        status @ (408 | 500..) => return Err(Trouble::Failed(format!("it answers with HTTP {status}"))),
+        _ if is_large => return Err(unusable(&format!("it is larger than {MAX_ANSWER} bytes"))),
         200 => {}
         status @ (401 | 403) => return Ok(refused(status, &answer.body)),
-        status => return Err(Trouble::Failed(format!("it answers with HTTP {status}"))),
+        status => return Err(Trouble::Declined(format!("HTTP {status}"))),
     }
-    let unusable = |why: &str| Trouble::Unusable(why.to_owned());
     let object = match serde_json::from_slice::<String>(&answer.body) {
         // A text alone is the key that the credential stands for.
         Ok(key) => Map::from_iter([("api_key".to_owned(), Value::String(key))]),
