@@ -9,8 +9,10 @@ use super::{ManageError, Result};
 
 /// Names in a list of models that stand for every model.
 const EVERY_MODEL: [&str; 2] = ["*", "all-proxy-models"];
+/// What leaves the choice to the team, or without one to the owner.
+const ALL_TEAM_MODELS: &str = "all-team-models";
 /// Names that grant nothing of their own: the team's list decides, or nothing does.
-const NO_GRANT: [&str; 2] = ["all-team-models", "no-default-models"];
+const NO_GRANT: [&str; 2] = [ALL_TEAM_MODELS, "no-default-models"];
 
 /// What an entity may do, as far as it can be handed down.
 #[derive(Clone, Debug, Default)]
@@ -47,7 +49,8 @@ impl From<&crate::domain::Grant> for Grant {
         let lists = &credential.models;
         let holds =
             |list: &Vec<String>, name: &str| list.iter().any(|entry| entry == name || glob::matches(entry, name));
-        let in_all = |name: &&String| lists.iter().all(|list| holds(list, name));
+        // In a credential's list `all-team-models` stands for no model; in a key it would stand for all of the team's.
+        let in_all = |name: &&String| *name != ALL_TEAM_MODELS && lists.iter().all(|list| holds(list, name));
         let mut models: Vec<String> = lists.iter().flatten().filter(in_all).cloned().collect();
         models.dedup();
         // None at all, where an empty list of a key is every model.
@@ -62,7 +65,7 @@ impl From<&Team> for Grant {
     fn from(team: &Team) -> Self {
         let mut models = team.models.clone();
         // `all-team-models` in a team's own list is every model.
-        if models.iter().any(|model| model == "all-team-models") {
+        if models.iter().any(|model| model == ALL_TEAM_MODELS) {
             models.clear();
         }
         if !models.is_empty() {
@@ -102,6 +105,18 @@ pub(super) fn check(child: &Grant, parent: &Parent, catalog: &[ModelEntry]) -> R
         return Err(exceeds("duration", parent, &format!("it expires at {limit}")));
     }
     check_limits(&child.limits, parent)
+}
+
+/// Like [`check`], for a parent whose list of models no request with the child is held to: the child may not leave the
+/// choice to its team either, unless the parent does.
+pub(super) fn check_handed_on(child: &Grant, parent: &Parent, catalog: &[ModelEntry]) -> Result<()> {
+    let list = &parent.grant.models;
+    let leaves = |name: &String| name == ALL_TEAM_MODELS;
+    let grants_all = |name: &String| leaves(name) || EVERY_MODEL.contains(&name.as_str());
+    if child.models.iter().any(leaves) && !list.is_empty() && !list.iter().any(grants_all) {
+        return Err(exceeds("models", parent, "all-team-models is more than its models"));
+    }
+    check(child, parent, catalog)
 }
 
 /// Gives the child what it left unset and the parent has bounded.
@@ -247,6 +262,43 @@ mod tests {
             (&["gpt-4o-mini"], "nobody", false),
         ] {
             assert_eq!(grants_model(&list(parent), child, &catalog()), expected, "{child} of {parent:?}");
+        }
+    }
+
+    #[test]
+    fn a_key_leaves_the_choice_to_its_team_only_where_its_maker_does() {
+        for (parent, child, expected) in [
+            (&[][..], &["all-team-models"][..], true),
+            (&["*"], &["all-team-models"], true),
+            (&["all-proxy-models"], &["all-team-models"], true),
+            (&["all-team-models"], &["all-team-models"], true),
+            (&["gpt-4o"], &["gpt-4o"], true),
+            (&["gpt-4o"], &["no-default-models"], true),
+            (&["gpt-4o"], &["all-team-models"], false),
+            (&["gpt-4o"], &["gpt-4o", "all-team-models"], false),
+            (&["no-default-models"], &["no-default-models", "all-team-models"], false),
+        ] {
+            let grant = |names: &[&str]| Grant { models: list(names), ..Grant::default() };
+            let parent = Parent { name: "the calling key".into(), grant: grant(parent) };
+            let got = check_handed_on(&grant(child), &parent, &catalog());
+            assert_eq!(got.is_ok(), expected, "{child:?} of {:?}", parent.grant.models);
+        }
+    }
+
+    #[test]
+    fn what_is_handed_on_of_a_credential_is_what_all_its_lists_hold() {
+        for (lists, expected) in [
+            (&[][..], &[][..]),
+            (&[&["a", "b"][..]], &["a", "b"]),
+            (&[&["a", "b"], &["b"]], &["b"]),
+            (&[&["a"], &["b"]], &["no-default-models"]),
+            (&[&[]], &["no-default-models"]),
+            (&[&["all-team-models"]], &["no-default-models"]),
+            (&[&["a", "all-team-models"]], &["a"]),
+        ] {
+            let lists: Vec<Vec<String>> = lists.iter().map(|names| list(names)).collect();
+            let credential = crate::domain::Grant { models: lists.clone(), ..Default::default() };
+            assert_eq!(Grant::from(&credential).models, list(expected), "{lists:?}");
         }
     }
 

@@ -1,5 +1,6 @@
 //! Virtual keys: read, list, update, delete, block. Issuing them is [`generate`], changing their secret [`regenerate`].
 
+mod calling;
 mod generate;
 mod list;
 mod ownership;

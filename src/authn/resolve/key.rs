@@ -10,7 +10,8 @@ use crate::directory::{DirectoryError, KeyFilter};
 use crate::domain::{Denial, ErrorType, Identity, Key, KeyHash, KeyMapping, Timestamp, Trace};
 
 impl Resolver {
-    /// The key that a claim stands for; `None` where the other claims decide.
+    /// The key that a claim stands for; `None` where the other claims decide. 403 where the mapping is switched off,
+    /// whatever becomes of claims that nobody mapped.
     pub(super) async fn mapped(&self, claim: &KeyClaim, trace: &mut Trace) -> Result<Option<KeyHash>, Denial> {
         let Some(value) = &claim.value else {
             return match claim.unregistered {
@@ -38,7 +39,8 @@ impl Resolver {
         let (issuer, claim) = (Arc::clone(&claim.issuer), Arc::clone(&claim.claim));
         let name = Name::Key { issuer, claim, value: Arc::clone(value) };
         let found = self.directory.id_of(&name).await.map_err(|error| unavailable(&error))?;
-        Ok(found.and_then(|token| token.parse().ok()))
+        // A text that is no hash: the mapping is switched off. Other claims must not decide then, for they may allow more.
+        found.map(|token| token.parse().map_err(|_| switched_off())).transpose()
     }
 
     /// Makes a key for the caller and lets the claim stand for it, where that is wanted. Nobody knows the key's text: it
@@ -76,7 +78,7 @@ impl Resolver {
                 let found = store.key_mapping(&claim.issuer, &claim.claim, value).await;
                 match found.map_err(|error| unavailable(&error))?.filter(|mapping| mapping.is_active) {
                     Some(mapping) => Ok(Some(mapping.token)),
-                    None => Err(refused("jwt.key_claim_unknown", "the mapping of the token's claim is switched off")),
+                    None => Err(switched_off()),
                 }
             }
             Err(error) => Err(unavailable(&error)),
@@ -114,6 +116,13 @@ fn new_key(identity: &Identity, now: Timestamp) -> Result<Key, Denial> {
     })
 }
 
+fn switched_off() -> Denial {
+    refused("jwt.key_claim_unknown", "the mapping of the token's claim is switched off")
+}
+
 fn refused(reason: &'static str, message: &'static str) -> Denial {
     Denial { status: 403, ..Denial::new(ErrorType::AuthError, reason, message) }
 }
+
+#[cfg(test)]
+mod tests;

@@ -4,6 +4,7 @@
 use std::sync::Arc;
 
 use super::super::{Result, Store};
+use crate::domain::KeyMapping;
 
 /// A name to look up.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -14,7 +15,8 @@ pub enum Named {
     Team { alias: Arc<str> },
     /// An organization by its alias, where one alone has it.
     Organization { alias: Arc<str> },
-    /// The hash of the key that a claim stands for; the mapping of the issuer before the one of any issuer.
+    /// The hash of the key that a claim stands for; the mapping of the issuer before the one of any issuer. An empty
+    /// text where that mapping is switched off: the claim is known, and good for nothing.
     Key { issuer: Arc<str>, claim: Arc<str>, value: Arc<str> },
 }
 
@@ -36,8 +38,8 @@ impl Named {
             Named::Key { issuer, claim, value } => {
                 for issuer in [&**issuer, ""] {
                     let mapping = store.key_mapping(issuer, claim, value).await?;
-                    if let Some(mapping) = mapping.filter(|mapping| mapping.is_active) {
-                        return Ok(Some(mapping.token.to_string().into()));
+                    if let Some(KeyMapping { token, is_active, .. }) = mapping {
+                        return Ok(Some(if is_active { token.to_string().into() } else { Arc::default() }));
                     }
                 }
                 Ok(None)

@@ -63,8 +63,9 @@ impl Manager {
         let owners = self.owners(&key).await?;
         let standing = self.authorize_key(actor, &key, KeyAction::Generate).await?;
         self.check_owner(actor, standing, &key, &owners)?;
+        Self::check_role(actor, &owners)?;
         self.check_ceilings(&mut key, true)?;
-        self.check_calling_key(actor, &mut key)?;
+        self.check_calling_key(actor, &mut key).await?;
         self.check_grants(actor, &key, &owners).await?;
         if let Some(alias) = &alias {
             self.check_alias(alias, None).await?;
@@ -105,24 +106,6 @@ impl Manager {
         Ok(self.store.delete_key(&key.token, self.audit(actor, change)).await?)
     }
 
-    /// A key made with a key or a narrowed credential gets no more than that has, and what it leaves unset from it.
-    fn check_calling_key(&self, actor: &Actor, key: &mut Key) -> Result<()> {
-        if actor.is_admin() {
-            return Ok(());
-        }
-        let of_key = actor.key().map(|maker| Parent { name: "the calling key".to_owned(), grant: Grant::from(maker) });
-        let of_credential = actor
-            .caller
-            .grant
-            .as_deref()
-            .map(|grant| Parent { name: "what your credential allows".to_owned(), grant: Grant::from(grant) });
-        for parent in of_key.into_iter().chain(of_credential) {
-            delegation::inherit(key, &parent.grant);
-            delegation::check(&Grant::from(&*key), &parent, &self.config.model_list)?;
-        }
-        Ok(())
-    }
-
     /// Writes what an update or a rotation sends to `key`, which starts as a copy of `before`; answers warnings.
     pub(super) async fn change_key(
         &self,
@@ -150,6 +133,9 @@ impl Manager {
         if moved && !actor.is_admin() {
             let there = self.authorize_key(actor, key, KeyAction::Generate).await?;
             self.check_owner(actor, standing.min(there), key, &owners)?;
+        }
+        if before.user_id != key.user_id {
+            Self::check_role(actor, &owners)?;
         }
         if standing < Standing::TeamAdmin {
             check_narrowed(before, key, &self.config.model_list)?;
@@ -179,7 +165,8 @@ fn check_narrowed(before: &Key, key: &Key, catalog: &[crate::config::ModelEntry]
         return Err(ManageError::forbidden("only an admin of the team, organization or proxy lifts a bound of a key"));
     }
     let parent = Parent { name: "this key before".to_owned(), grant };
-    delegation::check(&Grant::from(key), &parent, catalog).map_err(|error| ManageError::forbidden(error.message))
+    delegation::check_handed_on(&Grant::from(key), &parent, catalog)
+        .map_err(|error| ManageError::forbidden(error.message))
 }
 
 fn attributes_for_service_account(key: &mut Key, alias: Option<&str>) -> Result<()> {

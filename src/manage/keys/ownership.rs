@@ -5,7 +5,7 @@ use super::super::attributes::Attributes;
 use super::super::delegation::{self, Grant, Parent};
 use super::super::permissions::Standing;
 use super::super::{Actor, ManageError, Manager, Result};
-use crate::domain::{Key, Member, Organization, Team, User};
+use crate::domain::{Key, Member, Organization, Role, Team, User};
 
 /// The rows a key belongs to.
 #[derive(Default)]
@@ -14,6 +14,13 @@ pub(super) struct Owners {
     team: Option<Team>,
     member: Option<Member>,
     organization: Option<Organization>,
+}
+
+impl Owners {
+    /// The role that requests with the key have: its user's.
+    pub(super) fn role(&self) -> Role {
+        self.user.as_ref().and_then(|user| user.user_role).unwrap_or_default()
+    }
 }
 
 impl Manager {

@@ -39,24 +39,154 @@ async fn a_granted_route_lifts_no_bound_of_what_is_set() {
     }
 }
 
-#[tokio::test]
-async fn a_key_is_no_wider_than_the_credential_it_was_made_with() {
-    let house = House::new().await;
-    let mut actor = house.user("u", json!({"user_role": "internal_user"})).await;
+/// The actor with a credential that is good for these models, and for five dollars.
+fn narrowed(mut actor: Actor, models: &[&str]) -> Actor {
     let credential = crate::domain::Grant {
-        models: vec![vec!["gpt-4o".to_owned()]],
-        max_budget: crate::domain::Money::from_dollars(5.0),
+        models: vec![models.iter().map(|name| (*name).to_owned()).collect()],
+        max_budget: Money::from_dollars(5.0),
         ..crate::domain::Grant::default()
     };
     actor.caller.grant = Some(std::sync::Arc::new(credential));
+    actor
+}
+
+/// An access group of this id that holds one model.
+async fn group(house: &House, id: &str, model: &str) {
+    let group = crate::domain::AccessGroup {
+        access_group_id: id.into(),
+        access_group_name: id.into(),
+        access_model_names: vec![model.to_owned()],
+        ..Default::default()
+    };
+    house.store.put_access_group(&group, true, crate::directory::testing::audit()).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_key_is_no_wider_than_the_credential_it_was_made_with() {
+    let house = House::new().await;
+    group(&house, "cheap", "gpt-4o").await;
+    group(&house, "dear", "gpt-4").await;
+    house.user("u", json!({"user_role": "internal_user"})).await;
+    house.team(json!({"team_id": "t", "admins": ["u"], "access_group_ids": ["cheap", "dear"]})).await;
+    let actor = narrowed(house.actor("u").await, &["gpt-4o"]);
     let made = house.generate(&actor, json!({})).await.unwrap();
     let key = house.key(&made).await;
     assert_eq!(
         (key.models, key.limits.max_budget.map(|budget| budget.dollars())),
         (vec!["gpt-4o".to_owned()], Some(5.0))
     );
-    for params in [json!({"models": ["gpt-4"]}), json!({"models": ["*"]}), json!({"max_budget": 6})] {
+    for params in [
+        json!({"models": ["gpt-4"]}),
+        json!({"models": ["*"]}),
+        json!({"models": ["all-team-models"]}),
+        json!({"models": ["gpt-4o", "all-team-models"], "team_id": "t"}),
+        json!({"models": ["gpt-4o"], "team_id": "t", "access_group_ids": ["dear"]}),
+        json!({"team_id": "t", "access_group_ids": ["cheap", "dear"]}),
+        json!({"max_budget": 6}),
+    ] {
         let shown = params.to_string();
         assert_eq!(refused(house.generate(&actor, params).await).0, 400, "{shown}");
     }
+    let of_group = json!({"team_id": "t", "access_group_ids": ["cheap"]});
+    let key = house.key(&house.generate(&actor, of_group).await.unwrap()).await;
+    assert_eq!((key.models.len(), key.access_group_ids), (0, vec!["cheap".to_owned()]));
+}
+
+#[tokio::test]
+async fn a_key_made_with_a_key_of_access_groups_stays_within_them() {
+    let house = House::new().await;
+    group(&house, "cheap", "gpt-4o").await;
+    group(&house, "dear", "gpt-4").await;
+    house.user("u", json!({"user_role": "internal_user", "auto_create_key": false})).await;
+    house.team(json!({"team_id": "t", "admins": ["u"], "access_group_ids": ["cheap", "dear"]})).await;
+    let own = json!({"user_id": "u", "team_id": "t", "access_group_ids": ["cheap"]});
+    house.generate(&admin(), own).await.unwrap();
+    let actor = house.actor("u").await;
+    let key = house.key(&house.generate(&actor, json!({})).await.unwrap()).await;
+    assert_eq!((key.models.len(), key.access_group_ids), (0, vec!["cheap".to_owned()]));
+    house.generate(&actor, json!({"models": ["gpt-4o"]})).await.unwrap();
+    for params in [
+        json!({"models": ["gpt-4"]}),
+        json!({"models": ["all-team-models"], "team_id": "t"}),
+        json!({"team_id": "t", "access_group_ids": ["dear"]}),
+    ] {
+        let shown = params.to_string();
+        assert_eq!(refused(house.generate(&actor, params).await).0, 400, "{shown}");
+    }
+}
+
+#[tokio::test]
+async fn an_owner_does_not_leave_a_list_of_models_to_the_team() {
+    let house = House::new().await;
+    let owner = house.user("u", json!({"user_role": "internal_user"})).await;
+    let made = house.generate(&admin(), json!({"user_id": "u", "models": ["gpt-4o"]})).await.unwrap();
+    let wider = json!({"key": made["key"], "models": ["all-team-models"]});
+    assert_eq!(refused(house.manager.update_key(&owner, object(wider)).await).0, 403);
+}
+
+#[tokio::test]
+async fn a_narrowed_credential_rotates_no_key_that_has_more_than_it_allows() {
+    let house = House::new().await;
+    let actor = house.user("u", json!({"user_role": "internal_user"})).await;
+    let budget = json!({"budget_id": "b", "max_budget": 5});
+    house.manager.create_budget(&admin(), object(budget)).await.unwrap();
+    let narrow = narrowed(actor.clone(), &["gpt-4o"]);
+    for (made, expected) in [
+        (json!({}), false),
+        (json!({"max_budget": 5}), false),
+        (json!({"models": ["gpt-4o"]}), false),
+        (json!({"models": ["gpt-4o"], "max_budget": 6}), false),
+        (json!({"models": ["gpt-4"], "max_budget": 5}), false),
+        (json!({"models": ["all-team-models"], "max_budget": 5}), false),
+        (json!({"models": ["gpt-4o"], "max_budget": 5}), true),
+        (json!({"models": ["gpt-4o"], "budget_id": "b"}), true),
+    ] {
+        let (shown, mut made) = (made.to_string(), made);
+        made["user_id"] = json!("u");
+        let key = house.generate(&admin(), made).await.unwrap()["key"].clone();
+        let rotate = |actor, key: &Value| house.manager.regenerate_key(actor, None, object(json!({"key": key})));
+        let got = rotate(&narrow, &key).await;
+        assert_eq!(got.is_ok(), expected, "{shown}");
+        match got {
+            Ok(issued) => assert!(issued.reveal()["key"] != key),
+            Err(error) => {
+                assert_eq!(error.status, 403, "{shown}");
+                rotate(&actor, &key).await.expect("whom no credential narrows");
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_narrowed_caller_gets_no_key_of_a_higher_role() {
+    let house = House::new().await;
+    let mut ada = house.user("ada", json!({"user_role": "proxy_admin"})).await;
+    let lead = house.user("lead", json!({"user_role": "internal_user"})).await;
+    house.team(json!({"team_id": "t", "admins": ["ada", "lead"]})).await;
+    let old = house.generate(&admin(), json!({"user_id": "ada"})).await.unwrap()["key"].clone();
+    let service = house.generate(&admin(), json!({"team_id": "t"})).await.unwrap()["key"].clone();
+    for (role, own, of_team) in [
+        (Role::InternalUserViewer, 403, 403),
+        (Role::InternalUser, 403, 200),
+        (Role::OrgAdmin, 403, 200),
+        (Role::ProxyAdminViewer, 403, 403),
+        (Role::ProxyAdmin, 200, 200),
+    ] {
+        ada.caller.role = role;
+        let status = |result: Result<()>| result.err().map_or(200, |error| error.status);
+        let generate = async |params| status(house.generate(&ada, params).await.map(|_| ()));
+        assert_eq!(generate(json!({})).await, own, "{role:?}");
+        assert_eq!(generate(json!({"team_id": "t", "user_id": "ada"})).await, own, "{role:?}");
+        assert_eq!(generate(json!({"team_id": "t", "user_id": "lead"})).await, of_team, "{role:?}");
+        let team = object(json!({"team_id": "t"}));
+        let account = house.manager.generate_service_account(&ada, team).await;
+        assert_eq!(status(account.map(|_| ())), of_team, "{role:?}");
+        let take = object(json!({"key": service, "user_id": "ada"}));
+        assert_eq!(status(house.manager.update_key(&ada, take).await.map(|_| ())), own, "{role:?}");
+        let rotate = object(json!({"key": old, "grace_period": "1h"}));
+        let rotated = house.manager.regenerate_key(&ada, None, rotate).await;
+        assert_eq!(status(rotated.map(|_| ())), own, "{role:?}");
+    }
+    let for_admin = json!({"team_id": "t", "user_id": "ada"});
+    assert_eq!(refused(house.generate(&lead, for_admin).await).0, 403, "nor does a team's admin");
 }

@@ -83,6 +83,10 @@ async fn what_maps_nothing_is_refused_and_only_administrators_map() {
         let update = house.manager.update_key_mapping(&with_role(role), object(json!({"id": "x"}))).await;
         assert_eq!(refused(update).0, 403, "{role:?}");
     }
+    let granted = with_role(Role::InternalUser).with_granted_route(true);
+    assert_eq!(refused(house.manager.create_key_mapping(&granted, claim()).await).0, 403, "the route is not enough");
+    assert_eq!(refused(house.manager.delete_key_mapping(&granted, "x").await).0, 403);
+    assert_eq!(refused(house.manager.update_key_mapping(&granted, object(json!({"id": "x"}))).await).0, 403);
     let listed = house.manager.page_of_key_mappings(&with_role(Role::InternalUser), Params::new()).await;
     assert_eq!(refused(listed).0, 403);
     let empty = json!({"id": "x"});
