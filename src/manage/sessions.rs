@@ -38,7 +38,7 @@ impl Manager {
         team_id: Option<&str>,
         ttl: Option<Duration>,
     ) -> Result<IssuedSession> {
-        self.require_admin(actor)?;
+        self.require_role_of_admin(actor)?;
         let wanted = NewSession { user_id: user_id.into(), team_id: team_id.map(Arc::from), ttl };
         let issued = self.sessions().issue(&wanted, &by(actor), self.now).await?;
         Ok(IssuedSession { row: json!(issued.session), token: issued.token })
@@ -54,14 +54,14 @@ impl Manager {
 
     /// Revokes a session by its id or its token.
     pub async fn revoke_session(&self, actor: &Actor, session: &str) -> Result<Value> {
-        self.require_admin(actor)?;
+        self.require_role_of_admin(actor)?;
         let revoked = self.sessions().revoke(session, &by(actor), self.now).await?;
         Ok(json!(revoked))
     }
 
     /// Revokes every session of a user.
     pub async fn revoke_sessions(&self, actor: &Actor, user_id: &str) -> Result<Value> {
-        self.require_admin(actor)?;
+        self.require_role_of_admin(actor)?;
         let revoked = self.sessions().revoke_all(user_id, &by(actor), self.now).await?;
         Ok(json!({"user_id": user_id, "revoked": revoked}))
     }
