@@ -85,6 +85,11 @@ pub trait Authenticator: Send + Sync {
     /// Whether what the request shows is of this kind. Cheap: asked of every authenticator, on every request.
     fn knows(&self, ask: &Ask<'_>) -> bool;
 
+    /// Who calls, where that is known from before and needs no waiting. Asked only where [`Authenticator::knows`] says so.
+    fn at_hand(&self, _ask: &Ask<'_>) -> Option<Identified> {
+        None
+    }
+
     /// Who calls. Asked only where [`Authenticator::knows`] says so; a refusal is final.
     async fn authenticate(&self, ask: &Ask<'_>, trace: &mut Trace) -> Result<Identified, Denial>;
 }
@@ -134,6 +139,21 @@ impl Authenticators {
     fn ours(&self) -> impl Iterator<Item = &dyn Authenticator> {
         let master = self.master.iter().map(|master| master as &dyn Authenticator);
         master.chain(self.session.iter().map(|session| session as &dyn Authenticator))
+    }
+
+    /// The caller of a request, where its credential was seen before and nothing else says who calls: without waiting.
+    /// Whoever is not at hand, or is to be explained, is asked for by [`Authenticators::authenticate`].
+    #[must_use]
+    pub fn at_hand(&self, ask: &Ask<'_>) -> Option<Caller> {
+        let is_alone = self.custom.is_none() && !self.around.iter().any(|authenticator| authenticator.knows(ask));
+        if !is_alone || ask.credential().is_none() {
+            return None;
+        }
+        let mut all = self.ours().chain(self.shown.iter().map(|authenticator| &**authenticator));
+        match all.find(|authenticator| authenticator.knows(ask))?.at_hand(ask)? {
+            Identified::Caller(caller) => Some(caller),
+            Identified::Assertion(assertion) => self.resolver.at_hand(&assertion, ask),
+        }
     }
 
     /// The caller by the gate's own means.

@@ -18,6 +18,10 @@ impl MasterKey {
     pub fn new(key: Secret) -> Self {
         MasterKey { key, identity: Arc::default() }
     }
+
+    fn caller(&self) -> Identified {
+        Identified::Caller(Caller::new(AuthMethod::MasterKey, Role::ProxyAdmin, Arc::clone(&self.identity)))
+    }
 }
 
 #[async_trait]
@@ -30,7 +34,11 @@ impl Authenticator for MasterKey {
         self.key.matches(ask.secret().as_bytes())
     }
 
+    fn at_hand(&self, _ask: &Ask<'_>) -> Option<Identified> {
+        Some(self.caller())
+    }
+
     async fn authenticate(&self, _ask: &Ask<'_>, _trace: &mut Trace) -> Result<Identified, Denial> {
-        Ok(Identified::Caller(Caller::new(AuthMethod::MasterKey, Role::ProxyAdmin, Arc::clone(&self.identity))))
+        Ok(self.caller())
     }
 }

@@ -96,13 +96,44 @@ impl Resolver {
             (None, Some(_)) => Role::Team,
             _ => Role::InternalUser,
         });
-        let role = match assertion.role {
-            RoleClaim::Is(role) => role,
-            RoleClaim::AtMost(ceiling) => own.narrowed_to(ceiling),
-            RoleClaim::None => own,
-        };
         let identity = self.narrowed.of(identity, assertion.grant.as_deref());
+        let role = granted(assertion.role, own);
         Ok(Caller { method: assertion.method, role, identity, grant: assertion.grant.clone() })
+    }
+
+    /// The caller an assertion stands for, where all that it names is at hand and nothing is chosen, created or written:
+    /// without waiting. What is unusual in any way is left to [`Resolver::resolve`].
+    #[must_use]
+    pub fn at_hand(&self, assertion: &Assertion, ask: &Ask<'_>) -> Option<Caller> {
+        let Assertion { key, key_claim, teams, organization, rules, grant, .. } = assertion;
+        let is_plain = key.is_none()
+            && key_claim.is_none()
+            && organization.is_none()
+            && teams.list.is_empty()
+            && !grant.as_ref().is_some_and(|grant| grant.is_unchecked)
+            && !(rules.sync_user_role_and_teams || rules.join_claimed_teams)
+            && !(rules.team_header && team::is_chosen(ask));
+        if !is_plain {
+            return None;
+        }
+        user::check_domain(assertion).ok()?;
+        let (id, email) = (assertion.user_id.clone(), assertion.user_email.clone());
+        let user_id = self.directory.id_at_hand(&Name::User { id, email })?;
+        let team_id = match &teams.one {
+            Some(Named::Id(id)) => Some(Arc::clone(id)),
+            Some(Named::Alias(_)) => return None,
+            None if teams.default.is_some() || rules.team_required || rules.fallback_to_db_teams => return None,
+            None if rules.enforce_team_based_model_access => return None,
+            None => None,
+        };
+        let principal = Principal { user_id: Some(user_id), team_id, organization_id: None };
+        let identity = self.directory.principal_at_hand(&principal)?;
+        if principal.team_id.is_some() && identity.team.is_none() {
+            return None;
+        }
+        let own = identity.user.as_ref().and_then(|user| user.user_role).unwrap_or_default();
+        let identity = self.narrowed.of(identity, grant.as_deref());
+        Some(Caller { method: assertion.method, role: granted(assertion.role, own), identity, grant: grant.clone() })
     }
 
     /// A caller who is known already, held to what an assertion that comes besides allows.
@@ -163,6 +194,15 @@ impl Resolver {
                 found.map(Some).ok_or_else(no_such_organization)
             }
         }
+    }
+}
+
+/// The role of a request, by what is claimed and what the directory says.
+fn granted(claim: RoleClaim, own: Role) -> Role {
+    match claim {
+        RoleClaim::Is(role) => role,
+        RoleClaim::AtMost(ceiling) => own.narrowed_to(ceiling),
+        RoleClaim::None => own,
     }
 }
 

@@ -7,7 +7,7 @@ use async_trait::async_trait;
 
 use super::{Ask, Authenticator, Identified};
 use crate::directory::{Directory, DirectoryError};
-use crate::domain::{AuthMethod, Caller, Denial, ErrorType, KeyHash, Role, Trace};
+use crate::domain::{AuthMethod, Caller, Denial, ErrorType, Identity, KeyHash, Role, Trace};
 
 /// Knows the keys of the directory.
 pub struct VirtualKeys {
@@ -31,12 +31,13 @@ impl Authenticator for VirtualKeys {
         ask.secret().starts_with("sk-")
     }
 
+    fn at_hand(&self, ask: &Ask<'_>) -> Option<Identified> {
+        self.directory.identity_at_hand(&KeyHash::of(ask.secret()), ask.now).map(caller)
+    }
+
     async fn authenticate(&self, ask: &Ask<'_>, _trace: &mut Trace) -> Result<Identified, Denial> {
         match self.directory.identity(&KeyHash::of(ask.secret()), ask.now).await {
-            Ok(Some(identity)) => {
-                let role = identity.user.as_ref().and_then(|user| user.user_role).unwrap_or(Role::InternalUser);
-                Ok(Identified::Caller(Caller::new(AuthMethod::VirtualKey, role, identity)))
-            }
+            Ok(Some(identity)) => Ok(caller(identity)),
             Ok(None) => Err(Denial::new(
                 ErrorType::TokenNotFound,
                 "credential.unknown_key",
@@ -46,6 +47,11 @@ impl Authenticator for VirtualKeys {
             Err(error) => Err(unavailable(&error)),
         }
     }
+}
+
+fn caller(identity: Arc<Identity>) -> Identified {
+    let role = identity.user.as_ref().and_then(|user| user.user_role).unwrap_or(Role::InternalUser);
+    Identified::Caller(Caller::new(AuthMethod::VirtualKey, role, identity))
 }
 
 /// The denial for a directory that does not answer: never a bad credential.

@@ -147,6 +147,24 @@ impl Directory {
         self.identities.get(key, now, |key| *key, load).await
     }
 
+    /// [`Directory::identity`] where it is at hand and fresh: without waiting.
+    #[must_use]
+    pub fn identity_at_hand(&self, key: &KeyHash, now: Timestamp) -> Option<Arc<Identity>> {
+        self.identities.peek(key, now)
+    }
+
+    /// [`Directory::principal`] likewise.
+    #[must_use]
+    pub fn principal_at_hand(&self, principal: &Principal) -> Option<Arc<Identity>> {
+        self.principals.peek(principal, Timestamp::default())
+    }
+
+    /// [`Directory::id_of`] likewise; `None` also where there is none.
+    #[must_use]
+    pub fn id_at_hand(&self, name: &Named) -> Option<Arc<str>> {
+        self.named.peek(name, Timestamp::default()).as_deref().cloned()
+    }
+
     /// What is known of a user, a team and an organization that a token names. The same snapshot answers until one of
     /// them may have changed.
     pub async fn principal(&self, principal: &Principal) -> Result<Arc<Identity>> {

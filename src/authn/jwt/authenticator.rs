@@ -58,9 +58,9 @@ impl Jwt {
     async fn token(&self, text: &str, ask: &Ask<'_>, trace: &mut Trace) -> Result<Arc<Assertion>, Denial> {
         let hash = KeyHash::of(text);
         let known = self.remembered.get(&hash, ask.now);
-        if let Some(known) = known.filter(|known| known.found.issuer.is_current(&known.found.key)) {
+        if let Some(known) = known.filter(|known| known.found.is_current()) {
             trace.step("jwt", "verified before");
-            return Ok(Arc::clone(&known.found.assertion));
+            return Ok(known.found.assertion());
         }
         let token = Token::read(text).map_err(unreadable)?;
         let issuer = self.issuer(&token)?;
@@ -104,6 +104,11 @@ impl Authenticator for Jwt {
     fn knows(&self, ask: &Ask<'_>) -> bool {
         let text = ask.secret();
         is_jwt_shaped(text) && !text.starts_with("sk-") && !self.overrides.matches(text)
+    }
+
+    fn at_hand(&self, ask: &Ask<'_>) -> Option<Identified> {
+        let known = self.remembered.get(&KeyHash::of(ask.secret()), ask.now)?;
+        known.found.is_current().then(|| Identified::Assertion(known.found.assertion()))
     }
 
     async fn authenticate(&self, ask: &Ask<'_>, trace: &mut Trace) -> Result<Identified, Denial> {

@@ -108,6 +108,11 @@ impl Answers {
         }
     }
 
+    /// What is known of a token from before and still holds, without asking.
+    pub fn at_hand(&self, token: &str, now: Timestamp) -> Option<Arc<Assertion>> {
+        self.inner.good.get(&KeyHash::of(token)).and_then(|entry| entry.value(now))
+    }
+
     /// Whose the token is: as it is known, else by asking.
     ///
     /// # Errors

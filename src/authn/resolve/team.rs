@@ -238,6 +238,11 @@ impl Resolver {
     }
 }
 
+/// Whether the request chooses a team.
+pub(super) fn is_chosen(ask: &Ask<'_>) -> bool {
+    ask.view.http.headers.get(TEAM_HEADER).is_some()
+}
+
 /// What the request chooses; several different choices are refused.
 fn header<'a>(ask: &Ask<'a>) -> Result<Option<&'a str>, Denial> {
     let mut values = ask.view.http.headers.all(TEAM_HEADER).map(<[u8]>::trim_ascii).filter(|value| !value.is_empty());

@@ -150,6 +150,20 @@ where
         self.get_once(key, Timestamp::default(), Some(age), &own, &load).await
     }
 
+    /// The value of `key` where it is at hand and fresh. What is not must be asked for by [`LoadingCache::get`].
+    pub(super) fn peek<Q>(&self, key: &Q, wall: Timestamp) -> Option<Arc<V>>
+    where
+        K: Borrow<Q>,
+        Q: Hash + Eq + ?Sized,
+    {
+        let inner = &self.inner;
+        let (now, generation) = (inner.freshness.now(), inner.freshness.generation());
+        let entry = inner.known(key, generation, wall)?;
+        let value = entry.found.value.filter(|_| inner.freshness.is_fresh(entry.at, now, true))?;
+        inner.looked_up.fresh.fetch_add(1, Ordering::Relaxed);
+        Some(value)
+    }
+
     async fn get_once<Q, F>(
         &self,
         key: &Q,
