@@ -18,7 +18,7 @@ pub fn matches(pattern: &str, text: &str) -> bool {
     true
 }
 
-/// Like [`matches`], with `?` for any one character.
+/// Like [`matches()`], with `?` for any one character.
 #[must_use]
 pub fn matches_wild(pattern: &str, text: &str) -> bool {
     let (pattern, text): (Vec<char>, Vec<char>) = (pattern.chars().collect(), text.chars().collect());
