@@ -263,14 +263,15 @@ async fn a_path_leads_into_claims_and_lists() {
         ("roles.1", "second"),
         ("roles[1]", "second"),
         ("https://claims.example/user", "url"),
-        // Nothing there: as if no user were claimed.
+        // Nothing there: the token names nobody, and nobody is no caller.
         ("a.b.d", ""),
         ("a.b.c.d", ""),
         ("roles.2", ""),
         ("roles[2]", ""),
     ] {
         let signed = signed(json!({"user_id_jwt_field": field})).await;
-        signed.hold(vec![row(field, deep.clone(), passes(&[("user-id", user)]))]).await;
+        let expected = if user.is_empty() { denied(401, "auth_error") } else { passes(&[("user-id", user)]) };
+        signed.hold(vec![row(field, deep.clone(), expected)]).await;
     }
 }
 

@@ -15,7 +15,13 @@ async fn a_user_is_found_by_id_by_the_providers_id_and_by_address() {
         .hold(vec![
             row("by id", json!({"sub": id}), found()),
             row("by the provider's id", json!({"sub": sso}), found()),
-            row("by address", json!({"sub": "nobody", "email": address}), found()),
+            row("by address", json!({"sub": null, "email": address}), found()),
+            row("another's address", json!({"sub": "nobody", "email": address}), denied(401, "auth_error")),
+            row(
+                "not verified",
+                json!({"sub": null, "email": address, "email_verified": false}),
+                denied(401, "auth_error"),
+            ),
             row("by address in another case", json!({"sub": null, "email": lower}), found()),
             row("nobody", json!({"sub": "nobody", "email": "no@body.example"}), passes(&[("user-id", "nobody")])),
         ])
