@@ -101,9 +101,12 @@ fn tables_are_migrated_before_the_gate_starts() {
     let found: Value = serde_json::from_str(&stdout).expect("a document");
     assert_eq!((code, &found["engine"], &found["version"]), (Some(1), &json!("postgres"), &json!(0)), "{said}");
     assert!(!said.contains(&url), "{said}");
+    let steps = |found: &Value| found["pending"].as_array().map(Vec::len);
+    let behind = steps(&found);
+    assert!(behind > Some(0), "{found}");
     let (code, stdout, _) = run(&["migrate", "--json"]);
     let found: Value = serde_json::from_str(&stdout).expect("a document");
-    assert_eq!((code, found["pending"].as_array().map(Vec::len)), (Some(0), Some(2)), "{found}");
+    assert_eq!((code, steps(&found)), (Some(0), behind), "{found}");
     let (code, stdout, _) = run(&["migrate", "--check"]);
     assert!(code == Some(0) && stdout.contains("nothing to do"), "{stdout}");
     assert_eq!(run(&["migrate", "--sometimes"]).0, Some(2));
