@@ -96,7 +96,8 @@ pub trait Authenticator: Send + Sync {
 
 /// Every way to say who you are, in the order they are asked.
 pub struct Authenticators {
-    /// The operator is never locked out: whoever shows the master key is asked nothing else.
+    /// The operator is never locked out: no authoriser is asked about the master key. What stands around the request is
+    /// judged for it too.
     pub master: Option<MasterKey>,
     /// An authoriser that is asked before all others.
     pub custom: Option<Custom>,

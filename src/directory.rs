@@ -177,7 +177,6 @@ pub trait Store: Send + Sync {
     async fn delete_member(&self, team_id: &str, user_id: &str, audit: AuditEntry) -> Result<()>;
     async fn put_user(&self, user: &User, create: bool, audit: AuditEntry) -> Result<()>;
     async fn user(&self, user_id: &str) -> Result<Option<User>>;
-    async fn user_by_email(&self, email: &str) -> Result<Option<User>>;
     async fn list_users(&self, offset: u64, limit: u64) -> Result<Page<User>>;
     async fn delete_user(&self, user_id: &str, audit: AuditEntry) -> Result<()>;
     async fn put_organization(&self, organization: &Organization, create: bool, audit: AuditEntry) -> Result<()>;

@@ -7,7 +7,7 @@ mod support;
 
 use std::sync::LazyLock;
 
-use support::idp::{Fault, GATEWAY, Idp};
+use support::idp::{AUDIENCE, Fault, GATEWAY, Idp};
 use support::{Answer, MASTER, Options, Stack, Value, eventually, json, unique};
 
 static IDP: LazyLock<Idp> = LazyLock::new(Idp::start);
@@ -158,4 +158,65 @@ async fn a_provider_that_is_down_is_never_a_bad_token() {
     assert!(idp.count("/no-active") > 0);
     ask_at(&mut config, &idp.userinfo_url(), "token_info");
     eventually("token info tells whose it is", || wanted(200, Some("grace"))).await;
+}
+
+#[tokio::test]
+async fn row_65_a_jwt_that_an_override_names_is_the_authorization_servers() {
+    // The real provider introspects no JWTs.
+    let idp = Idp::start();
+    idp.serve("/introspect-machines", "application/json", r#"{"active": true, "sub": "machine"}"#);
+    let stack = Stack::start(Options::config(json!({"general_settings": {
+        "enable_jwt_auth": true,
+        "jwt_public_key_url": idp.jwks_url(),
+        "jwt_audience": AUDIENCE,
+        "litellm_jwtauth": {"user_id_jwt_field": "sub", "routing_overrides": [
+            {"iss": idp.issuer(), "client_id": "machine-*", "path": "oauth2"},
+        ]},
+        "enable_oauth2_auth": true,
+        "oauth_token_info_endpoint": idp.url("/introspect-machines"),
+        "oauth_client_id": GATEWAY.id,
+        "oauth_client_secret": GATEWAY.secret,
+    }})));
+    for (client, issuer, user, method, asked) in
+        [("workbench", idp.issuer(), "ada", "jwt", 0), ("machine-7", idp.issuer(), "machine", "oauth2", 1)]
+    {
+        let token = idp.sign(json!({"sub": "ada", "client_id": client, "iss": issuer}));
+        let received = chat(&stack, &token).await.allowed();
+        assert_eq!(received.header("x-tollward-user-id"), Some(user), "{client}");
+        assert_eq!(received.header("x-tollward-auth-method"), Some(method), "{client}");
+        assert_eq!(idp.count("/introspect-machines"), asked, "{client}");
+    }
+    // What the server refuses is not judged by its signature after all.
+    idp.serve("/introspect-machines", "application/json", r#"{"active": false}"#);
+    chat(&stack, &idp.sign(json!({"sub": "ada", "client_id": "machine-8"}))).await.denied(401, "auth_error");
+}
+
+#[tokio::test]
+async fn opaque_tokens_of_a_jwt_issuer_are_read_by_its_userinfo() {
+    let idp = Idp::start();
+    let stack = Stack::start(Options::config(json!({"general_settings": {
+        "enable_jwt_auth": true,
+        "jwt_public_key_url": idp.jwks_url(),
+        "jwt_audience": AUDIENCE,
+        "litellm_jwtauth": {
+            "user_id_jwt_field": "sub", "user_email_jwt_field": "email", "oidc_userinfo_enabled": true,
+            "oidc_userinfo_endpoint": idp.userinfo_url(), "admin_jwt_scope": "openid",
+        },
+    }})));
+    let user = stack.user(json!({"user_email": "grace@example.com"})).await;
+    let opaque = idp.opaque(json!({"account": user, "claims": {"scope": "openid"}}));
+    for (token, method) in [(opaque.clone(), "oauth2"), (idp.sign(json!({"sub": user, "scope": "models"})), "jwt")] {
+        let received = chat(&stack, &token).await.allowed();
+        assert_eq!(received.header("x-tollward-user-id"), Some(user.as_str()), "{method}");
+        assert_eq!(received.header("x-tollward-auth-method"), Some(method));
+        assert_eq!(received.header("x-tollward-role"), Some("internal_user"), "{method}: an answer appoints nobody");
+    }
+    chat(&stack, &unique("unknown-opaque-token")).await.denied(401, "auth_error");
+    // An answer that does not say whose the token is.
+    let path = idp.userinfo_url().replace(&format!("http://127.0.0.1:{}", idp.port()), "");
+    idp.serve(&path, "application/json", r#"{"email": "grace@example.com"}"#);
+    chat(&stack, &idp.opaque(json!({"account": user}))).await.denied(401, "auth_error");
+    idp.unplug();
+    chat(&stack, &unique("unknown-opaque-token")).await.denied(503, "auth_provider_unavailable");
+    assert_eq!(chat(&stack, &opaque).await.status, 200, "what was answered before holds on");
 }

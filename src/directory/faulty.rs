@@ -93,7 +93,6 @@ delegate! {
     delete_member(team_id: &str, user_id: &str, audit: AuditEntry) -> ();
     put_user(user: &User, create: bool, audit: AuditEntry) -> ();
     user(user_id: &str) -> Option<User>;
-    user_by_email(email: &str) -> Option<User>;
     list_users(offset: u64, limit: u64) -> Page<User>;
     delete_user(user_id: &str, audit: AuditEntry) -> ();
     put_organization(organization: &Organization, create: bool, audit: AuditEntry) -> ();

@@ -403,7 +403,7 @@ impl Statements {
         let bulks = bulks.into_iter().flat_map(|bulk| std::iter::once(&bulk.one).chain(&bulk.many));
         let columns = ["user_id", "team_id", "organization_id", "project_id", "key_alias", "token"];
         let (page, count) = self.keys_where(&columns);
-        let found = [self.by(&self.keys, "key_alias"), self.by(&self.users, "user_email"), page, count];
+        let found = [self.by(&self.keys, "key_alias"), page, count];
         let fixed = tables.iter().flat_map(|table| table.texts()).chain(single).chain(bulks);
         fixed.cloned().chain(found).chain([VERSION.to_owned()]).collect()
     }

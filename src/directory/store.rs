@@ -286,14 +286,6 @@ impl<E: Engine> Store for E {
         row!(self, users, user_id)
     }
 
-    async fn user_by_email(&self, email: &str) -> Result<Option<User>> {
-        let email = session::texts(&[email]);
-        self.read(Reading::Row, move |session, statements| {
-            Box::pin(session::one(session, &statements.users_by_email, email, Row::read))
-        })
-        .await
-    }
-
     async fn list_users(&self, offset: u64, limit: u64) -> Result<Page<User>> {
         page!(self, users as Report, offset, limit)
     }

@@ -311,7 +311,7 @@ async fn every_entity_comes_back_as_it_was_put(store: &dyn Store) {
         ..user("u")
     };
     store.put_user(&full_user, true, audit()).await.unwrap();
-    assert_eq!(store.user_by_email("u@example.com").await.unwrap(), Some(full_user.clone()));
+    assert_eq!(store.user_named(None, Some("u@example.com")).await.unwrap(), Some(full_user.clone()));
     assert_eq!(store.list_users(0, 10).await.unwrap().rows, [full_user]);
     let full_member = Member { limits: limits(), allowed_models: vec!["m".to_owned()], ..member("t", "u") };
     store.put_member(&full_member, true, audit()).await.unwrap();

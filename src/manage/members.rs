@@ -148,7 +148,7 @@ impl Manager {
     async fn find_named(&self, named: &NamedMember) -> Result<User> {
         let (found, name) = match (&named.user_id, &named.user_email) {
             (Some(id), _) => (self.store.user(id).await?, id),
-            (None, Some(email)) => (self.store.user_by_email(email).await?, email),
+            (None, Some(email)) => (self.store.user_named(None, Some(email)).await?, email),
             (None, None) => return Err(ManageError::invalid("user_id", "name a member by user_id or user_email")),
         };
         let missing = || ManageError::bad("user_id", format!("user {name:?} does not exist; create it first"));

@@ -116,7 +116,7 @@ impl Manager {
             }
             (None, Some(email)) => {
                 let missing = || ManageError::not_found("user_email", "user", &email);
-                let user = self.store.user_by_email(&email).await?.ok_or_else(missing)?;
+                let user = self.store.user_named(None, Some(&email)).await?.ok_or_else(missing)?;
                 (user.clone(), user)
             }
             (None, None) => return Err(ManageError::invalid("user_id", "name a user by user_id or user_email")),
@@ -281,7 +281,7 @@ impl Manager {
             if email.len() > 254 || email.chars().any(char::is_control) || !email.contains('@') {
                 return Err(ManageError::bad("user_email", "user_email is not an e-mail address"));
             }
-            if self.store.user_by_email(&email).await?.is_some_and(|other| other.user_id != user.user_id) {
+            if self.store.user_named(None, Some(&email)).await?.is_some_and(|other| other.user_id != user.user_id) {
                 return Err(ManageError::bad(
                     "user_email",
                     format!("a user with the address {email:?} exists already"),
