@@ -3,6 +3,8 @@
 
 use std::borrow::Cow;
 
+use memchr::memchr;
+
 use super::{Credential, CredentialRead, CredentialSource, HttpRequest, Route, cookie, query};
 
 /// Every header a credential is read from, in order; all of them are removed from what goes upstream.
@@ -91,8 +93,9 @@ fn header<'a>(http: &HttpRequest<'a>, name: &'a str, form: Form) -> Option<Crede
 }
 
 pub(super) fn result<'a>(secret: Option<Cow<'a, str>>, source: CredentialSource<'a>) -> CredentialRead<'a> {
-    // No key holds a space. What does is two values that a proxy has joined, or another scheme.
-    let is_plain = |secret: &str| secret.bytes().all(|byte| byte.is_ascii_graphic());
+    // No key holds a space. What does is two values that a proxy has joined, or another scheme. A token has hundreds of
+    // bytes: looked at without a branch for each.
+    let is_plain = |secret: &str| secret.bytes().fold(true, |plain, byte| plain & byte.is_ascii_graphic());
     let is_one = |secret: &str| is_plain(secret) || !secret.chars().any(|c| c.is_whitespace() || c.is_control());
     match secret.filter(|secret| !secret.is_empty() && is_one(secret)) {
         Some(secret) => CredentialRead::Found(Credential { secret, source }),
@@ -102,6 +105,9 @@ pub(super) fn result<'a>(secret: Option<Cow<'a, str>>, source: CredentialSource<
 
 /// Envoy joins fields of one name with a comma; equal ones say no more than one.
 fn undouble(value: &str) -> &str {
+    if memchr(b',', value.as_bytes()).is_none() {
+        return value.trim();
+    }
     let mut items = value.split(',').map(str::trim);
     match items.next() {
         Some(first) if items.all(|item| item == first) => first,

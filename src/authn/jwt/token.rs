@@ -68,9 +68,9 @@ pub struct Token<'a> {
 /// Whether a credential is meant as a token: exactly three parts, none empty. It says nothing of what they hold.
 #[must_use]
 pub fn is_jwt_shaped(text: &str) -> bool {
-    let mut parts = text.as_bytes().splitn(4, |byte| *byte == b'.');
-    let three = [parts.next(), parts.next(), parts.next()];
-    parts.next().is_none() && three.iter().all(|part| part.is_some_and(|part| !part.is_empty()))
+    let mut dots = memchr::memchr_iter(b'.', text.as_bytes());
+    let (Some(first), Some(second), None) = (dots.next(), dots.next(), dots.next()) else { return false };
+    first > 0 && second > first + 1 && second + 1 < text.len()
 }
 
 impl<'a> Token<'a> {
