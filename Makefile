@@ -3,9 +3,11 @@
 
 PYTHON ?= python3
 CARGO ?= cargo
+FUZZ_SECONDS ?= 60
+FUZZ_TARGETS ?= $(patsubst fuzz/fuzz_targets/%.rs,%,$(wildcard fuzz/fuzz_targets/*.rs))
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test lint fmt bench bench-scale docs clean
+.PHONY: help setup run test lint fmt fuzz bench bench-scale docs clean
 
 help: ## Show what there is
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -31,6 +33,13 @@ lint: ## Formatting, clippy and documentation, warnings denied
 
 fmt: ## Format the code
 	$(CARGO) fmt
+
+fuzz: ## Feed each reader of foreign bytes for FUZZ_SECONDS (60), guided by coverage
+	@test -x .tools/bin/cargo-fuzz || $(CARGO) install --locked --quiet --version 0.12.0 --root .tools cargo-fuzz
+	@# The compiler in use takes the flags that its nightly takes: no second one is needed.
+	for target in $(FUZZ_TARGETS); do \
+		RUSTC_BOOTSTRAP=1 .tools/bin/cargo-fuzz run $$target -- -max_total_time=$(FUZZ_SECONDS) -max_len=16384 || exit 1; \
+	done
 
 bench: ## Measure Check against the reference servers; writes target/bench/summary.json
 	$(CARGO) bench --locked --bench check
