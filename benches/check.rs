@@ -14,6 +14,8 @@
 mod identity;
 #[path = "check/load.rs"]
 mod load;
+#[path = "check/metered.rs"]
+mod metered;
 #[path = "check/process.rs"]
 mod process;
 #[path = "check/redis.rs"]
@@ -42,12 +44,13 @@ use tollward::Limits;
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 /// The contenders, in the order they run in each round.
-const CONTENDERS: [&str; 18] = [
+const CONTENDERS: [&str; 19] = [
     "naive",
     "tuned",
     "limit",
     "check_embedded",
     "check_embedded_raw_headers",
+    "call_metered",
     "check_key_9_limits",
     "check_jwt_warm",
     "check_introspection_warm",
@@ -123,13 +126,16 @@ async fn measure(name: &str, cores: &Cores, seconds: Duration) -> Measured {
     // The same bytes for all, but for one, which carries headers as `encode_raw_headers` does.
     let (server, message): (Server, Bytes) = match name {
         "check_embedded_raw_headers" => tollward::start(cores, Form::RawHeaders, limits, Credential::Key, None).await,
-        name if name.starts_with("check_") => {
+        name if name.starts_with("check_") || name == "call_metered" => {
             tollward::start(cores, Form::Map, limits, credential_of(name), port).await
         }
         reference => (Server::reference(cores, reference), request::check(Form::Map, "sk-a-key-nobody-reads-here")),
     };
     server.wait_port().await;
     let mut load = load::Load::connect(server.port, message, concurrent).await;
+    if name == "call_metered" {
+        load = load.metered(server.port);
+    }
     load.saturate(Duration::from_secs(1)).await;
     let cpu = || (server.cpu(), redis.as_ref().map(Server::cpu));
     let (before, redis_before) = cpu();

@@ -9,6 +9,8 @@
 
 #[path = "check/load.rs"]
 mod load;
+#[path = "check/metered.rs"]
+mod metered;
 #[path = "check/process.rs"]
 mod process;
 #[path = "../tests/support/real.rs"]

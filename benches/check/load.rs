@@ -17,6 +17,8 @@ use prost::Message;
 use tokio::net::TcpStream;
 use tokio::task::LocalSet;
 
+use super::metered;
+
 const CONNECTIONS: usize = 4;
 /// Requests that are under way at once, unless a contender says otherwise.
 pub const CONCURRENT: usize = 256;
@@ -29,6 +31,8 @@ pub struct Load {
     streams: usize,
     head: Request<()>,
     message: Bytes,
+    /// The port, where each Check is followed by the exchange it lets in.
+    metered: Option<u16>,
 }
 
 /// How long each answered request took.
@@ -75,7 +79,12 @@ impl Load {
             });
             senders.push(sender);
         }
-        Load { streams: concurrent / senders.len(), senders, head, message }
+        Load { streams: concurrent / senders.len(), senders, head, message, metered: None }
+    }
+
+    /// Lets every Check be followed by the exchange it lets in, shown to the meter.
+    pub fn metered(self, port: u16) -> Self {
+        Load { metered: Some(port), ..self }
     }
 
     /// Asks as fast as answers come.
@@ -86,12 +95,15 @@ impl Load {
         for sender in &self.senders {
             for _ in 0..self.streams {
                 let (sender, head, message) = (sender.clone(), self.head.clone(), self.message.clone());
-                let times = times.clone();
+                let (times, metered) = (times.clone(), self.metered);
                 local.spawn_local(async move {
                     while start.elapsed() < duration {
                         let asked = Instant::now();
                         let ordinal = times.borrow().len() as u64;
-                        ask(sender.clone(), head.clone(), message.clone(), ordinal).await;
+                        let answer = ask(sender.clone(), head.clone(), message.clone(), ordinal).await;
+                        if let Some(port) = metered {
+                            metered::settle(sender.clone(), port, &answer).await;
+                        }
                         times.borrow_mut().push(asked.elapsed().as_secs_f64() * 1e6);
                     }
                 });
@@ -136,9 +148,12 @@ impl Load {
         loop {
             while due <= Instant::now() && due < start + duration {
                 let sender = self.senders[ordinal as usize % self.senders.len()].clone();
-                let (head, message, asked) = (self.head.clone(), self.message.clone(), due);
+                let (head, message, asked, metered) = (self.head.clone(), self.message.clone(), due, self.metered);
                 running.push(async move {
-                    ask(sender, head, message, ordinal).await;
+                    let answer = ask(sender.clone(), head, message, ordinal).await;
+                    if let Some(port) = metered {
+                        metered::settle(sender, port, &answer).await;
+                    }
                     asked.elapsed().as_secs_f64() * 1e6
                 });
                 ordinal += 1;
@@ -155,8 +170,8 @@ impl Load {
     }
 }
 
-/// One Check. Anything but an allowed one ends the benchmark: refusals are cheaper.
-async fn ask(sender: SendRequest<Bytes>, head: Request<()>, message: Bytes, ordinal: u64) {
+/// One Check, and the message it is answered with. Anything but an allowed one ends the benchmark: refusals are cheaper.
+async fn ask(sender: SendRequest<Bytes>, head: Request<()>, message: Bytes, ordinal: u64) -> Bytes {
     let mut sender = sender.ready().await.expect("a stream");
     let (response, mut stream) = sender.send_request(head, false).expect("a stream");
     stream.send_data(message, true).expect("room in the window");
@@ -181,4 +196,5 @@ async fn ask(sender: SendRequest<Bytes>, head: Request<()>, message: Bytes, ordi
         let response = CheckResponse::decode(&data[5..]).expect("a CheckResponse");
         assert!(matches!(response.http_response, Some(HttpResponse::OkResponse(_))), "not allowed: {response:?}");
     }
+    data.slice(5..)
 }

@@ -82,9 +82,10 @@ pub async fn start(
     (server, check(form, &provider.text(credential, &key, &user, &team)))
 }
 
-/// The binary that `cargo build --release` made.
+/// The binary that `BENCH_TOLLWARD` names, or the one that `cargo build --release` made.
 fn binary() -> PathBuf {
-    let built = Path::new(env!("CARGO_BIN_EXE_tollward")).to_path_buf();
+    let named = std::env::var_os("BENCH_TOLLWARD").map(PathBuf::from);
+    let built = named.unwrap_or_else(|| Path::new(env!("CARGO_BIN_EXE_tollward")).to_path_buf());
     assert!(built.exists(), "{} is built before the benchmark runs", built.display());
     built
 }
