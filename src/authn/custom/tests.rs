@@ -14,6 +14,7 @@ use tokio_stream::wrappers::TcpListenerStream;
 use tonic::{Code, Request, Response, Status};
 
 use super::super::{Ask, Named, RoleClaim};
+use super::consultant::QUESTIONS;
 use super::testing::Shown;
 use super::*;
 use crate::domain::{KeyHash, Role, Timestamp};
@@ -24,6 +25,7 @@ use crate::grpc::proto::envoy::service::auth::v3::{CheckRequest, CheckResponse, 
 use crate::grpc::proto::envoy::r#type::v3::HttpStatus;
 use crate::grpc::proto::google::rpc::Status as RpcStatus;
 use crate::request::{ReadSettings, RequestView};
+use crate::telemetry::testing::Lines;
 
 /// How a service answers.
 #[derive(Clone)]
@@ -377,6 +379,35 @@ async fn an_authoriser_that_keeps_failing_is_left_alone_until_it_answers_again()
     now.fetch_add(1_000, Ordering::Relaxed);
     assert_eq!(user(&custom, "secret-of-ada").await.as_deref(), Ok("ada"), "the probe closes it");
     assert_eq!(user(&custom, "secret-of-grace").await.as_deref(), Ok("ada"));
+}
+
+#[tokio::test]
+async fn trouble_is_told_once_when_it_begins_and_once_when_it_is_over() {
+    let lines = Lines::default();
+    let _log = tracing::subscriber::set_default(lines.subscriber());
+    let service = Service::start(Script::Fail(Code::Unavailable)).await;
+    let (custom, now) = custom_of(&json!({"custom_auth_settings": service.endpoint()}), &Kept::default());
+    for turn in 0..8 {
+        assert_eq!(user(&custom, &format!("secret-{turn}")).await, Err(503));
+    }
+    let began = lines.with("an identity provider gives no answer");
+    assert_eq!(began.len(), 1, "{}", lines.text());
+    assert!(
+        began[0].contains("WARN") && began[0].contains("Unavailable") && began[0].contains("127.0.0.1"),
+        "{began:?}"
+    );
+    now.fetch_add(61_000, Ordering::Relaxed);
+    assert_eq!(user(&custom, "secret").await, Err(503));
+    let goes_on = lines.with("an identity provider still gives no answer");
+    assert!(goes_on.len() == 1 && goes_on[0].contains("left_out=4"), "{}", lines.text());
+    *service.script.lock() = allows(&json!({"user_id": "ada"}));
+    now.fetch_add(1_000, Ordering::Relaxed);
+    for turn in 0..3 {
+        assert!(user(&custom, &format!("secret-{turn}")).await.is_ok());
+    }
+    let over = lines.with("an identity provider answers again");
+    assert!(over.len() == 1 && over[0].contains("left_out=0 seconds=62"), "{}", lines.text());
+    assert!(!lines.text().contains("secret"), "{}", lines.text());
 }
 
 #[tokio::test]
