@@ -47,7 +47,7 @@ fn judge(policies: &Policies, models: &[(&str, &str, &[Arc<str>])]) -> Judgement
     let claims = json!({"groups": ["engines"]});
     let (tags, parameters): (Vec<Arc<str>>, Vec<Cow<'_, str>>) = (vec!["green".into()], vec!["tools".into()]);
     let caller = caller();
-    let facts = Facts {
+    let request = RequestFacts {
         method: "POST",
         path: "/v1/chat/completions",
         api: Api::OpenAiChat,
@@ -61,6 +61,9 @@ fn judge(policies: &Policies, models: &[(&str, &str, &[Arc<str>])]) -> Judgement
         extensions: &[("zone", "eu")],
         parameters: &parameters,
         body_bytes: 120,
+    };
+    let facts = Facts {
+        request,
         caller: &caller,
         claims: claims.as_object(),
         now: Timestamp::parse("2026-11-26T12:00:00Z").unwrap(),
