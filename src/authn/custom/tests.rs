@@ -482,7 +482,7 @@ async fn a_webhook_that_cannot_make_sense_of_a_request_has_answered_and_one_that
 async fn a_question_has_its_turn_as_long_as_it_is_under_way() {
     let service = Service::start(Script::Silence).await;
     let custom = custom(&service.endpoint());
-    let turns = &custom.consultant.turns;
+    let turns = &custom.consultant().turns;
     assert_eq!(turns.available_permits(), QUESTIONS);
     let asked = async {
         while service.asked() < 3 {
@@ -504,7 +504,7 @@ async fn a_question_has_its_turn_as_long_as_it_is_under_way() {
 async fn who_does_not_get_its_turn_in_time_gets_503_and_the_authoriser_is_not_blamed() {
     let service = Service::start(allows(&json!({"user_id": "ada"}))).await;
     let custom = custom(&with(service.endpoint(), &json!({"timeout_ms": 20})));
-    let all = custom.consultant.turns.acquire_many(u32::try_from(QUESTIONS).unwrap()).await.unwrap();
+    let all = custom.consultant().turns.acquire_many(u32::try_from(QUESTIONS).unwrap()).await.unwrap();
     for turn in 0..8 {
         let credential = format!("Bearer secret-{turn}");
         let headers = [("authorization", credential.as_bytes())];
@@ -517,14 +517,14 @@ async fn who_does_not_get_its_turn_in_time_gets_503_and_the_authoriser_is_not_bl
     }
     drop(all);
     assert_eq!(service.asked(), 0);
-    assert!(custom.consultant.breaker.admits((custom.consultant.clock)()));
+    assert!(custom.consultant().breaker.admits((custom.consultant().clock)()));
 }
 
 #[tokio::test]
 async fn who_gets_its_turn_in_time_gets_its_answer() {
     let service = Service::start(allows(&json!({"user_id": "ada"}))).await;
     let custom = custom(&service.endpoint());
-    let all = custom.consultant.turns.acquire_many(u32::try_from(QUESTIONS).unwrap()).await.unwrap();
+    let all = custom.consultant().turns.acquire_many(u32::try_from(QUESTIONS).unwrap()).await.unwrap();
     let mut waiting = Box::pin(user(&custom, "secret"));
     assert!(futures_util::poll!(&mut waiting).is_pending());
     drop(all);

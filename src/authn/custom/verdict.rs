@@ -31,6 +31,7 @@ pub(super) enum Source {
     Metadata,
     Header(&'static str),
     Answer,
+    Expression,
 }
 
 impl std::fmt::Display for Source {
@@ -39,6 +40,7 @@ impl std::fmt::Display for Source {
             Source::Metadata => f.write_str("the dynamic metadata"),
             Source::Header(name) => write!(f, "the header {name}"),
             Source::Answer => f.write_str("the answer"),
+            Source::Expression => f.write_str("the expression"),
         }
     }
 }
