@@ -27,6 +27,8 @@ use crate::domain::{Denial, Trace};
 const MAX_CA: u64 = 4 * 1024 * 1024;
 /// Questions under way at a time.
 pub(super) const QUESTIONS: usize = 256;
+/// Questions under way and waiting for their turn: each holds a request, with its body where that is sent.
+pub(super) const PLACES: usize = 1_024;
 /// What a client can bring about is no failure, so half of the calls is a sign too.
 const OPENS: Opens = Opens { in_a_row: 5, half_of: Some(20) };
 
@@ -41,6 +43,7 @@ pub(in crate::authn) struct Consultant {
     flights: Flights<Key, Result<Verdict, Trouble>>,
     pub(super) breaker: Breaker,
     outage: Outage,
+    pub(super) places: Semaphore,
     pub(super) turns: Semaphore,
     pub(super) clock: Clock,
 }
@@ -137,6 +140,7 @@ impl Consultant {
             verdicts: Verdicts::new(settings.cache_key.clone(), ttl, negative_ttl),
             flights: Flights::default(),
             breaker: Breaker::new(OPENS),
+            places: Semaphore::new(PLACES),
             turns: Semaphore::new(QUESTIONS),
             clock,
         })
@@ -193,6 +197,7 @@ impl Consultant {
     }
 
     async fn put(&self, question: &Question) -> Result<Verdict, Trouble> {
+        let Ok(_place) = self.places.try_acquire() else { return Err(Trouble::Crowded) };
         let _turn = self.turn().await?;
         if !self.breaker.admits((self.clock)()) {
             return Err(Trouble::Open);

@@ -14,7 +14,7 @@ use tokio_stream::wrappers::TcpListenerStream;
 use tonic::{Code, Request, Response, Status};
 
 use super::super::{Ask, Named, RoleClaim};
-use super::consultant::QUESTIONS;
+use super::consultant::{PLACES, QUESTIONS};
 use super::testing::Shown;
 use super::*;
 use crate::domain::{KeyHash, Role, Timestamp};
@@ -518,6 +518,34 @@ async fn who_does_not_get_its_turn_in_time_gets_503_and_the_authoriser_is_not_bl
     drop(all);
     assert_eq!(service.asked(), 0);
     assert!(custom.consultant().breaker.admits((custom.consultant().clock)()));
+}
+
+#[tokio::test]
+async fn beyond_a_number_of_questions_nobody_waits_and_those_who_have_the_same_join_them() {
+    let service = Service::start(Script::Silence).await;
+    let custom = custom(&service.endpoint());
+    let secrets: Vec<String> = (0..PLACES).map(|turn| format!("secret-{turn}")).collect();
+    let mut waiting: Vec<_> = secrets.iter().map(|secret| Box::pin(user(&custom, secret))).collect();
+    for question in &mut waiting {
+        assert!(futures_util::poll!(question).is_pending());
+    }
+    // The last of them are begun by the runtime.
+    while custom.consultant().places.available_permits() > 0 {
+        tokio::task::yield_now().await;
+    }
+    let began = Instant::now();
+    let headers = [("authorization", b"Bearer one-too-many".as_slice())];
+    for shown in [Shown::default(), Shown::bearer(&headers)] {
+        let (answer, steps) = ask_traced(&custom, &shown).await;
+        let denial = answer.unwrap_err();
+        assert_eq!((denial.status, &*denial.reason), (503, "custom_auth.crowded"));
+        assert!(denial.retry_after.is_some() && steps.contains("too many questions to it are waiting"), "{steps}");
+    }
+    assert!(began.elapsed().as_secs() < 5, "they do not wait for the time-out of ten seconds");
+    let mut same = Box::pin(user(&custom, "secret-0"));
+    assert!(futures_util::poll!(&mut same).is_pending(), "it needs no place of its own");
+    assert!(custom.consultant().breaker.admits((custom.consultant().clock)()));
+    drop((waiting, same));
 }
 
 #[tokio::test]

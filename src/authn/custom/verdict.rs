@@ -90,6 +90,9 @@ pub(super) enum Trouble {
     /// So many questions are under way that this one did not get its turn. Nothing was asked.
     #[error("too many questions to it are under way")]
     Busy,
+    /// So many questions wait for their turn that this one may not. Nothing was asked.
+    #[error("too many questions to it are waiting")]
+    Crowded,
     /// No answer, or one that tells of trouble of its own.
     #[error("{0}")]
     Failed(String),
@@ -109,7 +112,9 @@ impl Trouble {
 
     pub(super) fn denial(&self) -> Denial {
         let message = "the authoriser that knows callers is unavailable; try again in a moment";
-        let mut denial = Denial::new(ErrorType::AuthProviderUnavailable, "custom_auth.unavailable", message);
+        // Counted apart: who sees it needs a faster authoriser, not one that is mended.
+        let reason = if *self == Trouble::Crowded { "custom_auth.crowded" } else { "custom_auth.unavailable" };
+        let mut denial = Denial::new(ErrorType::AuthProviderUnavailable, reason, message);
         denial.retry_after = Some(Duration::from_secs(1));
         denial
     }
