@@ -18,12 +18,12 @@ use super::consultant::{PLACES, QUESTIONS};
 use super::testing::Shown;
 use super::*;
 use crate::domain::{KeyHash, Role, Timestamp};
-use crate::grpc::proto::envoy::config::core::v3::{HeaderValue, HeaderValueOption};
-use crate::grpc::proto::envoy::service::auth::v3::authorization_server::{Authorization, AuthorizationServer};
-use crate::grpc::proto::envoy::service::auth::v3::check_response::HttpResponse;
-use crate::grpc::proto::envoy::service::auth::v3::{CheckRequest, CheckResponse, DeniedHttpResponse, OkHttpResponse};
-use crate::grpc::proto::envoy::r#type::v3::HttpStatus;
-use crate::grpc::proto::google::rpc::Status as RpcStatus;
+use crate::proto::envoy::config::core::v3::{HeaderValue, HeaderValueOption};
+use crate::proto::envoy::service::auth::v3::authorization_server::{Authorization, AuthorizationServer};
+use crate::proto::envoy::service::auth::v3::check_response::HttpResponse;
+use crate::proto::envoy::service::auth::v3::{CheckRequest, CheckResponse, DeniedHttpResponse, OkHttpResponse};
+use crate::proto::envoy::r#type::v3::HttpStatus;
+use crate::proto::google::rpc::Status as RpcStatus;
 use crate::request::{ReadSettings, RequestView};
 use crate::telemetry::testing::Lines;
 
