@@ -7,6 +7,7 @@
 //! JWT where JWTs are read, and all else is a token that an OAuth2 server is asked about, where one is.
 
 pub mod assertion;
+mod breaker;
 pub mod claims;
 pub mod custom;
 pub mod fetch;
@@ -16,6 +17,7 @@ mod kept;
 pub mod master_key;
 pub mod mtls;
 pub mod oauth2;
+mod outage;
 pub mod proxy_headers;
 mod remembered;
 mod resolve;

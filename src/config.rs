@@ -44,7 +44,7 @@ use serde::Deserialize;
 pub use addresses::{AddressList, NotAnAddress};
 pub use authoriser::AuthoriserAddress;
 pub use counters::Counters;
-pub use custom_auth::{CachePart, CustomAuth, CustomAuthMode};
+pub use custom_auth::{CachePart, CustomAuth, CustomAuthMode, CustomAuthoriser};
 pub use directory::{Directory, Migrate, PreparedStatements, is_postgres};
 pub use general::{General, HeaderMapping, PassThroughEndpoint};
 pub use identity::{Identity, MtlsEntry};

@@ -1,6 +1,7 @@
 //! Expressions in the Common Expression Language that operators write into the configuration: over the claims of a token
-//! (`custom_validate`), and over requests (`policy`). An expression is read, typed and bounded when the configuration is
-//! loaded; evaluating it cannot panic, takes bounded time, and yields true, false or an error.
+//! (`custom_validate`), and over requests (`policy`, `custom_auth_settings`). An expression is read, typed and bounded when
+//! the configuration is loaded; evaluating it cannot panic, takes bounded time, and yields true, false or an error, or a
+//! map in place of the first two (see [`Fields`]).
 //!
 //! # The bound
 //!
@@ -12,6 +13,7 @@
 
 mod check;
 mod declared;
+mod fields;
 mod functions;
 mod limits;
 mod lower;
@@ -24,9 +26,11 @@ mod value;
 use std::fmt;
 use std::sync::{Arc, LazyLock};
 
+use cel::common::ast::SourceInfo;
 use cel::{Context, Env, IdedExpr};
 use serde_json::{Map, Value as Json};
 
+pub use fields::Fields;
 pub use limits::{MAX_DEPTH, MAX_MACROS, MAX_NODES, MAX_TEXT, MAX_TURNS, MAX_VALUES};
 pub use run::Variables;
 pub use value::Found;
@@ -110,18 +114,11 @@ impl Expression {
 
     fn compile(text: &str, variables: &[Variable]) -> Result<Self, CompileError> {
         limits::check_text(text)?;
-        // The parser takes much of the stack for each level; whoever loads a configuration may have little left.
-        let unavailable = || CompileError { line: 0, column: 0, message: "no thread can be started".to_owned() };
-        std::thread::scope(|scope| {
-            let parser = std::thread::Builder::new().name("expression".to_owned()).stack_size(PARSER_STACK);
-            let compiled = parser.spawn_scoped(scope, || Self::read(text, variables)).map_err(|_| unavailable())?;
-            compiled.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
-        })
+        with_stack(|| Self::read(text, variables))
     }
 
     fn read(text: &str, variables: &[Variable]) -> Result<Self, CompileError> {
-        let (mut root, source) =
-            LIBRARY.parser().parse_with_source_info(text).map_err(|errors| check::syntax(&errors))?;
+        let (mut root, source) = parsed(text)?;
         check::check(&root, &source, variables)?;
         let patterns = lower::lower(&mut root, &source, variables)?;
         Ok(Expression { root, patterns })
@@ -145,6 +142,20 @@ impl Expression {
         context.set_variable_resolver(&run);
         run.finish(cel::Value::resolve_val(&self.root, &context))
     }
+}
+
+/// The parser takes much of the stack for each level; whoever loads a configuration may have little left.
+fn with_stack<T: Send>(read: impl FnOnce() -> Result<T, CompileError> + Send) -> Result<T, CompileError> {
+    let unavailable = || CompileError { line: 0, column: 0, message: "no thread can be started".to_owned() };
+    std::thread::scope(|scope| {
+        let parser = std::thread::Builder::new().name("expression".to_owned()).stack_size(PARSER_STACK);
+        let compiled = parser.spawn_scoped(scope, read).map_err(|_| unavailable())?;
+        compiled.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+    })
+}
+
+fn parsed(text: &str) -> Result<(IdedExpr, SourceInfo), CompileError> {
+    LIBRARY.parser().parse_with_source_info(text).map_err(|errors| check::syntax(&errors))
 }
 
 /// The records of [`Expression::over_requests`] and their fields, for tests that every one of them is there.

@@ -4,7 +4,6 @@
 pub mod check;
 pub mod framing;
 pub mod process;
-pub mod proto;
 
 use std::future::Future;
 use std::net::IpAddr;

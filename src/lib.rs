@@ -37,6 +37,8 @@ pub mod config;
 
 pub mod expression;
 
+pub mod proto;
+
 pub mod domain;
 
 /// Real servers for tests.

@@ -12,6 +12,7 @@ mod query;
 mod read;
 pub mod rewrite;
 mod route;
+mod stream;
 mod tags;
 
 use std::borrow::Cow;

@@ -244,3 +244,121 @@ async fn check_tells_which_answer_gave_which_field() {
         assert!(!said.contains(credential), "{said}");
     }
 }
+
+/// Who is known by an expression: no service runs.
+const EXPRESSION: &str = "\
+    credential == 'opaque-of-ada' ? {'user_id': 'ada', 'models': ['gpt-4o-mini'], 'site': request.method} \
+    : credential == 'opaque-of-emperor' ? {'user_id': 'nero', 'user_role': 'emperor'} \
+    : credential == 'opaque-of-header' ? {'user_id': request.headers['x-user']} \
+    : credential == 'opaque-of-session' ? {'api_key': request.headers['x-stands-for']} \
+    : credential == 'opaque-of-text' ? {'user_id': 'eve', 'rpm_limit': 'many'} \
+    : credential == 'opaque-of-old' ? {'allow': false, 'message': 'ask for a key', 'status': 401} \
+    : null";
+
+fn stack_of_expression(mode: &str) -> Stack {
+    let settings = json!({"expression": EXPRESSION, "mode": mode});
+    let general = json!({"custom_auth": "custom_auth.user_api_key_auth", "custom_auth_settings": settings});
+    Stack::start(Options::config(json!({"general_settings": general})))
+}
+
+#[tokio::test]
+async fn an_expression_names_callers_in_place_of_a_service() {
+    let stack = stack_of_expression("on");
+    // What a client says of itself in our own headers is not what it is.
+    let forged = stack.call("POST", CHAT).bearer("opaque-of-ada").header("x-tollward-user-id", "root");
+    let received =
+        forged.header("x-tollward-role", "proxy_admin").json(&chat_body("gpt-4o-mini")).send().await.allowed();
+    assert_eq!(received.header("x-tollward-user-id"), Some("ada"));
+    assert_eq!(received.header("x-tollward-auth-method"), Some("custom"));
+    assert_ne!(received.header("x-tollward-role"), Some("proxy_admin"));
+    assert_eq!(received.header("authorization"), None, "the credential is not passed on");
+    assert_eq!(chat(&stack, "opaque-of-ada", "gpt-4o").await.status, 403, "models of the caller hold");
+
+    // Its word is final: a good key is nothing to it, a request without a credential neither.
+    let key = stack.plain_key().await;
+    for credential in ["opaque-of-nobody", &key.secret] {
+        chat(&stack, credential, "gpt-4o-mini").await.denied(401, "auth_error");
+    }
+    stack.call("POST", CHAT).json(&chat_body("gpt-4o-mini")).send().await.denied(401, "auth_error");
+    chat(&stack, MASTER, "gpt-4o-mini").await.allowed();
+    let answer = chat(&stack, "opaque-of-old", "gpt-4o-mini").await;
+    answer.denied(401, "auth_error");
+    assert!(answer.message().contains("ask for a key"), "{}", answer.message());
+
+    // A credential may stand for a key of the directory.
+    let session = |stands_for: &str| {
+        stack
+            .call("POST", CHAT)
+            .bearer("opaque-of-session")
+            .header("x-stands-for", stands_for)
+            .json(&chat_body("gpt-4o"))
+    };
+    let received = session(&key.secret).send().await.allowed();
+    assert_eq!(received.header("x-tollward-key-alias"), Some(key.alias.as_str()));
+}
+
+#[tokio::test]
+async fn what_an_expression_cannot_say_of_a_caller_is_refused() {
+    let stack = stack_of_expression("on");
+    let answer = chat(&stack, "opaque-of-emperor", "gpt-4o-mini").await;
+    answer.denied(403, "permission_error");
+    assert!(answer.message().contains("user_role"), "{}", answer.message());
+    let with = |credential: &str, name: &str, value: &str| {
+        stack.call("POST", CHAT).bearer(credential).header(name, value).json(&chat_body("gpt-4o-mini"))
+    };
+    with("opaque-of-header", "x-user", "grace").send().await.allowed();
+    let long = "g".repeat(600);
+    for (credential, name, value) in [
+        ("opaque-of-header", "x-other", "grace"),
+        ("opaque-of-header", "x-user", &long),
+        ("opaque-of-header", "x-user", ""),
+        ("opaque-of-text", "x-user", "grace"),
+        ("opaque-of-session", "x-stands-for", "no-key"),
+        // Nobody becomes the operator by a key.
+        ("opaque-of-session", "x-stands-for", MASTER),
+        ("opaque-of-session", "x-stands-for", "sk-not-in-the-directory"),
+    ] {
+        let answer = with(credential, name, value).send().await;
+        assert_eq!(answer.status, 401, "{credential} {name}: {}", answer.text());
+        assert!(!answer.text().contains(credential), "{}", answer.text());
+    }
+}
+
+#[tokio::test]
+async fn whoever_an_expression_does_not_know_is_left_to_the_gate_in_auto_mode_and_off_is_off() {
+    let auto = stack_of_expression("auto");
+    let key = auto.plain_key().await;
+    chat(&auto, "opaque-of-ada", "gpt-4o-mini").await.allowed();
+    let received = chat(&auto, &key.secret, "gpt-4o-mini").await.allowed();
+    assert_eq!(received.header("x-tollward-key-alias"), Some(key.alias.as_str()));
+    for credential in ["opaque-of-nobody", "opaque-of-text", "opaque-of-header"] {
+        chat(&auto, credential, "gpt-4o-mini").await.denied(401, "auth_error");
+    }
+    chat(&auto, "sk-unknown-to-everyone", "gpt-4o-mini").await.denied(401, "token_not_found_in_db");
+
+    let off = stack_of_expression("off");
+    let key = off.plain_key().await;
+    chat(&off, &key.secret, "gpt-4o-mini").await.allowed();
+    chat(&off, "opaque-of-ada", "gpt-4o-mini").await.denied(401, "auth_error");
+}
+
+#[tokio::test]
+async fn check_tells_what_an_expression_said_and_shows_no_credential() {
+    let stack = stack_of_expression("on");
+    for (credential, parts) in [
+        (
+            "opaque-of-ada",
+            &["user_id is from the expression", "models is from the expression", "role internal_user"][..],
+        ),
+        ("opaque-of-nobody", &["the expression names nobody"]),
+        ("opaque-of-old", &["the expression refuses it"]),
+        ("opaque-of-header", &["the expression has no value that can be used: a key or an index is not there"]),
+        ("opaque-of-text", &["the expression has no value that can be used: rpm_limit is no whole number"]),
+    ] {
+        let said = text(&stack.command(&["check", "--key", credential, "--model", "gpt-4o-mini"]));
+        for part in parts {
+            assert!(said.contains(part), "lacks {part:?}: {said}");
+        }
+        assert!(!said.contains(credential), "{said}");
+    }
+}

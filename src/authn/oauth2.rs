@@ -3,7 +3,6 @@
 //! never a bad token: 503.
 
 mod answers;
-mod breaker;
 mod claims;
 mod client;
 mod failure;

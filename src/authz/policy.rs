@@ -3,18 +3,17 @@
 //! what they would have refused is told to whoever asks.
 
 mod facts;
-mod seldom;
 
 use std::borrow::Cow;
 use std::time::Instant;
 
-pub use facts::{Facts, ModelFacts};
+pub use facts::{Facts, KnownRequest, ModelFacts, RequestFacts};
 
 use crate::config::{Policy, PolicyEffect, PolicyMode, PolicyRule};
 use crate::domain::{Denial, ErrorType};
 use crate::expression::{CompileError, Expression};
+use crate::telemetry::Seldom;
 use facts::{Known, Of};
-use seldom::Seldom;
 
 /// The rules of the configuration, compiled.
 #[derive(Debug, Default)]

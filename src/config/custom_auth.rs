@@ -9,22 +9,30 @@ use super::validate::Check;
 use super::{AuthoriserAddress, Config, General, Lifetime};
 use crate::authn::fetch::is_loopback;
 use crate::domain::Secret;
+use crate::expression::Fields;
 
 /// What to write where a file names Python code.
 const INSTEAD: &str = "names Python code, which is not run here: let a service of yours decide, and write \
      custom_auth_settings: {endpoint: \"grpc://127.0.0.1:9191\"} (a gRPC service that speaks Envoy's ext_authz) or \
-     custom_auth_settings: {endpoint: \"https://auth.example.com/check\"} (a webhook) beside it";
+     custom_auth_settings: {endpoint: \"https://auth.example.com/check\"} (a webhook) beside it; or say it in CEL, as \
+     custom_auth_settings: {expression: \"request.client_ip == '10.0.0.7' ? {'user_id': 'ada'} : null\"}";
+/// What is of an endpoint alone.
+const OF_ENDPOINTS: &str = "is for an endpoint, and an expression says who calls: leave it out";
 
 /// An authoriser of yours that says who calls.
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct CustomAuth {
     /// `on`: it alone decides about every request. `auto`: it is asked first, and the gate decides where it refuses or
-    /// names nobody. `off`: it is not asked. Where nothing is said: `on` with an `endpoint`, else `off`.
+    /// names nobody. `off`: it is not asked. Where nothing is said: `on` with an `endpoint` or an `expression`, else `off`.
     pub mode: Option<CustomAuthMode>,
     /// `grpc://HOST:PORT` or `grpcs://HOST:PORT` (a service that speaks Envoy's ext_authz), or `https://…` (a webhook;
     /// `http://` on loopback addresses).
     pub endpoint: Option<String>,
+    /// In place of an `endpoint`: a CEL expression over `request`, `credential` and `now` that is a map with the fields of a
+    /// webhook's answer, or `null` where it does not know who calls. It is evaluated for every request; the other settings
+    /// but `mode` are for an `endpoint`.
+    pub expression: Option<String>,
     /// Milliseconds it may take to answer.
     pub timeout_ms: u64,
     /// How long its word for a caller is kept; `0` asks again each time.
@@ -51,6 +59,7 @@ impl Default for CustomAuth {
         CustomAuth {
             mode: None,
             endpoint: None,
+            expression: None,
             timeout_ms: 500,
             cache_ttl: Lifetime::seconds(10),
             negative_ttl: Lifetime::seconds(1),
@@ -73,6 +82,15 @@ pub enum CustomAuthMode {
     Off,
     /// First; where it refuses or names nobody the gate's own ways decide.
     Auto,
+}
+
+/// What says who calls.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CustomAuthoriser<'a> {
+    /// A service at this address.
+    Endpoint(&'a str),
+    /// This expression.
+    Expression(&'a str),
 }
 
 /// A part of a request that the authoriser's word depends on.
@@ -131,13 +149,14 @@ impl From<CachePart> for String {
 }
 
 impl General {
-    /// Where the authoriser is and whether its word is final; `None` where none is asked.
+    /// What says who calls and whether its word is final; `None` where nothing does.
     #[must_use]
-    pub fn custom_authoriser(&self) -> Option<(&str, CustomAuthMode)> {
+    pub fn custom_authoriser(&self) -> Option<(CustomAuthoriser<'_>, CustomAuthMode)> {
         let settings = &self.custom_auth_settings;
         let mode = settings.mode.unwrap_or(CustomAuthMode::On);
-        let endpoint = settings.endpoint.as_deref()?;
-        (mode != CustomAuthMode::Off).then_some((endpoint, mode))
+        let endpoint = settings.endpoint.as_deref().map(CustomAuthoriser::Endpoint);
+        let authoriser = endpoint.or_else(|| settings.expression.as_deref().map(CustomAuthoriser::Expression))?;
+        (mode != CustomAuthMode::Off).then_some((authoriser, mode))
     }
 }
 
@@ -146,16 +165,28 @@ pub(super) fn check(config: &Config, check: &mut Check<'_>) {
     let general = &config.general_settings;
     let settings = &general.custom_auth_settings;
     let path = |key: &str| format!("general_settings.custom_auth_settings.{key}");
-    match (&settings.endpoint, settings.mode) {
-        (_, Some(CustomAuthMode::Off)) => {}
-        (None, mode) => {
+    match (&settings.endpoint, &settings.expression, settings.mode) {
+        (Some(_), Some(_), _) => {
+            check.wrong(path("expression"), "stands beside an endpoint, and one of them says who calls: leave one out");
+        }
+        (_, _, Some(CustomAuthMode::Off)) => {}
+        (None, None, mode) => {
             if general.custom_auth.as_ref().is_some_and(|code| !code.is_empty()) {
                 check.wrong("general_settings.custom_auth", INSTEAD);
             } else if mode.is_some() {
-                check.wrong(path("mode"), "asks an authoriser, and there is none: write its endpoint beside it");
+                let message = "asks an authoriser, and there is none: write its endpoint or an expression beside it";
+                check.wrong(path("mode"), message);
             }
         }
-        (Some(endpoint), _) => match AuthoriserAddress::parse(endpoint) {
+        (None, Some(expression), _) => {
+            if let Err(error) = Fields::over_credentials(expression) {
+                check.wrong(path("expression"), error.to_string());
+            }
+            check.require(settings.headers.is_empty(), &path("headers"), OF_ENDPOINTS);
+            check.require(settings.ca.is_none(), &path("ca"), OF_ENDPOINTS);
+            check.require(!settings.send_body, &path("send_body"), OF_ENDPOINTS);
+        }
+        (Some(endpoint), None, _) => match AuthoriserAddress::parse(endpoint) {
             Err(message) => check.wrong(path("endpoint"), message),
             Ok(AuthoriserAddress::Grpc { host, tls: false, .. }) if !is_loopback(&host) && !settings.insecure => {
                 let message = "credentials would travel unencrypted to another machine: write grpcs://, or set \
@@ -204,6 +235,9 @@ mod tests {
             let config = parse(&format!("  custom_auth: a.b\n  custom_auth_settings: {{{settings}}}\n")).unwrap();
             assert_eq!(config.general_settings.custom_authoriser().map(|(_, mode)| mode), expected, "{settings}");
         }
+        let config = parse("  custom_auth: a.b\n  custom_auth_settings: {expression: 'null', mode: auto}\n").unwrap();
+        let expected = (CustomAuthoriser::Expression("null"), CustomAuthMode::Auto);
+        assert_eq!(config.general_settings.custom_authoriser(), Some(expected));
         assert!(parse("").unwrap().general_settings.custom_authoriser().is_none());
     }
 
@@ -212,17 +246,26 @@ mod tests {
         let env = |name: &str| name.ends_with("KEY").then(|| "sk-of-the-environment-0123456789".to_owned());
         let blocks = crate::config::pages::blocks(include_str!("../../docs/custom-auth.md"));
         let loaded: Vec<_> = blocks.iter().map(|block| Config::parse(block, "document", &env).unwrap()).collect();
-        let [(config, warnings)] = &*loaded else { panic!("one configuration") };
+        let [(service, warnings), (twin, no_warnings)] = &*loaded else { panic!("two configurations") };
         assert!(warnings[0].message.ends_with("ignored: general_settings.allow_user_auth"), "{}", warnings[0].message);
-        let general = &config.general_settings;
-        assert_eq!(general.custom_authoriser(), Some(("grpc://127.0.0.1:9191", CustomAuthMode::Auto)));
+        assert!(no_warnings.is_empty());
+        let endpoint = CustomAuthoriser::Endpoint("grpc://127.0.0.1:9191");
+        assert_eq!(service.general_settings.custom_authoriser(), Some((endpoint, CustomAuthMode::Auto)));
+        let twin = twin.general_settings.custom_authoriser();
+        assert!(matches!(twin, Some((CustomAuthoriser::Expression(_), CustomAuthMode::Auto))), "{twin:?}");
     }
 
     #[test]
     fn python_alone_is_an_error_that_says_what_to_write() {
         for settings in ["", "  custom_auth_settings: {mode: auto}\n"] {
             let error = parse(&format!("  custom_auth: custom_auth.user_api_key_auth\n{settings}")).unwrap_err();
-            for part in ["t.yaml:3:", "general_settings.custom_auth", "custom_auth_settings: {endpoint:", "grpc://"] {
+            for part in [
+                "t.yaml:3:",
+                "general_settings.custom_auth",
+                "custom_auth_settings: {endpoint:",
+                "grpc://",
+                "custom_auth_settings: {expression:",
+            ] {
                 assert!(error.contains(part), "lacks {part}: {error}");
             }
         }
@@ -236,6 +279,23 @@ mod tests {
             ("endpoint: 'ftp://x'", "custom_auth_settings.endpoint"),
             ("endpoint: 'grpc://auth.example.com:9191'", "insecure: true"),
             ("endpoint: 'http://auth.example.com/'", "write https"),
+            (
+                "endpoint: 'grpc://[::1]:1', expression: 'null'",
+                "custom_auth_settings.expression: stands beside an endpoint",
+            ),
+            ("mode: off, endpoint: 'grpc://[::1]:1', expression: 'null'", "expression: stands beside an endpoint"),
+            ("expression: ''", "custom_auth_settings.expression: the expression is empty"),
+            (
+                "expression: \"{'user_id': caller.role}\"",
+                "expression: at 1:13 of the expression: there is no variable caller",
+            ),
+            (
+                "expression: 'request.stream'",
+                "expression: at 1:8 of the expression: the result is true or false; it must",
+            ),
+            ("expression: 'null', send_body: true", "custom_auth_settings.send_body: is for an endpoint"),
+            ("expression: 'null', headers: {a: b}", "custom_auth_settings.headers: is for an endpoint"),
+            ("expression: 'null', ca: a.pem", "custom_auth_settings.ca: is for an endpoint"),
             ("endpoint: 'grpc://[::1]:1', timeout_ms: 0", "custom_auth_settings.timeout_ms"),
             ("endpoint: 'grpc://[::1]:1', cache_ttl: 2h", "custom_auth_settings.cache_ttl"),
             ("endpoint: 'grpc://[::1]:1', cache_ttl: soon", "custom_auth_settings.cache_ttl"),

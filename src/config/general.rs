@@ -88,7 +88,7 @@ pub struct General {
     /// Principals of the proxies whose identity headers are believed (`source.principal`, as
     /// `spiffe://cluster.local/ns/gateway/sa/oauth2-proxy`); `*` and `**` as in `identity.mtls`.
     pub trusted_proxy_principals: Vec<String>,
-    /// The Python function of a LiteLLM file. It is not run: `custom_auth_settings.endpoint` stands for it.
+    /// The Python function of a LiteLLM file. It is not run: `custom_auth_settings.endpoint` or `.expression` stands for it.
     pub custom_auth: Option<String>,
     /// An authoriser of yours that says who calls.
     pub custom_auth_settings: super::CustomAuth,

@@ -2,6 +2,7 @@
 //! the bound. What is known only at run time, the values of JSON, is left to the evaluation.
 
 mod calls;
+mod fields;
 mod operators;
 
 use cel::common::ast::{ComprehensionExpr, Expr, ListExpr, LiteralValue, SelectExpr, SourceInfo};
@@ -12,6 +13,8 @@ use super::functions::MACROS;
 use super::limits::{MAX_DEPTH, MAX_MACROS, MAX_NODES};
 use super::macros::Macro;
 use super::types::{ANY, BOOL, Kind, Shape, Type, Variable};
+
+pub use fields::check_fields;
 
 type Checked = Result<Type, CompileError>;
 
@@ -26,7 +29,7 @@ pub fn syntax(errors: &ParseErrors) -> CompileError {
 
 /// Checks a whole expression, whose result must be true or false.
 pub fn check(root: &IdedExpr, source: &SourceInfo, variables: &[Variable]) -> Result<(), CompileError> {
-    let mut check = Check { source, variables, nodes: 0, scopes: Vec::new() };
+    let mut check = Check::new(source, variables);
     let found = check.infer(root, 0)?;
     if found.fits(Kind::Bool) {
         return Ok(());
@@ -51,6 +54,10 @@ struct Check<'a> {
 }
 
 impl<'a> Check<'a> {
+    fn new(source: &'a SourceInfo, variables: &'a [Variable]) -> Self {
+        Check { source, variables, nodes: 0, scopes: Vec::new() }
+    }
+
     fn fault(&self, part: &IdedExpr, message: impl Into<String>) -> CompileError {
         fault_at(self.source, part, message.into())
     }
@@ -60,13 +67,7 @@ impl<'a> Check<'a> {
     }
 
     fn infer(&mut self, part: &'a IdedExpr, depth: usize) -> Checked {
-        self.nodes += 1;
-        if self.nodes > MAX_NODES {
-            return Err(self.fault(part, format!("the expression has more than {MAX_NODES} parts")));
-        }
-        if depth > MAX_DEPTH {
-            return Err(self.fault(part, format!("the expression is more than {MAX_DEPTH} levels deep")));
-        }
+        self.count(part, depth)?;
         match &part.expr {
             Expr::Literal(literal) => self.literal(part, literal),
             Expr::Ident(name) => self.name(part, name),
@@ -77,6 +78,18 @@ impl<'a> Check<'a> {
             Expr::Map(_) | Expr::Struct(_) => Err(self.fault(part, "maps and messages cannot be written here")),
             Expr::Unspecified => Err(self.fault(part, "this is no expression")),
         }
+    }
+
+    /// One more part.
+    fn count(&mut self, part: &IdedExpr, depth: usize) -> Result<(), CompileError> {
+        self.nodes += 1;
+        if self.nodes > MAX_NODES {
+            return Err(self.fault(part, format!("the expression has more than {MAX_NODES} parts")));
+        }
+        if depth > MAX_DEPTH {
+            return Err(self.fault(part, format!("the expression is more than {MAX_DEPTH} levels deep")));
+        }
+        Ok(())
     }
 
     fn literal(&self, part: &IdedExpr, literal: &LiteralValue) -> Checked {

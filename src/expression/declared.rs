@@ -11,25 +11,38 @@ use super::value::{Found, Values, json_map, kept};
 /// Of `custom_validate`.
 pub const CLAIMS: [Variable; 1] = [Variable { name: "claims", shape: Shape::Value(Type::Map(Kind::Any)) }];
 
+const OF_REQUEST: Variable = Variable {
+    name: "request",
+    shape: Shape::Record(&[
+        ("method", TEXT),
+        ("path", TEXT),
+        ("api", TEXT),
+        ("headers", Type::Map(Kind::Text)),
+        ("client_ip", TEXT),
+        ("stream", BOOL),
+        ("max_tokens", INT),
+        ("end_user", TEXT),
+        ("tags", Type::List(Kind::Text)),
+        ("extensions", Type::Map(Kind::Text)),
+        ("parameters", Type::List(Kind::Text)),
+        ("body_bytes", INT),
+    ]),
+};
+
+const NOW: Variable = Variable { name: "now", shape: Shape::Value(TIME) };
+
+/// The text that a request shows as its credential. Fields are shown and logged, so of all of them it may stand in one
+/// only, [`OF_SECRETS`]; what is asked about it may choose between maps.
+pub const SECRET: &str = "credential";
+/// The field whose value is never shown.
+pub const OF_SECRETS: &str = "api_key";
+
+/// Of expressions that say who calls.
+pub const CREDENTIAL: [Variable; 3] = [OF_REQUEST, Variable { name: SECRET, shape: Shape::Value(TEXT) }, NOW];
+
 /// Of policies.
 pub const REQUEST: [Variable; 4] = [
-    Variable {
-        name: "request",
-        shape: Shape::Record(&[
-            ("method", TEXT),
-            ("path", TEXT),
-            ("api", TEXT),
-            ("headers", Type::Map(Kind::Text)),
-            ("client_ip", TEXT),
-            ("stream", BOOL),
-            ("max_tokens", INT),
-            ("end_user", TEXT),
-            ("tags", Type::List(Kind::Text)),
-            ("extensions", Type::Map(Kind::Text)),
-            ("parameters", Type::List(Kind::Text)),
-            ("body_bytes", INT),
-        ]),
-    },
+    OF_REQUEST,
     Variable {
         name: "caller",
         shape: Shape::Record(&[
@@ -50,7 +63,7 @@ pub const REQUEST: [Variable; 4] = [
         name: "model",
         shape: Shape::Record(&[("name", TEXT), ("target", TEXT), ("access_groups", Type::List(Kind::Text))]),
     },
-    Variable { name: "now", shape: Shape::Value(TIME) },
+    NOW,
 ];
 
 /// The claims of one token.

@@ -17,6 +17,8 @@ pub const MAX_TURNS: u32 = 10_000;
 pub const MAX_VALUES: usize = 4_096;
 /// Levels of one variable of JSON.
 pub const MAX_JSON_DEPTH: usize = 32;
+/// Bytes of text in a map that an expression makes.
+pub const MAX_MADE: usize = 64 * 1024;
 /// Bytes a compiled pattern takes.
 pub const MAX_PATTERN: usize = 256 * 1024;
 

@@ -2,7 +2,7 @@
 //! and each turn of a macro is counted.
 
 use cel::IdedExpr;
-use cel::common::ast::{CallExpr, ComprehensionExpr, Expr, LiteralValue, SourceInfo, operators};
+use cel::common::ast::{CallExpr, ComprehensionExpr, EntryExpr, Expr, LiteralValue, SourceInfo, operators};
 
 use super::CompileError;
 use super::check::fault_at;
@@ -44,6 +44,10 @@ impl Lower<'_> {
                 Ok(())
             }
             Expr::List(list) => list.elements.iter_mut().try_for_each(|element| self.rewrite(element)),
+            Expr::Map(map) => map.entries.iter_mut().try_for_each(|entry| match &mut entry.expr {
+                EntryExpr::MapEntry(entry) => self.rewrite(&mut entry.value),
+                EntryExpr::StructField(_) => Ok(()),
+            }),
             Expr::Comprehension(made) => {
                 self.rewrite(&mut made.iter_range)?;
                 self.rewrite(&mut made.loop_step)?;

@@ -36,14 +36,22 @@ impl<'a> Run<'a> {
         Run { variables, patterns, turns: AtomicU32::new(0) }
     }
 
-    /// The result, where there is one.
+    /// The result, where there is one that is true or false.
     pub fn finish(&self, result: Result<CowVal<'_, '_>, ExecutionError>) -> Result<bool, EvaluationError> {
+        let value = self.value(result)?;
+        value.downcast_ref::<CelBool>().map(|value| *value.inner()).ok_or(EvaluationError::NotBoolean)
+    }
+
+    /// The result, where there is one.
+    pub fn value<'b, 'v>(
+        &self,
+        result: Result<CowVal<'b, 'v>, ExecutionError>,
+    ) -> Result<CowVal<'b, 'v>, EvaluationError> {
         if self.turns.load(Ordering::Relaxed) > MAX_TURNS {
             // Whatever came of the turns that were taken.
             return Err(EvaluationError::TooCostly);
         }
-        let value = result.map_err(|error| plain(&error))?;
-        value.downcast_ref::<CelBool>().map(|value| *value.inner()).ok_or(EvaluationError::NotBoolean)
+        result.map_err(|error| plain(&error))
     }
 }
 

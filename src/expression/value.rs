@@ -7,7 +7,8 @@ use cel::common::types::{CelBool, CelDouble, CelInt, CelList, CelMap, CelMapKey,
 use cel::common::value::{CowVal, Val};
 use serde_json::{Map, Value as Json};
 
-use super::limits::{MAX_JSON_DEPTH, MAX_VALUES};
+use super::EvaluationError;
+use super::limits::{MAX_JSON_DEPTH, MAX_MADE, MAX_VALUES};
 
 /// A value that is kept for all expressions of a request.
 pub type Values<'a> = Box<dyn Val + 'a>;
@@ -90,4 +91,44 @@ fn json<'a>(value: &'a Json, left: &mut usize, depth: usize) -> Option<Values<'a
         }
         Json::Object(map) => return object(map, left, depth),
     })
+}
+
+/// What is left for the JSON that an expression makes.
+pub struct Room {
+    values: usize,
+    bytes: usize,
+}
+
+impl Default for Room {
+    fn default() -> Self {
+        Room { values: MAX_VALUES, bytes: MAX_MADE }
+    }
+}
+
+impl Room {
+    /// A value as JSON: a single one, or a list of those.
+    pub fn json(&mut self, value: &dyn Val) -> Result<Json, EvaluationError> {
+        match value.downcast_ref::<CelList>() {
+            Some(list) => {
+                list.inner().iter().map(|item| self.single(&**item)).collect::<Result<_, _>>().map(Json::Array)
+            }
+            None => self.single(value),
+        }
+    }
+
+    fn single(&mut self, value: &dyn Val) -> Result<Json, EvaluationError> {
+        self.values = self.values.checked_sub(1).ok_or(EvaluationError::TooLarge)?;
+        if let Some(text) = value.downcast_ref::<CelString>() {
+            self.bytes = self.bytes.checked_sub(text.inner().len()).ok_or(EvaluationError::TooLarge)?;
+            return Ok(Json::from(text.inner()));
+        }
+        if let Some(number) = value.downcast_ref::<CelDouble>() {
+            let number = serde_json::Number::from_f64(*number.inner()).ok_or(EvaluationError::Range)?;
+            return Ok(Json::Number(number));
+        }
+        let of_int = value.downcast_ref::<CelInt>().map(|number| Json::from(*number.inner()));
+        let of_bool = || value.downcast_ref::<CelBool>().map(|value| Json::from(*value.inner()));
+        let of_null = || value.downcast_ref::<CelNull>().map(|_| Json::Null);
+        of_int.or_else(of_bool).or_else(of_null).ok_or(EvaluationError::Type)
+    }
 }

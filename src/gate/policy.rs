@@ -4,12 +4,9 @@ use std::borrow::Cow;
 use std::net::IpAddr;
 
 use super::{Purpose, Settings};
-use crate::authz::policy::{Facts, Judgement, ModelFacts};
+use crate::authz::policy::{Facts, Judgement, ModelFacts, RequestFacts};
 use crate::domain::{Caller, Denial, Timestamp, Trace};
 use crate::request::RequestView;
-
-/// Ends of paths that ask for a stream, whatever the body says.
-const STREAMS: [&str; 3] = [":streamGenerateContent", "/converse-stream", "/invoke-with-response-stream"];
 
 /// Refuses what a rule in force refuses, and returns what the first one in shadow mode would have.
 pub(super) fn judge(
@@ -24,24 +21,11 @@ pub(super) fn judge(
     if settings.policies.is_empty() {
         return Ok(None);
     }
-    let body = view.body.as_ref().ok();
     // An end user that the directory must know and does not is still the one that the request names.
     let told = caller.grant.as_ref().and_then(|grant| grant.end_user.as_deref().map(Cow::Borrowed));
     let end_user = told.or_else(|| view.end_user(&settings.read.end_user));
     let facts = Facts {
-        method: view.http.method,
-        path: &view.route.path,
-        api: view.route.api,
-        headers: &view.http.headers,
-        credential_header: settings.read.credential.key_header_name.as_deref(),
-        client,
-        stream: is_stream(view),
-        max_tokens: body.and_then(|body| body.max_tokens),
-        end_user: end_user.as_deref(),
-        tags: &purpose.tags,
-        extensions: &view.http.extensions,
-        parameters: body.map_or(&[], |body| &body.keys),
-        body_bytes: view.http.body.map_or(0, |body| body.len() as u64),
+        request: RequestFacts::of(view, &settings.read, client, end_user.as_deref(), &purpose.tags),
         caller,
         claims: caller.grant.as_ref().map(|grant| &grant.claims),
         now,
@@ -63,9 +47,4 @@ pub(super) fn judge(
             Ok(shadows.into_iter().next().map(|shadow| Box::new(shadow.denial)))
         }
     }
-}
-
-fn is_stream(view: &RequestView<'_>) -> bool {
-    let by_body = view.body.as_ref().is_ok_and(|body| body.stream == Some(true));
-    by_body || STREAMS.iter().any(|end| view.route.path.ends_with(end))
 }

@@ -23,9 +23,9 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tonic::{Request, Response, Status, Streaming};
 
-use super::proto::envoy::service::ext_proc::v3 as pb;
-use super::proto::envoy::service::ext_proc::v3::external_processor_server::ExternalProcessor;
 use super::{Decide, Gateway};
+use crate::proto::envoy::service::ext_proc::v3 as pb;
+use crate::proto::envoy::service::ext_proc::v3::external_processor_server::ExternalProcessor;
 use crate::telemetry::Metrics;
 use exchange::Exchange;
 

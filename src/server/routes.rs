@@ -15,9 +15,9 @@ use tower::Service;
 
 use crate::grpc::check::{self, Check, CheckBody};
 use crate::grpc::process::{Processor, Streams};
-use crate::grpc::proto::FILE_DESCRIPTOR_SET;
-use crate::grpc::proto::envoy::service::ext_proc::v3::external_processor_server::ExternalProcessorServer;
 use crate::grpc::{Decide, Gateway};
+use crate::proto::FILE_DESCRIPTOR_SET;
+use crate::proto::envoy::service::ext_proc::v3::external_processor_server::ExternalProcessorServer;
 use crate::telemetry::Metrics;
 
 /// Full names of the services, as health knows them.

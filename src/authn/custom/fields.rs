@@ -1,4 +1,4 @@
-//! The fields by which an authoriser says who calls: the same names in both protocols.
+//! The fields by which an authoriser says who calls: the same names in every form of one.
 
 use std::sync::Arc;
 
@@ -64,7 +64,22 @@ pub(super) struct Answer {
 }
 
 impl Answer {
-    /// The caller it names. `is_unchecked`: the operator does without common checks.
+    /// What it says where it may refuse too (`allow: false`). `is_unchecked`: the operator does without common checks.
+    pub(super) fn judged(self, is_unchecked: bool) -> Result<Verdict, Trouble> {
+        match self.object.get("allow") {
+            None | Some(Value::Bool(true)) => self.verdict(is_unchecked),
+            Some(Value::Bool(false)) => {
+                let status = match self.object.get("status").and_then(Value::as_u64) {
+                    Some(401) => 401,
+                    _ => 403,
+                };
+                Ok(Verdict::Refused(Arc::new(Refusal::new(status, message(&self.object)))))
+            }
+            Some(_) => Err(unusable("allow is neither true nor false")),
+        }
+    }
+
+    /// The caller it names.
     pub(super) fn verdict(mut self, is_unchecked: bool) -> Result<Verdict, Trouble> {
         let has = |object: &Map<String, Value>, name: &str| object.get(name).is_some_and(|value| !value.is_null());
         let mut fields: Vec<(&'static str, Source)> =
@@ -186,6 +201,13 @@ impl Answer {
         let dollars = value.as_f64().filter(|dollars| *dollars >= 0.0).and_then(Money::from_dollars);
         dollars.map(Some).ok_or_else(|| unusable(&format!("{name} is no number of dollars from 0 on")))
     }
+}
+
+/// What a refusal says.
+pub(super) fn message(object: &Map<String, Value>) -> &str {
+    let inner = object.get("error").unwrap_or(&Value::Null);
+    let texts = [object.get("message"), inner.get("message"), Some(inner), object.get("detail")];
+    texts.into_iter().flatten().find_map(Value::as_str).unwrap_or_default()
 }
 
 /// A whole number, also where the protocol knows floating-point numbers only.

@@ -17,8 +17,8 @@ use super::connect::Target;
 use super::fields::{Answer, HEADERS};
 use super::question::Question;
 use super::verdict::{Refusal, Source, Trouble, Verdict};
-use crate::grpc::proto::envoy::config::core::v3 as core;
-use crate::grpc::proto::envoy::service::auth::v3 as auth;
+use crate::proto::envoy::config::core::v3 as core;
+use crate::proto::envoy::service::auth::v3 as auth;
 use auth::attribute_context::{HttpRequest, Peer, Request as Described};
 use auth::check_response::HttpResponse;
 

@@ -14,16 +14,18 @@ use tokio_stream::wrappers::TcpListenerStream;
 use tonic::{Code, Request, Response, Status};
 
 use super::super::{Ask, Named, RoleClaim};
+use super::consultant::{PLACES, QUESTIONS};
 use super::testing::Shown;
 use super::*;
 use crate::domain::{KeyHash, Role, Timestamp};
-use crate::grpc::proto::envoy::config::core::v3::{HeaderValue, HeaderValueOption};
-use crate::grpc::proto::envoy::service::auth::v3::authorization_server::{Authorization, AuthorizationServer};
-use crate::grpc::proto::envoy::service::auth::v3::check_response::HttpResponse;
-use crate::grpc::proto::envoy::service::auth::v3::{CheckRequest, CheckResponse, DeniedHttpResponse, OkHttpResponse};
-use crate::grpc::proto::envoy::r#type::v3::HttpStatus;
-use crate::grpc::proto::google::rpc::Status as RpcStatus;
+use crate::proto::envoy::config::core::v3::{HeaderValue, HeaderValueOption};
+use crate::proto::envoy::service::auth::v3::authorization_server::{Authorization, AuthorizationServer};
+use crate::proto::envoy::service::auth::v3::check_response::HttpResponse;
+use crate::proto::envoy::service::auth::v3::{CheckRequest, CheckResponse, DeniedHttpResponse, OkHttpResponse};
+use crate::proto::envoy::r#type::v3::HttpStatus;
+use crate::proto::google::rpc::Status as RpcStatus;
 use crate::request::{ReadSettings, RequestView};
+use crate::telemetry::testing::Lines;
 
 /// How a service answers.
 #[derive(Clone)]
@@ -380,6 +382,35 @@ async fn an_authoriser_that_keeps_failing_is_left_alone_until_it_answers_again()
 }
 
 #[tokio::test]
+async fn trouble_is_told_once_when_it_begins_and_once_when_it_is_over() {
+    let lines = Lines::default();
+    let _log = tracing::subscriber::set_default(lines.subscriber());
+    let service = Service::start(Script::Fail(Code::Unavailable)).await;
+    let (custom, now) = custom_of(&json!({"custom_auth_settings": service.endpoint()}), &Kept::default());
+    for turn in 0..8 {
+        assert_eq!(user(&custom, &format!("secret-{turn}")).await, Err(503));
+    }
+    let began = lines.with("an identity provider gives no answer");
+    assert_eq!(began.len(), 1, "{}", lines.text());
+    assert!(
+        began[0].contains("WARN") && began[0].contains("Unavailable") && began[0].contains("127.0.0.1"),
+        "{began:?}"
+    );
+    now.fetch_add(61_000, Ordering::Relaxed);
+    assert_eq!(user(&custom, "secret").await, Err(503));
+    let goes_on = lines.with("an identity provider still gives no answer");
+    assert!(goes_on.len() == 1 && goes_on[0].contains("left_out=4"), "{}", lines.text());
+    *service.script.lock() = allows(&json!({"user_id": "ada"}));
+    now.fetch_add(1_000, Ordering::Relaxed);
+    for turn in 0..3 {
+        assert!(user(&custom, &format!("secret-{turn}")).await.is_ok());
+    }
+    let over = lines.with("an identity provider answers again");
+    assert!(over.len() == 1 && over[0].contains("left_out=0 seconds=62"), "{}", lines.text());
+    assert!(!lines.text().contains("secret"), "{}", lines.text());
+}
+
+#[tokio::test]
 async fn answers_that_clients_can_spoil_do_not_open_the_circuit_breaker() {
     let service = Service::start(allows(&json!({"user_id": "a\nb"}))).await;
     let (custom, _) = custom_of(&json!({"custom_auth_settings": service.endpoint()}), &Kept::default());
@@ -451,7 +482,7 @@ async fn a_webhook_that_cannot_make_sense_of_a_request_has_answered_and_one_that
 async fn a_question_has_its_turn_as_long_as_it_is_under_way() {
     let service = Service::start(Script::Silence).await;
     let custom = custom(&service.endpoint());
-    let turns = &custom.consultant.turns;
+    let turns = &custom.consultant().turns;
     assert_eq!(turns.available_permits(), QUESTIONS);
     let asked = async {
         while service.asked() < 3 {
@@ -473,7 +504,7 @@ async fn a_question_has_its_turn_as_long_as_it_is_under_way() {
 async fn who_does_not_get_its_turn_in_time_gets_503_and_the_authoriser_is_not_blamed() {
     let service = Service::start(allows(&json!({"user_id": "ada"}))).await;
     let custom = custom(&with(service.endpoint(), &json!({"timeout_ms": 20})));
-    let all = custom.consultant.turns.acquire_many(u32::try_from(QUESTIONS).unwrap()).await.unwrap();
+    let all = custom.consultant().turns.acquire_many(u32::try_from(QUESTIONS).unwrap()).await.unwrap();
     for turn in 0..8 {
         let credential = format!("Bearer secret-{turn}");
         let headers = [("authorization", credential.as_bytes())];
@@ -486,14 +517,42 @@ async fn who_does_not_get_its_turn_in_time_gets_503_and_the_authoriser_is_not_bl
     }
     drop(all);
     assert_eq!(service.asked(), 0);
-    assert!(custom.consultant.breaker.admits((custom.consultant.clock)()));
+    assert!(custom.consultant().breaker.admits((custom.consultant().clock)()));
+}
+
+#[tokio::test]
+async fn beyond_a_number_of_questions_nobody_waits_and_those_who_have_the_same_join_them() {
+    let service = Service::start(Script::Silence).await;
+    let custom = custom(&service.endpoint());
+    let secrets: Vec<String> = (0..PLACES).map(|turn| format!("secret-{turn}")).collect();
+    let mut waiting: Vec<_> = secrets.iter().map(|secret| Box::pin(user(&custom, secret))).collect();
+    for question in &mut waiting {
+        assert!(futures_util::poll!(question).is_pending());
+    }
+    // The last of them are begun by the runtime.
+    while custom.consultant().places.available_permits() > 0 {
+        tokio::task::yield_now().await;
+    }
+    let began = Instant::now();
+    let headers = [("authorization", b"Bearer one-too-many".as_slice())];
+    for shown in [Shown::default(), Shown::bearer(&headers)] {
+        let (answer, steps) = ask_traced(&custom, &shown).await;
+        let denial = answer.unwrap_err();
+        assert_eq!((denial.status, &*denial.reason), (503, "custom_auth.crowded"));
+        assert!(denial.retry_after.is_some() && steps.contains("too many questions to it are waiting"), "{steps}");
+    }
+    assert!(began.elapsed().as_secs() < 5, "they do not wait for the time-out of ten seconds");
+    let mut same = Box::pin(user(&custom, "secret-0"));
+    assert!(futures_util::poll!(&mut same).is_pending(), "it needs no place of its own");
+    assert!(custom.consultant().breaker.admits((custom.consultant().clock)()));
+    drop((waiting, same));
 }
 
 #[tokio::test]
 async fn who_gets_its_turn_in_time_gets_its_answer() {
     let service = Service::start(allows(&json!({"user_id": "ada"}))).await;
     let custom = custom(&service.endpoint());
-    let all = custom.consultant.turns.acquire_many(u32::try_from(QUESTIONS).unwrap()).await.unwrap();
+    let all = custom.consultant().turns.acquire_many(u32::try_from(QUESTIONS).unwrap()).await.unwrap();
     let mut waiting = Box::pin(user(&custom, "secret"));
     assert!(futures_util::poll!(&mut waiting).is_pending());
     drop(all);

@@ -31,6 +31,7 @@ pub(super) enum Source {
     Metadata,
     Header(&'static str),
     Answer,
+    Expression,
 }
 
 impl std::fmt::Display for Source {
@@ -39,6 +40,7 @@ impl std::fmt::Display for Source {
             Source::Metadata => f.write_str("the dynamic metadata"),
             Source::Header(name) => write!(f, "the header {name}"),
             Source::Answer => f.write_str("the answer"),
+            Source::Expression => f.write_str("the expression"),
         }
     }
 }
@@ -88,6 +90,9 @@ pub(super) enum Trouble {
     /// So many questions are under way that this one did not get its turn. Nothing was asked.
     #[error("too many questions to it are under way")]
     Busy,
+    /// So many questions wait for their turn that this one may not. Nothing was asked.
+    #[error("too many questions to it are waiting")]
+    Crowded,
     /// No answer, or one that tells of trouble of its own.
     #[error("{0}")]
     Failed(String),
@@ -107,7 +112,9 @@ impl Trouble {
 
     pub(super) fn denial(&self) -> Denial {
         let message = "the authoriser that knows callers is unavailable; try again in a moment";
-        let mut denial = Denial::new(ErrorType::AuthProviderUnavailable, "custom_auth.unavailable", message);
+        // Counted apart: who sees it needs a faster authoriser, not one that is mended.
+        let reason = if *self == Trouble::Crowded { "custom_auth.crowded" } else { "custom_auth.unavailable" };
+        let mut denial = Denial::new(ErrorType::AuthProviderUnavailable, reason, message);
         denial.retry_after = Some(Duration::from_secs(1));
         denial
     }

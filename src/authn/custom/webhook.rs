@@ -6,7 +6,7 @@ use serde_json::{Map, Value, json};
 
 use super::super::claims::read_object;
 use super::super::fetch::{Answer as Response, Endpoint, Fetch, FetchError};
-use super::fields::Answer;
+use super::fields::{self, Answer};
 use super::question::Question;
 use super::verdict::{Refusal, Source, Trouble, Verdict};
 use crate::domain::Secret;
@@ -82,19 +82,7 @@ fn verdict(answer: &Response, is_unchecked: bool) -> Result<Verdict, Trouble> {
         Ok(key) => Map::from_iter([("api_key".to_owned(), Value::String(key))]),
         Err(_) => read_object(&answer.body).map_err(|error| unusable(&error.to_string()))?,
     };
-    match object.get("allow") {
-        None | Some(Value::Bool(true)) => {
-            Answer { object, source: Source::Answer, headers: Vec::new() }.verdict(is_unchecked)
-        }
-        Some(Value::Bool(false)) => {
-            let status = match object.get("status").and_then(Value::as_u64) {
-                Some(401) => 401,
-                _ => 403,
-            };
-            Ok(refused(status, &answer.body))
-        }
-        Some(_) => Err(unusable("allow is neither true nor false")),
-    }
+    Answer { object, source: Source::Answer, headers: Vec::new() }.judged(is_unchecked)
 }
 
 fn refused(status: u16, body: &[u8]) -> Verdict {
@@ -103,10 +91,8 @@ fn refused(status: u16, body: &[u8]) -> Verdict {
 
 /// What a refusal says: the message of a JSON object, or the text itself.
 pub(super) fn message(body: &[u8]) -> String {
-    let Ok(Value::Object(object)) = serde_json::from_slice(body) else {
-        return String::from_utf8_lossy(body).into_owned();
-    };
-    let inner = object.get("error").unwrap_or(&Value::Null);
-    let texts = [object.get("message"), inner.get("message"), Some(inner), object.get("detail")];
-    texts.into_iter().flatten().find_map(Value::as_str).unwrap_or_default().to_owned()
+    match serde_json::from_slice(body) {
+        Ok(Value::Object(object)) => fields::message(&object).to_owned(),
+        _ => String::from_utf8_lossy(body).into_owned(),
+    }
 }

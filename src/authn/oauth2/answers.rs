@@ -2,20 +2,18 @@
 //! at a time, whoever waits; tokens that were refused are kept apart, so that guessed ones never push good ones out, and
 //! failures are not kept: a server that fails again and again is left alone.
 
-use std::collections::HashMap;
 use std::future::Future;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use futures_util::FutureExt;
-use futures_util::future::{BoxFuture, Shared};
-use parking_lot::Mutex;
 use quick_cache::Weighter;
 use quick_cache::sync::Cache;
 use tokio::sync::Semaphore;
 
+use super::super::breaker::{Breaker, Opens};
 use super::super::fetch::FetchError;
-use super::breaker::Breaker;
+use super::super::flight::Flights;
+use super::super::outage::Outage;
 use super::failure::Failure;
 use super::mapping::{Good, Judged};
 use super::refused;
@@ -31,6 +29,8 @@ const OVERHEAD: u64 = 1024;
 const BAD_ENTRIES: usize = 16_384;
 /// Questions under way at a time.
 const QUESTIONS: usize = 128;
+/// Failures in a row alone: many a server fails for a token that is none, and strangers may show as many as they like.
+const OPENS: Opens = Opens { in_a_row: 3, half_of: None };
 /// Requests on different threads read the clock at slightly different times; an entry from further ahead was made
 /// before the clock was set back, and is not used.
 const CLOCK_LEEWAY: i64 = 60_000;
@@ -70,9 +70,6 @@ impl Weighter<KeyHash, Entry<Arc<Assertion>>> for Weights {
 /// What a question came to.
 type Outcome = Result<Result<Arc<Assertion>, Arc<Denial>>, Failure>;
 
-/// A question under way. All who have the same wait for the same answer.
-type Flight = Shared<BoxFuture<'static, Outcome>>;
-
 /// See the module.
 pub(super) struct Answers {
     inner: Arc<Inner>,
@@ -85,9 +82,11 @@ struct Inner {
     lifetimes: Lifetimes,
     good: Cache<KeyHash, Entry<Arc<Assertion>>, Weights>,
     bad: Cache<KeyHash, Entry<Arc<Denial>>>,
-    flights: Mutex<HashMap<KeyHash, Flight>>,
+    flights: Flights<KeyHash, Outcome>,
     questions: Semaphore,
     breaker: Breaker,
+    outage: Outage,
+    began: Instant,
 }
 
 impl Answers {
@@ -96,14 +95,16 @@ impl Answers {
         let usual = usize::try_from(GOOD_BYTES / (3 * OVERHEAD)).unwrap_or(BAD_ENTRIES);
         Answers {
             inner: Arc::new(Inner {
+                outage: Outage::of(server.clone()),
                 server,
                 patience,
                 lifetimes,
                 good: Cache::with_weighter(usual, GOOD_BYTES, Weights),
                 bad: Cache::new(BAD_ENTRIES),
-                flights: Mutex::new(HashMap::new()),
+                flights: Flights::default(),
                 questions: Semaphore::new(QUESTIONS),
-                breaker: Breaker::new(Instant::now()),
+                breaker: Breaker::new(OPENS),
+                began: Instant::now(),
             }),
         }
     }
@@ -142,10 +143,14 @@ impl Answers {
             trace.step("oauth2", format_args!("{} led to a refusal a while ago", inner.server));
             return Err((*denial).clone());
         }
-        let outcome = match inner.join(hash, token, now, ask) {
-            Ok(flight) => flight.await,
-            Err(failure) => Err(failure),
+        let asked = || {
+            let (inner, asking) = (Arc::clone(inner), ask(Secret::new(token)));
+            async move {
+                let answer = inner.fly(asking).await;
+                inner.land(hash, now, answer)
+            }
         };
+        let outcome = inner.flights.join(hash, asked).await;
         match outcome {
             Ok(answer) => {
                 trace.step("oauth2", format_args!("{} answers", inner.server));
@@ -163,44 +168,16 @@ impl Answers {
 impl Answers {
     /// Questions under way.
     pub fn under_way(&self) -> usize {
-        self.inner.flights.lock().len()
+        self.inner.flights.count()
     }
 }
 
 impl Inner {
-    /// The question about this token that is under way, or a new one.
-    fn join<F>(
-        self: &Arc<Self>,
-        hash: KeyHash,
-        token: &str,
-        now: Timestamp,
-        ask: impl FnOnce(Secret) -> F,
-    ) -> Result<Flight, Failure>
-    where
-        F: Future<Output = Result<Judged, Failure>> + Send + 'static,
-    {
-        let mut flights = self.flights.lock();
-        if let Some(flight) = flights.get(&hash) {
-            return Ok(flight.clone());
-        }
-        if !self.breaker.admits(Instant::now()) {
+    /// Asks, within bounds of time and number, where the server is not left alone.
+    async fn fly(&self, asking: impl Future<Output = Result<Judged, Failure>>) -> Result<Judged, Failure> {
+        if !self.breaker.admits(self.millis()) {
             return Err(Failure::Resting);
         }
-        let (inner, asking) = (Arc::clone(self), ask(Secret::new(token)));
-        let flight = async move {
-            let answer = inner.fly(asking).await;
-            inner.land(hash, now, answer)
-        };
-        let flight = flight.boxed().shared();
-        flights.insert(hash, flight.clone());
-        drop(flights);
-        // It goes on, in bounded time, when all who wait for it have gone: the next one finds its answer.
-        tokio::spawn(flight.clone());
-        Ok(flight)
-    }
-
-    /// Asks, within bounds of time and number.
-    async fn fly(&self, asking: impl Future<Output = Result<Judged, Failure>>) -> Result<Judged, Failure> {
         let bounded = async {
             let Ok(_permit) = self.questions.acquire().await else { return Err(Failure::Busy) };
             tokio::time::timeout(self.patience, asking)
@@ -213,9 +190,9 @@ impl Inner {
 
     /// Keeps what was found.
     fn land(&self, hash: KeyHash, from: Timestamp, answer: Result<Judged, Failure>) -> Outcome {
-        let outcome = match answer {
+        self.note(answer.as_ref().err());
+        match answer {
             Ok(Ok(Good { assertion, until, bytes })) => {
-                self.breaker.answered();
                 self.bad.remove(&hash);
                 let kept_until = from.plus(self.lifetimes.good);
                 let until = until.map_or(kept_until, |until| until.min(kept_until));
@@ -224,22 +201,36 @@ impl Inner {
                 Ok(Ok(assertion))
             }
             Ok(Err(denial)) => {
-                self.breaker.answered();
                 self.good.remove(&hash);
                 let denial = Arc::<Denial>::from(denial);
                 let until = from.plus(self.lifetimes.bad);
                 self.bad.insert(hash, Entry { value: Arc::clone(&denial), from, until, weight: 1 });
                 Ok(Err(denial))
             }
-            Err(failure) => {
-                if failure.is_general() {
-                    self.breaker.failed(Instant::now());
-                }
-                tracing::warn!(server = %self.server, reason = %failure, "an identity provider gives no answer");
-                Err(failure)
+            Err(failure) => Err(failure),
+        }
+    }
+
+    /// Notes how a question ended.
+    fn note(&self, failure: Option<&Failure>) {
+        let now = self.millis();
+        match failure {
+            None => {
+                self.breaker.note(true, now);
+                self.outage.answered(now);
             }
-        };
-        self.flights.lock().remove(&hash);
-        outcome
+            // Nothing was asked.
+            Some(Failure::Resting) => {}
+            Some(failure) => {
+                if failure.is_general() {
+                    self.breaker.note(false, now);
+                }
+                self.outage.failed(failure, now);
+            }
+        }
+    }
+
+    fn millis(&self) -> u64 {
+        u64::try_from(self.began.elapsed().as_millis()).unwrap_or(u64::MAX)
     }
 }

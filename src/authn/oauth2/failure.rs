@@ -30,7 +30,8 @@ pub(super) enum Failure {
 }
 
 impl Failure {
-    /// Whether it would be the same for every token.
+    /// Whether it would be the same for every token: the server does not answer. One that asks for fewer questions
+    /// (429) does.
     pub fn is_general(self) -> bool {
         match self {
             Failure::Fetch(FetchError::Unwritable)
@@ -39,7 +40,7 @@ impl Failure {
             | Failure::Busy
             | Failure::Resting => false,
             Failure::Fetch(_) | Failure::Client(_) | Failure::NotJson | Failure::Signing => true,
-            Failure::Status(status) => status >= 500 || status == 429,
+            Failure::Status(status) => status >= 500,
         }
     }
 

@@ -12,6 +12,7 @@ use crate::domain::{AuthMethod, Role};
 use crate::real::idp::{ASSERTER, Client, Fault, GATEWAY, Idp, POSTER, PUBLIC};
 use crate::real::wait::eventually;
 use crate::request::{Headers, HttpRequest, ReadSettings, RequestView};
+use crate::telemetry::testing::Lines;
 
 /// The provider of the tests that disturb nobody. What they count, they count on paths of their own.
 static SHARED: LazyLock<Idp> = LazyLock::new(Idp::start);
@@ -346,6 +347,8 @@ async fn a_dead_provider_is_left_alone_and_found_again() {
     let idp = Idp::start();
     let oauth2 = introspection(&idp.introspection_url(), &json!({}));
     let good = idp.opaque(json!({}));
+    let lines = Lines::default();
+    let _log = tracing::subscriber::set_default(lines.subscriber());
     idp.fault("introspection", Fault::Status { status: 500 });
     let start = Instant::now();
     for guess in 0..50 {
@@ -357,6 +360,24 @@ async fn a_dead_provider_is_left_alone_and_found_again() {
     eventually("the provider is asked again", || async { ask(&oauth2, &good).await.map_err(|denial| denial.message) })
         .await;
     assert!(ask(&oauth2, &idp.opaque(json!({}))).await.is_ok(), "and at once from then on");
+    for told in ["an identity provider gives no answer", "an identity provider answers again"] {
+        assert_eq!(lines.with(told).len(), 1, "{}", lines.text());
+    }
+    assert!(!lines.text().contains("guess-"), "{}", lines.text());
+}
+
+#[tokio::test]
+async fn a_provider_that_asks_for_fewer_questions_is_there_and_is_asked_the_next_one() {
+    let idp = Idp::start();
+    let oauth2 = introspection(&idp.introspection_url(), &json!({}));
+    let good = idp.opaque(json!({}));
+    idp.fault("introspection", Fault::Status { status: 429 });
+    for guess in 0..8 {
+        assert_eq!(refusal(ask(&oauth2, &format!("guess-{guess}")).await), (503, UNAVAILABLE.to_owned()));
+    }
+    assert_eq!(idp.count("introspection"), 8);
+    idp.clear_faults();
+    assert!(ask(&oauth2, &good).await.is_ok(), "at once");
 }
 
 #[tokio::test]

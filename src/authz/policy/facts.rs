@@ -1,34 +1,21 @@
 //! The facts that rules are about. They are borrowed from the request and its caller, and turned into values of the
 //! language only where a rule asks for them; what costs more than a pointer is kept for the rules after it.
 
-use std::net::IpAddr;
+mod request;
+
 use std::sync::{Arc, OnceLock};
 
 use serde_json::{Map, Value as Json};
 
-use crate::domain::{Api, Caller, Timestamp};
-use crate::expression::{Found, Values, Variables, flag, json_map, kept, list, map, number, text, timestamp};
-use crate::request::{CREDENTIAL_HEADERS, Headers};
+pub use request::{KnownRequest, RequestFacts};
 
-/// What rules may know of a request.
+use crate::domain::{Caller, Timestamp};
+use crate::expression::{Found, Values, Variables, json_map, kept, list, map, text, timestamp};
+
+/// What rules may know of a request and its caller.
 #[derive(Clone, Copy, Debug)]
 pub struct Facts<'a> {
-    pub method: &'a str,
-    /// Normalised.
-    pub path: &'a str,
-    pub api: Api,
-    pub headers: &'a Headers<'a>,
-    /// A header that credentials are read from besides the usual ones.
-    pub credential_header: Option<&'a str>,
-    pub client: Option<IpAddr>,
-    pub stream: bool,
-    pub max_tokens: Option<u64>,
-    pub end_user: Option<&'a str>,
-    pub tags: &'a [Arc<str>],
-    pub extensions: &'a [(&'a str, &'a str)],
-    /// Names of the body's top-level keys.
-    pub parameters: &'a [std::borrow::Cow<'a, str>],
-    pub body_bytes: u64,
+    pub request: RequestFacts<'a>,
     pub caller: &'a Caller,
     /// Of the caller's token, where it has one.
     pub claims: Option<&'a Map<String, Json>>,
@@ -46,14 +33,10 @@ pub struct ModelFacts<'a> {
 
 type Kept<'a> = OnceLock<Option<Values<'a>>>;
 
-/// The facts of one request, with what was made of them.
+/// The facts of one request and its caller, with what was made of them.
 pub struct Known<'a> {
     facts: &'a Facts<'a>,
-    client: OnceLock<String>,
-    headers: Kept<'a>,
-    tags: Kept<'a>,
-    extensions: Kept<'a>,
-    parameters: Kept<'a>,
+    request: KnownRequest<'a>,
     metadata: Kept<'a>,
     team_metadata: Kept<'a>,
     claims: Kept<'a>,
@@ -63,36 +46,10 @@ impl<'a> Known<'a> {
     pub fn new(facts: &'a Facts<'a>) -> Self {
         Known {
             facts,
-            client: OnceLock::new(),
-            headers: Kept::new(),
-            tags: Kept::new(),
-            extensions: Kept::new(),
-            parameters: Kept::new(),
+            request: KnownRequest::new(facts.request),
             metadata: Kept::new(),
             team_metadata: Kept::new(),
             claims: Kept::new(),
-        }
-    }
-
-    fn request(&self, field: &str) -> Option<Found<'_>> {
-        let facts = self.facts;
-        match field {
-            "method" => Some(text(facts.method)),
-            "path" => Some(text(facts.path)),
-            "api" => Some(text(facts.api.as_str())),
-            "headers" => kept(&self.headers, || Some(map(shown_headers(facts)))),
-            "client_ip" => {
-                let shown = || facts.client.map(|client| client.to_canonical().to_string()).unwrap_or_default();
-                Some(text(self.client.get_or_init(shown)))
-            }
-            "stream" => Some(flag(facts.stream)),
-            "max_tokens" => Some(number(facts.max_tokens.map_or(-1, whole))),
-            "end_user" => Some(text(facts.end_user.unwrap_or_default())),
-            "tags" => kept(&self.tags, || Some(list(facts.tags.iter().map(AsRef::as_ref)))),
-            "extensions" => kept(&self.extensions, || Some(map(facts.extensions.iter().copied()))),
-            "parameters" => kept(&self.parameters, || Some(list(facts.parameters.iter().map(AsRef::as_ref)))),
-            "body_bytes" => Some(number(whole(facts.body_bytes))),
-            _ => None,
         }
     }
 
@@ -137,7 +94,7 @@ impl Variables for Of<'_, '_> {
             return (name == "now").then(|| timestamp(seconds))?;
         };
         match (variable, field) {
-            ("request", field) => self.known.request(field),
+            ("request", field) => self.known.request.get(field),
             ("caller", field) => self.known.caller(field),
             ("model", "name") => Some(text(self.model.name)),
             ("model", "target") => Some(text(self.model.target)),
@@ -150,23 +107,8 @@ impl Variables for Of<'_, '_> {
     }
 }
 
-/// What rules may read of the headers: no credential, and nothing that is no text.
-fn shown_headers<'a>(facts: &'a Facts<'a>) -> impl Iterator<Item = (&'a str, &'a str)> {
-    let is_secret = |name: &str| {
-        CREDENTIAL_HEADERS.contains(&name)
-            || matches!(name, "cookie" | "proxy-authorization" | "sec-websocket-protocol")
-            || facts.credential_header == Some(name)
-    };
-    let shown = facts.headers.0.iter().filter(move |(name, _)| !is_secret(name));
-    shown.filter_map(|(name, value)| Some((*name, std::str::from_utf8(value).ok()?)))
-}
-
 fn optional(value: Option<&Arc<str>>) -> Option<Found<'_>> {
     Some(text(value.map_or("", |value| value)))
-}
-
-fn whole(value: u64) -> i64 {
-    i64::try_from(value).unwrap_or(i64::MAX)
 }
 
 /// A map that may be absent, which is an empty one.

@@ -6,6 +6,7 @@ use serde_json::json;
 use super::*;
 use crate::domain::{Api, AuthMethod, Caller, Identity, Key, KeyHash, Role, Team, Timestamp, User};
 use crate::request::Headers;
+use crate::telemetry::testing::Lines;
 
 fn policies(rules: &serde_json::Value) -> Policies {
     let policy: Policy = serde_json::from_value(json!({"rules": rules})).unwrap();
@@ -46,7 +47,7 @@ fn judge(policies: &Policies, models: &[(&str, &str, &[Arc<str>])]) -> Judgement
     let claims = json!({"groups": ["engines"]});
     let (tags, parameters): (Vec<Arc<str>>, Vec<Cow<'_, str>>) = (vec!["green".into()], vec!["tools".into()]);
     let caller = caller();
-    let facts = Facts {
+    let request = RequestFacts {
         method: "POST",
         path: "/v1/chat/completions",
         api: Api::OpenAiChat,
@@ -60,6 +61,9 @@ fn judge(policies: &Policies, models: &[(&str, &str, &[Arc<str>])]) -> Judgement
         extensions: &[("zone", "eu")],
         parameters: &parameters,
         body_bytes: 120,
+    };
+    let facts = Facts {
+        request,
         caller: &caller,
         claims: claims.as_object(),
         now: Timestamp::parse("2026-11-26T12:00:00Z").unwrap(),
@@ -184,33 +188,19 @@ fn a_condition_that_does_not_compile_is_named_with_its_place() {
 
 #[test]
 fn a_rule_that_cannot_be_evaluated_is_told_once_a_second_and_not_once_a_request() {
-    #[derive(Clone, Default)]
-    struct Lines(Arc<parking_lot::Mutex<Vec<u8>>>);
-    impl std::io::Write for Lines {
-        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-            self.0.lock().extend_from_slice(bytes);
-            Ok(bytes.len())
-        }
-        fn flush(&mut self) -> std::io::Result<()> {
-            Ok(())
-        }
-    }
     let broken = |name: &str| json!({"name": name, "when": "request.headers['x-none'] == 'a'", "effect": "deny"});
     let mut shadow = broken("shadow");
     shadow["mode"] = json!("shadow");
     let (policies, lines) = (policies(&json!([shadow, broken("enforced")])), Lines::default());
-    let writer = lines.clone();
-    let subscriber = tracing_subscriber::fmt().with_ansi(false).with_writer(move || writer.clone()).finish();
     let began = Instant::now();
-    tracing::subscriber::with_default(subscriber, || {
+    tracing::subscriber::with_default(lines.subscriber(), || {
         for _ in 0..500 {
             assert_eq!(refused(&policies).as_deref(), Some("policy.enforced"));
         }
     });
-    let log = String::from_utf8(lines.0.lock().clone()).unwrap();
     let most = 1 + usize::try_from(began.elapsed().as_secs()).unwrap();
     for name in ["shadow", "enforced"] {
-        let told = log.lines().filter(|line| line.contains(&format!("policy=\"{name}\""))).count();
-        assert!((1..=most).contains(&told), "{name}: {told} lines: {log}");
+        let told = lines.with(&format!("policy=\"{name}\"")).len();
+        assert!((1..=most).contains(&told), "{name}: {told} lines: {}", lines.text());
     }
 }

@@ -2,7 +2,7 @@
 
 use super::pb;
 use super::pb::processing_response::Response as Kind;
-use crate::grpc::proto::envoy::extensions::filters::http::ext_proc::v3::processing_mode::BodySendMode;
+use crate::proto::envoy::extensions::filters::http::ext_proc::v3::processing_mode::BodySendMode;
 
 fn answer(response: Kind) -> pb::ProcessingResponse {
     pb::ProcessingResponse { response: Some(response), ..Default::default() }

@@ -6,8 +6,8 @@ use super::answer;
 use super::pb;
 use super::pb::processing_request::Request as Part;
 use crate::grpc::MeterSession;
-use crate::grpc::proto::envoy::config::core::v3::HeaderMap;
-use crate::grpc::proto::envoy::extensions::filters::http::ext_proc::v3::processing_mode::BodySendMode;
+use crate::proto::envoy::config::core::v3::HeaderMap;
+use crate::proto::envoy::extensions::filters::http::ext_proc::v3::processing_mode::BodySendMode;
 use crate::telemetry::Metrics;
 
 /// Whether this stream meters the response.

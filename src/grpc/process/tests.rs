@@ -9,7 +9,7 @@ use super::pb;
 use super::pb::processing_request::Request as Part;
 use super::pb::processing_response::Response as Answer;
 use crate::grpc::MeterSession;
-use crate::grpc::proto::envoy::config::core::v3::{HeaderMap, HeaderValue};
+use crate::proto::envoy::config::core::v3::{HeaderMap, HeaderValue};
 use crate::telemetry::Metrics;
 
 /// Writes down what it is told.

@@ -14,6 +14,7 @@ use super::pace::{Bucket, pause_millis};
 use super::place::{LoadError, Place};
 use super::{Algorithm, Clock, Found, KeyError, KeySet, KeySettings, PublicKey, UNKNOWN_KID, chosen, exact};
 use crate::authn::fetch::Fetch;
+use crate::authn::outage::Outage;
 
 /// Who has an old copy waits this long for a new one: less than Envoy waits for an answer.
 const PATIENCE: Duration = Duration::from_millis(400);
@@ -32,6 +33,7 @@ pub(super) struct Refreshed {
 }
 
 struct Inner {
+    outage: Outage,
     place: Place,
     fetch: Fetch,
     clock: Clock,
@@ -87,6 +89,7 @@ impl Refreshed {
         let looks = Bucket::new(LOOKS, LOOK_MILLIS);
         Refreshed {
             inner: Arc::new(Inner {
+                outage: Outage::of(format!("keys at {place}")),
                 place,
                 fetch,
                 clock: settings.clock,
@@ -247,6 +250,10 @@ impl Inner {
             state.flight = None;
         }
         let now = (self.clock)();
+        match &loaded {
+            Ok(_) | Err(LoadError::Absent) => self.outage.answered(now),
+            Err(error) => self.outage.failed(error, now),
+        }
         match loaded {
             Ok(set) => {
                 (state.failures, state.is_absent) = (0, false);
@@ -268,7 +275,6 @@ impl Inner {
                 state.failures = state.failures.saturating_add(1);
                 state.is_absent = false;
                 self.retry_at.store(now + pause_millis(state.failures), Ordering::Release);
-                tracing::warn!(place = %self.place, %error, "the keys of an issuer cannot be fetched");
                 Err(error)
             }
         }

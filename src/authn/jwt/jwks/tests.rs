@@ -19,6 +19,7 @@ use tokio::sync::Semaphore;
 use super::*;
 use crate::authn::fetch::MAX_BODY;
 use crate::authn::jwt::testing::{Signer, jwks};
+use crate::telemetry::testing::Lines;
 
 const ALG: Algorithm = Algorithm::EdDsa;
 const UNAVAILABLE: KeyError = KeyError::Unavailable;
@@ -307,7 +308,9 @@ async fn without_a_stale_time_an_old_set_is_not_used() {
 }
 
 #[tokio::test]
-async fn a_failing_provider_is_asked_ever_less_often() {
+async fn a_failing_provider_is_asked_ever_less_often_and_told_of_more_seldom_still() {
+    let lines = Lines::default();
+    let _log = tracing::subscriber::set_default(lines.subscriber());
     let world = World::new().await;
     world.serve("/jwks", Reply::Status(500));
     let source = world.source("/jwks");
@@ -325,6 +328,14 @@ async fn a_failing_provider_is_asked_ever_less_often() {
     world.publish([&signer("a")]);
     world.pass(30_000);
     assert_eq!(ask(&source, "a").await, known("a"));
+    for (told, counts) in [
+        ("an identity provider gives no answer", "left_out=0"),
+        ("an identity provider still gives no answer", "left_out=5"),
+        ("an identity provider answers again", "left_out=1 seconds=130"),
+    ] {
+        let told = lines.with(told);
+        assert!(told.len() == 1 && told[0].contains(counts), "{counts}: {}", lines.text());
+    }
 }
 
 #[tokio::test]
