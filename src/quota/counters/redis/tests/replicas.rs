@@ -298,7 +298,7 @@ async fn what_travels_together_is_judged_one_after_the_other() {
     let (key, team) = (counter("k", Kind::Tokens), counter("t", Kind::Requests));
     // Callers of two kinds, in turn, with amounts of their own; they share the second limit.
     let make = |number: u8| {
-        let mine = if number % 2 == 0 { key.clone() } else { counter("l", Kind::Tokens) };
+        let mine = if number.is_multiple_of(2) { key.clone() } else { counter("l", Kind::Tokens) };
         hold(number).on(mine, i64::from(number), 1_000).on(team.clone(), 1, 50).done()
     };
     let holds: Vec<Arc<Hold>> = (1..=60).map(make).collect();
