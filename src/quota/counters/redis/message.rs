@@ -144,12 +144,25 @@ impl Reader {
         Ok(Money::nanos(join(self.int()?, self.int()?)))
     }
 
-    /// The next value, whatever it is, to be read by somebody else.
-    pub(super) fn value(&mut self) -> Read<Reader> {
+    /// Whether a list is next.
+    pub(super) fn is_list(&self) -> bool {
+        let next = self.0.first().map(|first| Marker::from_u8(*first));
+        matches!(next, Some(Marker::FixArray(_) | Marker::Array16 | Marker::Array32))
+    }
+
+    /// The next so many values, to be read by somebody else.
+    pub(super) fn values(&mut self, count: usize) -> Read<Reader> {
         let mut after = Reader(self.0.clone());
-        after.skip(0)?;
+        for _ in 0..count {
+            after.skip(0)?;
+        }
         let length = self.0.len() - after.0.len();
         Ok(Reader(self.0.split_to(length)))
+    }
+
+    /// The next value, whatever it is, to be read by somebody else.
+    pub(super) fn value(&mut self) -> Read<Reader> {
+        self.values(1)
     }
 
     fn skip(&mut self, depth: usize) -> Read<()> {
@@ -187,8 +200,11 @@ mod tests {
         writer.int(-7).bytes([0xff, 0]).bool(false).array(1).count(u64::MAX).money(Money::nanos(-1));
         let bytes = Bytes::from(writer.take());
         let mut reader = Reader::new(bytes.clone());
+        assert!(reader.is_list());
         assert_eq!(reader.clone().value().unwrap().0.len(), bytes.len() - 5, "two numbers too many");
-        assert_eq!((reader.list(), reader.int()), (Ok(5), Ok(-7)));
+        assert_eq!((reader.list(), reader.is_list(), reader.int()), (Ok(5), false, Ok(-7)));
+        assert_eq!(reader.clone().values(3).unwrap().0.len(), 14, "a text, a bool, a list of one");
+        assert_eq!(reader.clone().values(9).map(|_| ()), Err(Malformed));
         assert_eq!(reader.bytes().unwrap().as_ref(), [0xff, 0]);
         assert_eq!(reader.optional(), Ok(None));
         assert_eq!((reader.list(), reader.optional()), (Ok(1), Ok(Some(EXACT))));

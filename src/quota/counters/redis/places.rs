@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use smallvec::SmallVec;
 
 use super::message::{EXACT, Writer, split};
+use super::turns::Message;
 use crate::domain::{Account, Binding, CounterKey, Hold, Kind, Period, Scope, Window};
 use crate::quota::token;
 
@@ -29,6 +30,8 @@ pub(super) struct Part {
     /// What they share: the lines as the script judges them, the names of counters and accounts, and what the binding's
     /// tokens begin with, where this is the home.
     shared: Box<[u8]>,
+    /// How many values say what its lines stand at.
+    standings: usize,
     /// The names of its counters, `''` where a line before has the same.
     pub(super) counters: Box<[u8]>,
     pub(super) accounts: Box<[u8]>,
@@ -157,8 +160,10 @@ impl Places {
             if shared.len() == 16 {
                 shared.push(0xc0);
             }
+            let standing = |at: &usize| if matches!(limits[*at].counter.window, Window::Period(_)) { 4 } else { 2 };
             Part {
                 shard,
+                standings: here.iter().map(standing).sum(),
                 limits: here,
                 needs_meter,
                 binding: named(&shared),
@@ -182,16 +187,15 @@ impl Part {
         places.parts.first().is_some_and(|home| home.shard == self.shard)
     }
 
-    /// Amounts held under the lines of this part.
+    /// Amounts held under the lines of this part, one after the other.
     fn amounts(&self, hold: &Hold, writer: &mut Writer) {
-        writer.array(self.limits.len());
         for at in &self.limits {
             writer.int(hold.amounts.get(*at).copied().unwrap_or_default().clamp(0, EXACT));
         }
     }
 
     /// The message that asks to admit. What the holds share is told now and then, and where the script asks for it.
-    pub(super) fn admit(&self, places: &Places, hold: &Hold, terms: &Asked<'_>, in_full: bool) -> Vec<u8> {
+    pub(super) fn admit(&self, places: &Places, hold: &Hold, terms: &Asked<'_>, in_full: bool) -> Message {
         let now = hold.admitted_at.as_millis() / 1_000;
         let told_at = self.told_at.load(Ordering::Relaxed);
         // A kind of hold that is seen once, as of an end user who never comes back, is kept with its hold alone.
@@ -206,7 +210,7 @@ impl Part {
         let mut kept = Writer::with_capacity(384 + binding.len());
         kept.array(6).bytes(terms.gateway).count(hold.input_tokens).count(hold.output_tokens);
         kept.int(hold.estimate.as_nanos().clamp(0, EXACT));
-        self.amounts(hold, &mut kept);
+        self.amounts(hold, kept.array(self.limits.len()));
         kept.bytes(binding);
         let mut own = Vec::with_capacity(256);
         if self.is_home(places) {
@@ -215,24 +219,21 @@ impl Part {
         kept.bytes(own);
         let kept = kept.take();
 
-        let mut writer = Writer::with_capacity(kept.len() + 192 + self.shared.len());
-        writer.array(10).bytes("A").bytes(hold.id.as_bytes()).bytes(terms.gateway);
-        writer.bool(terms.meter_required && self.needs_meter).int(terms.how as i64).count(terms.max_holds);
-        writer.bytes(binding);
-        if in_full {
-            writer.bytes(&self.shared);
-        } else {
-            writer.bytes("");
-        }
-        self.amounts(hold, &mut writer);
-        writer.bytes(kept);
-        writer.take()
+        let mut head = Writer::with_capacity(64 + binding.len() + if in_full { self.shared.len() } else { 0 });
+        head.array(7).bytes(terms.gateway).bool(terms.meter_required && self.needs_meter).int(terms.how as i64);
+        head.count(terms.max_holds).bytes(binding).bytes(if in_full { &self.shared[..] } else { &[] });
+        head.count(self.limits.len() as u64);
+        let mut own = Writer::with_capacity(kept.len() + 32 + 9 * self.limits.len());
+        own.bytes(hold.id.as_bytes()).bytes(kept);
+        self.amounts(hold, &mut own);
+        let (values, standings) = (2 + self.limits.len(), self.standings);
+        Message::Admission { head: head.take(), own: own.take(), values, standings }
     }
 
     /// What a settlement needs where the counters no longer have the hold: counters, amounts, accounts.
     pub(super) fn in_full(&self, hold: &Hold, writer: &mut Writer) {
         writer.raw(&self.counters);
-        self.amounts(hold, writer);
+        self.amounts(hold, writer.array(self.limits.len()));
         writer.raw(&self.accounts);
     }
 }

@@ -14,7 +14,7 @@ use super::link::{AddressError, Target};
 use super::message::{self, Malformed, Reader, Writer, join, split};
 use super::news::Shared;
 use super::places::{self, Asked, How, Part, Places};
-use super::turns::{Answer, Turns, unavailable};
+use super::turns::{Answer, Message, Turns, unavailable};
 use super::verdict::{NOTHING_LEFT, Said, heavier, said};
 use crate::domain::{Account, Amount, Binding, CounterKey, Hold, HoldId, Money, Period, Progress, Record, Timestamp};
 
@@ -73,8 +73,8 @@ impl Remote {
         (places.shards() == shards).then_some(places)
     }
 
-    pub(super) async fn ask(&self, shard: u32, message: Vec<u8>) -> Result<Answer, CountersError> {
-        self.turns.ask(shard, message).await
+    pub(super) async fn ask(&self, shard: u32, message: impl Into<Message>) -> Result<Answer, CountersError> {
+        self.turns.ask(shard, message.into()).await
     }
 
     /// Sends the same message to every shard; answers in their order.

@@ -1,8 +1,11 @@
 -- One turn of the counters of one shard: what waited at the same moment, judged and charged in the order it came, in one
--- atomic step. docs/holds.md says what each message does in each state; redis/message.rs writes what is read here.
+-- atomic step. docs/holds.md says what each message does in each state; redis/places.rs, remote.rs and turns.rs write what is read here.
 --
 -- ARGV[1]  the prefix of every key of the shard; its hash tag is the shard's
--- ARGV[2]  the messages, MessagePack
+-- ARGV[2]  the messages, one MessagePack list: first a list of heads, each what admissions have in common, {gateway, needs a
+--          meter, how (JUDGE, CHARGE, CHARGE_LATE or 0: both), most open holds, binding, what it is | '', lines}; then of
+--          each admission, without a list around it: the number of its head, hold, the hold as it is kept, an amount for
+--          each line; and every other message as a list
 -- ARGV[3]  the server's time in ms after which nobody waits for the answer: then nothing is done; 0 where it does not matter
 -- ARGV[4]  the time in ms, where a test brings its own clock; else empty
 -- ARGV[5]  the highest serial the asking replica has seen here: where less is known, something was lost
@@ -21,19 +24,20 @@
 --                              generation, start | false, end | false, era}             money
 --          b:<binding>  {lines} {counters} {accounts} token's beginning: what all holds of a caller's kind share. The first
 --                       of a kind has it in place of its name
---          h:<hold>     "o", when it was admitted (13 digits) and {gateway, in, out, cost, amounts, binding} token's end,
---                       while open;
---                       "e" and {state, until, booked | false}, after
---          p:<hold>     {deadline, in, out, cost}, once it started
+--          o            a hash of all open holds: <hold> is when it was admitted (13 digits) and {gateway, in, out, cost,
+--                       amounts, binding} token's end; p<hold> {deadline, in, out, cost}, once it started
+--          h:<hold>     {state, until, booked | false}, once it ended
 --          d:h:<second>, d:s:<second>  holds and their deadlines, not started and started, in the order of deadlines; one
 --                       that ended or was renewed since is passed over
 --          m:<gateway>  {last start, last probe | false, dead}
 --          replicas     those alive, by when they last said so
 --          books        a stream: what was booked and is not known to be in the directory
 
-local P, call, pack, decode = ARGV[1], redis.call, cmsgpack.pack, cmsgpack.unpack
+local P, call, pack, decode, unpack_limit = ARGV[1], redis.call, cmsgpack.pack, cmsgpack.unpack, cmsgpack.unpack_limit
 local floor, max, min, byte, sub = math.floor, math.max, math.min, string.byte, string.sub
-local messages, stale_after, GIGA, EXACT = decode(ARGV[2]), tonumber(ARGV[3]), 1000000000, 9007199254740991
+local said, stale_after, GIGA, EXACT = decode(ARGV[2]), tonumber(ARGV[3]), 1000000000, 9007199254740991
+-- Whole dollars whose nanos a double tells exactly.
+local FAR = 9000000
 
 local MINUTE, BUCKET = 60000, 5000
 local UNTIL_START, UNTIL_RENEWAL, REMEMBERED = 30000, 45000, 600000
@@ -48,7 +52,7 @@ local AT_ONCE, SECONDS = 256, 2000
 local REQUESTS, TOKENS, FLIGHT, SPEND = byte('r'), byte('t'), byte('f'), byte('s')
 local HELD, STARTED, SETTLED, EXPIRED, RELEASED = 1, 2, 3, 4, 5
 local GIVEN_BACK, AS_HELD = -1, -2
-local JUDGE, CHARGE, CHARGE_LATE = 1, 2, 3
+local BOTH, JUDGE, CHARGE, CHARGE_LATE = 0, 1, 2, 3
 
 local time = call('TIME')
 local now = time[1] * 1000 + floor(time[2] / 1000)
@@ -59,11 +63,19 @@ elseif stale_after > 0 and now > stale_after then
 end
 local serial = time[1] * 1000000 + time[2]
 
+-- What is known of counters, holds, meters and bindings; of a hold that was admitted in this turn just what is kept.
 local C, dirty, H, M, B = {}, {}, {}, {}, {}
-local era, quiet_until, booked_here = 0, 0, false
--- Open holds, and those that are due at a later second.
-local count, due = {[1] = 0, [2] = 0}, {[1] = {}, [2] = {}}
+local era, quiet_until, booked_here, bucket = 0, 0, false, 0
+-- Open holds that are not started, and that are; and those of them that are due, by second.
+local waiting, running, due = 0, 0, {}
 local events, wakes, softs = {}, {}, {}
+-- Holds admitted in this turn, each followed by what is kept of it, how many entries that is, and other holds of which
+-- something is to be written.
+local opened, opens, touched = {}, 0, {}
+-- What is kept of them begins with the first, and they are listed as waiting to be started with the second.
+local now_text, until_text, awaiting = '', '', {}
+-- Answers, one after the other, and how many values they are.
+local answers, filled = {}, 0
 
 local function next_serial()
   serial = serial + 1
@@ -91,7 +103,7 @@ end
 
 local function charge_window(w, amount, held)
   if amount <= 0 then return end
-  local number, n = floor(now / BUCKET), #w
+  local number, n = bucket, #w
   if n < 8 or w[n - 3] ~= number then
     w[n + 1], w[n + 2], w[n + 3], w[n + 4] = number, now, 0, 0
     n = n + 4
@@ -179,8 +191,8 @@ end
 -- Two numbers of money: what is left of a limit after what is spent, as far as a double tells it exactly.
 local function left(hi, lo, spent_hi, spent_lo)
   local dollars = hi - spent_hi
-  if dollars > 9000000 then return EXACT end
-  if dollars < -9000000 then return -EXACT end
+  if dollars > FAR then return EXACT end
+  if dollars < -FAR then return -EXACT end
   return dollars * GIGA + lo - spent_lo
 end
 
@@ -271,59 +283,75 @@ local function text(number)
   return t
 end
 
--- A hold is in this state from now on, until this deadline.
-local function place(id, h, state, deadline)
-  local was = h and h.state or 0
-  if was ~= state then
-    if count[was] then count[was] = max(0, count[was] - 1) end
-    if count[state] then count[state] = count[state] + 1 end
-  end
-  if count[state] then
-    local second = floor(deadline / 1000)
-    local list = due[state][second]
-    if not list then
-      list = {}
-      due[state][second] = list
-    end
-    list[#list + 1] = id .. text(deadline)
-  end
+-- A hold is no longer in the state it was in.
+local function leave(h)
+  if h.state == HELD then waiting = max(0, waiting - 1) elseif h.state == STARTED then running = max(0, running - 1) end
 end
 
 local function finish(id, h, state, booked)
   local known = h and h.ended and h.known_until or now + REMEMBERED
-  place(id, h, 0, 0)
-  local ended = {ended = true, state = state, known_until = known, booked = booked}
-  H[id] = ended
-  call('SET', P .. 'h:' .. id, 'e' .. pack({state, known, booked}), 'PX', max(1, known - now))
-  if h and h.progress then call('DEL', P .. 'p:' .. id) end
-end
-
-local function read_hold(id, raw, progress)
-  if not raw then
-    H[id] = false
-  elseif byte(raw) == 101 then
-    local e = decode(sub(raw, 2))
-    H[id] = e[2] > now and {ended = true, state = e[1], known_until = e[2], booked = e[3]} or false
-  else
-    local h = {raw = raw, state = HELD}
-    if progress then
-      h.progress = decode(progress)
-      h.state = STARTED
-    end
-    H[id] = h
+  if h and not h.ended then
+    leave(h)
+    touched[#touched + 1] = id
   end
-  return H[id]
+  H[id] = {ended = true, state = state, known_until = known, booked = booked}
+  call('SET', P .. 'h:' .. id, pack({state, known, booked}), 'PX', max(1, known - now))
 end
 
--- What the holds of a caller's kind share; nothing where it was never told.
-local function binding(name, told)
+local function read_open(id, raw, progress)
+  local h = {raw = raw, state = HELD}
+  if progress then
+    h.progress = decode(progress)
+    h.state = STARTED
+  end
+  H[id] = h
+end
+
+local function read_ended(id, raw)
+  local e = raw and decode(raw)
+  H[id] = e and e[2] > now and {ended = true, state = e[1], known_until = e[2], booked = e[3]} or false
+end
+
+-- Reads holds, open or ended.
+local function read_holds(ids)
+  if #ids == 0 then return end
+  local fields, ended, keys = {}, {}, {}
+  for i = 1, #ids do
+    fields[2 * i - 1] = ids[i]
+    fields[2 * i] = 'p' .. ids[i]
+  end
+  local found = call('HMGET', P .. 'o', unpack(fields))
+  for i = 1, #ids do
+    if found[2 * i - 1] then
+      read_open(ids[i], found[2 * i - 1], found[2 * i])
+    else
+      ended[#ended + 1] = ids[i]
+      keys[#keys + 1] = P .. 'h:' .. ids[i]
+    end
+  end
+  if #ended == 0 then return end
+  found = call('MGET', unpack(keys))
+  for i = 1, #ended do read_ended(ended[i], found[i]) end
+end
+
+-- What the holds of a caller's kind share; nothing where it was never told. The first hold of a kind brings it along.
+local function read_binding(name, raw)
+  local b = raw and {raw = raw}
+  if b then
+    local _
+    _, b.lines = unpack_limit(raw, 1)
+  end
+  B[name] = b or false
+  return b
+end
+
+local function binding(name)
   local b = B[name]
-  if b == nil then
-    -- The first hold of a kind brings it along.
-    local raw = #name ~= 16 and name or call('GET', P .. 'b:' .. name) or told
-    b = raw and {}
-    if b then b.lines, b.names, b.accounts, b.token = decode(raw) end
-    B[name] = b or false
+  if b == nil then b = read_binding(name, #name ~= 16 and name or call('GET', P .. 'b:' .. name)) end
+  -- Its lines alone are what most turns need.
+  if b and not b.names then
+    local _
+    _, b.names, b.accounts, b.token = decode(b.raw)
   end
   return b
 end
@@ -331,9 +359,9 @@ end
 -- The parts of an open hold that are not always needed.
 local function whole(h)
   if not h.head then
-    h.admitted = tonumber(sub(h.raw, 2, 14))
+    h.admitted = tonumber(sub(h.raw, 1, 13))
     local rest
-    h.head, rest = decode(sub(h.raw, 15))
+    h.head, rest = decode(sub(h.raw, 14))
     local b = binding(h.head[6]) or {names = {}, accounts = {}, token = ''}
     h.names, h.accounts, h.token = b.names, b.accounts, b.token ~= '' and b.token .. rest or ''
   end
@@ -343,15 +371,20 @@ end
 local function hold(id)
   local h = H[id]
   if h == nil then
-    local raw = call('MGET', P .. 'h:' .. id, P .. 'p:' .. id)
-    h = read_hold(id, raw[1], raw[2])
+    read_holds({id})
+    h = H[id]
+  elseif type(h) == 'string' then
+    -- Admitted in this turn.
+    h = {raw = h, state = HELD, unsaved = true}
+    H[id] = h
+    touched[#touched + 1] = id
   end
   if h and not h.ended then
     local deadline
     if h.progress then
       deadline = h.progress[1]
     else
-      deadline = tonumber(sub(h.raw, 2, 14)) + UNTIL_START
+      deadline = tonumber(sub(h.raw, 1, 13)) + UNTIL_START
     end
     h.deadline = deadline
     if deadline <= now then
@@ -446,9 +479,15 @@ local function run(id, h, input, output, cost)
   else
     p = {deadline, input, output, cost}
   end
-  place(id, h, STARTED, deadline)
-  h.progress, h.state, h.deadline = p, STARTED, deadline
-  call('SET', P .. 'p:' .. id, pack(p), 'PX', KEEP_HOLD)
+  if h.state ~= STARTED then
+    leave(h)
+    running = running + 1
+  end
+  local second = floor(deadline / 1000)
+  if not due[second] then due[second] = {} end
+  due[second][#due[second] + 1] = id .. text(deadline)
+  h.progress, h.state, h.deadline, h.ran = p, STARTED, deadline, true
+  touched[#touched + 1] = id
   return p
 end
 
@@ -457,23 +496,28 @@ local function expire_due(state, kind, second)
   while most > 0 and steps > 0 do
     local key = P .. kind .. second
     local listed = call('LRANGE', key, 0, most - 1)
-    local taken, wanted, keys = 0, {}, {}
+    local taken, wanted, fields = 0, {}, {}
     for i = 1, #listed do
       if tonumber(sub(listed[i], 17)) > now then break end
       taken = i
       local id = sub(listed[i], 1, 16)
       if H[id] == nil then
         wanted[#wanted + 1] = id
-        keys[#keys + 1] = P .. 'h:' .. id
-        keys[#keys + 1] = P .. 'p:' .. id
+        fields[#fields + 1] = id
+        fields[#fields + 1] = 'p' .. id
       end
     end
     if #wanted > 0 then
-      local found = call('MGET', unpack(keys))
-      for i = 1, #wanted do read_hold(wanted[i], found[2 * i - 1], found[2 * i]) end
+      local found = call('HMGET', P .. 'o', unpack(fields))
+      for i = 1, #wanted do
+        if found[2 * i - 1] then read_open(wanted[i], found[2 * i - 1], found[2 * i]) end
+      end
     end
-    -- Whose time is over ends by being looked at.
-    for i = 1, taken do hold(sub(listed[i], 1, 16)) end
+    -- Whose time is over ends by being looked at; what is not open is over.
+    for i = 1, taken do
+      local id = sub(listed[i], 1, 16)
+      if H[id] then hold(id) end
+    end
     if taken > 0 then call('LTRIM', key, taken, -1) end
     most = most - taken
     if taken < #listed then break end
@@ -488,122 +532,118 @@ end
 
 -- Messages --------------------------------------------------------------------------------------------------------
 
--- What a counter stands at, appended: of money whole dollars, nanos (-1: not loaded), what is held, whether its soft limit
--- is passed now; of all else what is used, and the ms until it is whole again.
-local function standing(name, into)
-  local c, kind, at = counter(name), byte(name), #into + 1
+-- One answer that is a value of its own.
+local function say(answer)
+  filled = filled + 1
+  answers[filled] = answer
+end
+
+-- Answers what a counter stands at: of money whole dollars, nanos (-1: not loaded), what is held, whether its soft limit is
+-- passed now; of all else what is used, and the ms until it is whole again.
+local function standing(name, kind, c)
+  local at = filled
   if kind == SPEND then
     if not c or c[3] == false then
-      into[at], into[at + 1], into[at + 2], into[at + 3] = 0, -1, 0, 0
+      answers[at + 1], answers[at + 2], answers[at + 3], answers[at + 4] = 0, -1, 0, 0
     else
-      local soft = passes_soft(c) and 1 or 0
-      if soft == 1 then dirty[name] = true end
-      into[at], into[at + 1], into[at + 2], into[at + 3] = c[3], c[4], c[5], soft
-    end
-  elseif not c then
-    into[at], into[at + 1] = 0, 0
-  elseif kind == FLIGHT then
-    into[at], into[at + 1] = c[3], 0
-  else
-    into[at], into[at + 1] = c[3], reset_of(c)
-  end
-end
-
--- {'A', hold, gateway, needs a meter, how (JUDGE, CHARGE, CHARGE_LATE or 0: both),
--- most open holds, binding, what it is | '', amounts,
--- the hold as it is kept}. A line of a binding is counter, limit (dollars and nanos, or 0 and an amount), soft limit
--- (dollars | false, nanos), start | false, end | false, repeated.
--- Answers {0, what each line stands at...}, {1, line, dollars, nanos, held, retry, never, only held, epoch},
--- {2, (line, generation)...}, {3}, {4, retry}, {5, open holds}, or {6} where the binding is not known and was not told.
-local judge
-
-local function admitted_before(lines)
-  local again = {0}
-  for i = 1, #lines, 8 do standing(lines[i], again) end
-  return again
-end
-
-local function admit(m)
-  local id, told, how = m[2], m[8] ~= '' and m[8] or nil, m[5]
-  local b = binding(m[7], told)
-  if not b then return {6} end
-  if told and not b.kept then
-    b.kept = true
-    call('SET', P .. 'b:' .. m[7], told, 'PX', KEEP_BINDING)
-  end
-  local refused = judge(m, b)
-  if refused then
-    -- Of what was admitted before nothing is asked again.
-    if how ~= JUDGE and hold(id) then return admitted_before(b.lines) end
-    return refused
-  end
-  if how == JUDGE then return {0} end
-  local raw = 'o' .. text(now) .. m[10]
-  if H[id] or not call('SET', P .. 'h:' .. id, raw, 'PX', KEEP_HOLD, 'NX') then
-    if hold(id) then return admitted_before(b.lines) end
-    -- One that ended long ago and is not gone yet.
-    call('SET', P .. 'h:' .. id, raw, 'PX', KEEP_HOLD)
-  end
-  local h = {raw = raw, state = 0}
-  H[id] = h
-  place(id, h, HELD, now + UNTIL_START)
-  h.state = HELD
-
-  local lines, amounts, answer, at = b.lines, m[9], {0}, 0
-  for i = 1, #lines, 8 do
-    at = at + 1
-    local name = lines[i]
-    if not lines[i + 7] then
-      local kind, amount, c = byte(name), amounts[at], C[name]
-      dirty[name] = true
-      if kind == REQUESTS or kind == TOKENS then
-        -- What took place more than a minute ago is in no window any more.
-        if how ~= CHARGE_LATE then charge_window(c, amount, kind == TOKENS) end
-      elseif kind == FLIGHT then
-        c[3] = c[3] + amount
-      else
-        c[5] = c[5] + amount
-        c[7], c[8] = lines[i + 3], lines[i + 4]
+      local soft = 0
+      if c[7] ~= false and passes_soft(c) then
+        soft = 1
+        dirty[name] = true
       end
-    elseif lines[i + 3] then
-      C[name][7], C[name][8] = lines[i + 3], lines[i + 4]
+      answers[at + 1], answers[at + 2], answers[at + 3], answers[at + 4] = c[3], c[4], c[5], soft
     end
-    standing(name, answer)
+    filled = at + 4
+  else
+    if not c then
+      answers[at + 1], answers[at + 2] = 0, 0
+    elseif kind == FLIGHT then
+      answers[at + 1], answers[at + 2] = c[3], 0
+    else
+      answers[at + 1], answers[at + 2] = c[3], reset_of(c)
+    end
+    filled = at + 2
   end
-  local gateway = m[3]
-  local watched = m[4] and meter(gateway)
-  if watched and watched[3] then put_meter(gateway, {watched[1], now, true}) end
-  return answer
+end
+
+-- What admissions of a turn have in common. A line of a binding is counter, limit (dollars and nanos, or 0 and an amount),
+-- soft limit (dollars | false, nanos), start | false, end | false, repeated.
+local function head_of(written)
+  return {
+    gateway = written[1], needs_meter = written[2], how = written[3], most = written[4], binding = written[5],
+    told = written[6] ~= '' and written[6] or false, count = written[7],
+    lines = false, in_time = nil, counters = nil, kinds = nil, dirty = false,
+  }
+end
+
+-- Whether now is in the periods of all its lines.
+local function in_time(head)
+  if head.in_time == nil then
+    local lines, is = head.lines, true
+    for i = 1, #lines, 8 do
+      if lines[i + 6] and (now < lines[i + 5] or now >= lines[i + 6]) then is = false end
+    end
+    head.in_time = is
+  end
+  return head.in_time
+end
+
+-- The counters of its lines. They stay the same tables throughout a turn.
+local function counters_of(head)
+  local lines, counters, kinds = head.lines, {}, {}
+  for i = 1, head.count do
+    local name = lines[8 * i - 7]
+    counters[i] = counter(name) or fresh(name, lines[8 * i - 2], lines[8 * i - 1])
+    kinds[i] = byte(name)
+  end
+  head.counters, head.kinds = counters, kinds
+  return counters
+end
+
+-- Whether nothing is against an admission: the usual case, and the quickest look at it. `amounts` is the place before the
+-- first of them.
+local function fits(head, amounts)
+  if waiting + running >= head.most then return false end
+  if head.in_time ~= true and not in_time(head) then return false end
+  if head.needs_meter then
+    local watched = meter(head.gateway)
+    if watched and watched[3] then return false end
+  end
+  local said, lines, counters, kinds, line = said, head.lines, head.counters or counters_of(head), head.kinds, 2
+  for i = 1, head.count do
+    local c = counters[i]
+    if kinds[i] ~= SPEND then
+      if c[3] + said[amounts + i] > lines[line + 1] then return false end
+    else
+      local spent = c[3]
+      if spent == false then return false end
+      local dollars = lines[line] - spent
+      if dollars < -FAR or dollars <= FAR and c[5] + said[amounts + i] > dollars * GIGA + lines[line + 1] - c[4]
+        or c[5] + said[amounts + i] > EXACT then return false end
+    end
+    line = line + 8
+  end
+  return true
 end
 
 -- What there is against an admission; nothing where it may be charged.
-judge = function(m, b)
-  local gateway, needs_meter, forced, lines, amounts = m[3], m[4], m[5] >= CHARGE, b.lines, m[9]
+local function judge(head, amounts)
+  local gateway, forced, lines = head.gateway, head.how >= CHARGE, head.lines
   if not forced then
-    local open = count[HELD] + count[STARTED]
-    if open >= m[6] then return {5, open} end
-    if b.spans == nil then
-      b.spans = false
-      for i = 1, #lines, 8 do b.spans = b.spans or lines[i + 6] ~= false end
-    end
-    if b.spans then
-      for i = 1, #lines, 8 do
-        if lines[i + 6] and (now < lines[i + 5] or now >= lines[i + 6]) then return {3} end
-      end
-    end
+    local open = waiting + running
+    if open >= head.most then return {5, open} end
+    if not in_time(head) then return {3} end
   end
-  local watched = needs_meter and meter(gateway)
+  local watched = head.needs_meter and meter(gateway)
   if not forced and watched and watched[3] and watched[2] and now < watched[2] + PROBE then
     return {4, watched[2] + PROBE - now}
   end
 
   local unseeded, worst, worst_never, only_held = nil, nil, false, true
-  local at = 0
-  for i = 1, #lines, 8 do
-    at = at + 1
-    local name, amount = lines[i], amounts[at]
-    local kind = byte(name)
-    local c = counter(name) or fresh(name, lines[i + 5], lines[i + 6])
+  local counters, kinds = head.counters or counters_of(head), head.kinds
+  for at = 1, head.count do
+    local i = 8 * at - 7
+    local amount, kind, c = said[amounts + at], kinds[at], counters[at]
     if kind == SPEND and c[3] == false then
       if not lines[i + 7] and not forced then
         unseeded = unseeded or {2}
@@ -648,6 +688,96 @@ judge = function(m, b)
     end
   end
   return worst
+end
+
+-- Of what was admitted before nothing is asked again.
+local function admitted_before(head)
+  say(0)
+  for i = 1, #head.lines, 8 do
+    local name = head.lines[i]
+    standing(name, byte(name), counter(name))
+  end
+end
+
+-- An admission, `at` the number of its head. Answers 0 and what each line stands at, without a list around it; or {1, line,
+-- dollars, nanos, held, retry, never, only held, epoch}, {2, (line, generation)...}, {3}, {4, retry}, {5, open holds}, {6}
+-- where the binding is not known and was not told, or {7} where it was only to be judged and nothing is against it.
+local function admit(head, at)
+  local id, amounts, how, lines = said[at + 1], at + 2, head.how, head.lines
+  if not lines then return say({6}) end
+  if head.told then
+    call('SET', P .. 'b:' .. head.binding, head.told, 'PX', KEEP_BINDING)
+    head.told = false
+  end
+  if how ~= JUDGE and H[id] and hold(id) then return admitted_before(head) end
+  if how ~= BOTH or not fits(head, amounts) then
+    local refused = judge(head, amounts)
+    if refused then return say(refused) end
+    if how == JUDGE then return say({7}) end
+  end
+  local n = opens
+  local raw = now_text .. said[at + 2]
+  waiting, opens, H[id], opened[n + 1], opened[n + 2] = waiting + 1, n + 2, raw, id, raw
+  awaiting[n / 2 + 1] = id .. until_text
+
+  -- As charge_window and standing do, which calls of them would cost half as much again.
+  local said, answers, counters, kinds, line, to = said, answers, head.counters, head.kinds, 1, filled + 2
+  answers[to - 1] = 0
+  for i = 1, head.count do
+    local c, what = counters[i], kinds[i]
+    if what == SPEND then
+      if not lines[line + 7] then
+        c[5] = c[5] + said[amounts + i]
+        c[7], c[8] = lines[line + 3], lines[line + 4]
+      elseif lines[line + 3] then
+        c[7], c[8] = lines[line + 3], lines[line + 4]
+      end
+      local soft = 0
+      if c[3] == false then
+        answers[to], answers[to + 1], answers[to + 2] = 0, -1, 0
+      else
+        if c[7] ~= false and passes_soft(c) then
+          soft = 1
+          dirty[lines[line]] = true
+        end
+        answers[to], answers[to + 1], answers[to + 2] = c[3], c[4], c[5]
+      end
+      answers[to + 3] = soft
+      to = to + 4
+    elseif what == FLIGHT then
+      if not lines[line + 7] then c[3] = c[3] + said[amounts + i] end
+      answers[to], answers[to + 1] = c[3], 0
+      to = to + 2
+    else
+      -- What took place more than a minute ago is in no window any more.
+      local amount = said[amounts + i]
+      if amount > 0 and not lines[line + 7] and how ~= CHARGE_LATE then
+        local n, sum = #c, c[3] + amount
+        if n < 8 or c[n - 3] ~= bucket then
+          c[n + 1], c[n + 2], c[n + 3], c[n + 4] = bucket, now, 0, 0
+          n = n + 4
+        end
+        c[n - 2], c[n - 1], c[3] = now, c[n - 1] + amount, sum
+        if what == TOKENS then c[n], c[4] = c[n] + amount, c[4] + amount end
+        answers[to], answers[to + 1] = sum, MINUTE
+      else
+        answers[to], answers[to + 1] = c[3], reset_of(c)
+      end
+      to = to + 2
+    end
+    line = line + 8
+  end
+  filled = to - 1
+  if not head.dirty then
+    head.dirty = true
+    for i = 1, #lines, 8 do
+      if not lines[i + 7] then dirty[lines[i]] = true end
+    end
+  end
+  if head.needs_meter then
+    local watched = meter(head.gateway)
+    if watched and watched[3] then put_meter(head.gateway, {watched[1], now, true}) end
+  end
 end
 
 -- {'S', hold, gateway, in, out, cost}. Answers the state found.
@@ -749,6 +879,7 @@ local function release(m)
   finish(id, h, RELEASED, false)
   if m[3] then
     call('DEL', P .. 'h:' .. id)
+    touched[#touched + 1] = id
     H[id] = false
   end
   return found
@@ -803,7 +934,7 @@ local function budgets(m)
 end
 
 local does = {
-  A = admit, S = start, R = renew, T = settle, L = release, D = seed, J = adjust, Q = query, B = budgets,
+  S = start, R = renew, T = settle, L = release, D = seed, J = adjust, Q = query, B = budgets,
   -- {'X', accounts}: what is spent on them is loaded again.
   X = function(m) unseed(m[2]) return true end,
   -- {'M', gateway, last start}: another shard saw this meter alive.
@@ -835,38 +966,62 @@ local does = {
 local second_held, second_started
 
 -- Everything it will need is read at once.
+local heads, last = {}, #said
 do
-  local names, holds, keys, asked = {}, {}, {P .. 'clock'}, {}
+  local asked, names, holds, new, keys = {}, {}, {}, {}, {}
   local function want(name)
     if name ~= '' and C[name] == nil then
       C[name] = false
       names[#names + 1] = name
     end
   end
-  for i = 1, #messages do
-    local m = messages[i]
-    local kind = m[1]
-    if kind == 'A' then
-      if not asked[m[7]] then
-        asked[m[7]] = true
-        local b = binding(m[7], m[8] ~= '' and m[8] or nil)
-        if b then
-          for line = 1, #b.lines, 8 do want(b.lines[line]) end
-        end
+  for i = 1, #said[1] do
+    local head = head_of(said[1][i])
+    heads[i] = head
+    local name = head.binding
+    if #name ~= 16 then
+      if B[name] == nil then read_binding(name, name) end
+    elseif head.told then
+      read_binding(name, head.told)
+    elseif B[name] == nil then
+      B[name] = false
+      keys[#keys + 1] = P .. 'b:' .. name
+      asked[#asked + 1] = name
+    end
+  end
+  if #asked > 0 then
+    local found = call('MGET', unpack(keys))
+    for i = 1, #asked do if not B[asked[i]] then read_binding(asked[i], found[i]) end end
+  end
+  for i = 1, #heads do
+    local head = heads[i]
+    local b = B[head.binding]
+    if b then
+      local lines = b.lines
+      head.lines = lines
+      for line = 1, #lines, 8 do want(lines[line]) end
+    end
+  end
+  keys = {P .. 'clock'}
+  local at = 2
+  while at <= last do
+    local m = said[at]
+    local head = heads[m]
+    if head then
+      new[#new + 1] = said[at + 1]
+      at = at + 3 + head.count
+    else
+      local what, id = m[1], m[2]
+      if what == 'D' or what == 'Q' then
+        want(id)
+      elseif (what == 'S' or what == 'R' or what == 'T' or what == 'L') and H[id] == nil then
+        H[id] = false
+        holds[#holds + 1] = id
       end
-    elseif kind == 'D' or kind == 'Q' then
-      want(m[2])
-    end
-    if (kind == 'S' or kind == 'R' or kind == 'T' or kind == 'L') and H[m[2]] == nil then
-      H[m[2]] = false
-      holds[#holds + 1] = m[2]
+      at = at + 1
     end
   end
-  for i = 1, #holds do
-    keys[#keys + 1] = P .. 'h:' .. holds[i]
-    keys[#keys + 1] = P .. 'p:' .. holds[i]
-  end
-  for i = 1, #names do keys[#keys + 1] = P .. 'c:' .. names[i] end
+  for i = 1, #names do keys[i + 1] = P .. 'c:' .. names[i] end
   local found = {}
   for first = 1, #keys, 4000 do
     local part = call('MGET', unpack(keys, first, min(first + 3999, #keys)))
@@ -875,7 +1030,7 @@ do
   second_held, second_started = floor(now / 1000), floor(now / 1000)
   if found[1] then
     local clock = decode(found[1])
-    count[HELD], count[STARTED], second_held, second_started = clock[3], clock[4], clock[5], clock[6]
+    waiting, running, second_held, second_started = clock[3], clock[4], clock[5], clock[6]
     era, quiet_until = clock[7], clock[8]
     if now - clock[1] > LATE then quiet_until = now + LATE end
     if clock[2] < tonumber(ARGV[5]) then era = serial end
@@ -883,17 +1038,72 @@ do
   else
     era, quiet_until = serial, now + LATE
   end
-  for i = 1, #holds do read_hold(holds[i], found[2 * i], found[2 * i + 1]) end
-  for i = 1, #names do keep(names[i], found[1 + 2 * #holds + i]) end
+  bucket = floor(now / BUCKET)
+  now_text, until_text = text(now), text(now + UNTIL_START)
+  read_holds(holds)
+  -- Hardly ever is one that is to be admitted known.
+  if #new > 0 then
+    keys = {}
+    for i = 1, #new do keys[i] = P .. 'h:' .. new[i] end
+    local open, ended = call('HMGET', P .. 'o', unpack(new)), call('EXISTS', unpack(keys))
+    local known = {}
+    for i = 1, #new do
+      if (open[i] or ended > 0) and not H[new[i]] then known[#known + 1] = new[i] end
+    end
+    read_holds(known)
+  end
+  for i = 1, #names do keep(names[i], found[i + 1]) end
 end
 
 second_held = expire_due(HELD, 'd:h:', second_held)
 second_started = expire_due(STARTED, 'd:s:', second_started)
 
-local answers = {}
-for i = 1, #messages do
-  local m = messages[i]
-  answers[i] = does[m[1]](m)
+local asked_how_many = {}
+do
+  local at = 2
+  while at <= last do
+    local m = said[at]
+    local head = heads[m]
+    if head then
+      admit(head, at)
+      at = at + 3 + head.count
+    else
+      say(does[m[1]](m))
+      if m[1] == 'N' then asked_how_many[#asked_how_many + 1] = filled end
+      at = at + 1
+    end
+  end
+end
+
+-- Open holds are written together; those that are no longer what they were when they were admitted are among the touched.
+do
+  local fields, gone = {}, {}
+  for i = 1, opens, 2 do
+    if H[opened[i]] == opened[i + 1] then
+      local n = #fields
+      fields[n + 1], fields[n + 2] = opened[i], opened[i + 1]
+    end
+  end
+  for i = 1, #touched do
+    local id, n = touched[i], #fields
+    local h = H[id]
+    if not h or h.ended then
+      gone[#gone + 1] = id
+      gone[#gone + 1] = 'p' .. id
+    elseif type(h) ~= 'string' then
+      if h.unsaved then
+        fields[n + 1], fields[n + 2] = id, h.raw
+        h.unsaved, n = false, n + 2
+      end
+      if h.ran then
+        fields[n + 1], fields[n + 2] = 'p' .. id, pack(h.progress)
+        h.ran = false
+      end
+    end
+  end
+  for first = 1, #gone, 4000 do call('HDEL', P .. 'o', unpack(gone, first, min(first + 3999, #gone))) end
+  for first = 1, #fields, 4000 do call('HSET', P .. 'o', unpack(fields, first, min(first + 3999, #fields))) end
+  if #fields > 0 then call('PEXPIRE', P .. 'o', KEEP_HOLD) end
 end
 
 for name in pairs(dirty) do
@@ -907,21 +1117,18 @@ for name in pairs(dirty) do
   call('SET', P .. 'c:' .. name, pack(c), 'PX', life)
 end
 
-for state, kind in pairs({[HELD] = 'd:h:', [STARTED] = 'd:s:'}) do
-  for second, list in pairs(due[state]) do
-    local key = P .. kind .. second
-    for first = 1, #list, 4000 do
-      local length = call('RPUSH', key, unpack(list, first, min(first + 3999, #list)))
-      if length == #list then call('PEXPIRE', key, KEEP_HOLD) end
-    end
+local function list(key, ids)
+  for first = 1, #ids, 4000 do
+    local length = call('RPUSH', key, unpack(ids, first, min(first + 3999, #ids)))
+    if length == #ids then call('PEXPIRE', key, KEEP_HOLD) end
   end
 end
+list(P .. 'd:h:' .. floor((now + UNTIL_START) / 1000), awaiting)
+for second, ids in pairs(due) do list(P .. 'd:s:' .. second, ids) end
 
-for i = 1, #messages do
-  if messages[i][1] == 'N' then answers[i] = {count[HELD], count[STARTED]} end
-end
+for i = 1, #asked_how_many do answers[asked_how_many[i]] = {waiting, running} end
 
 if booked_here then call('PEXPIRE', P .. 'books', KEEP_HOLD) end
 if #wakes > 0 then call('PUBLISH', P .. 'room', pack(wakes)) end
-call('SET', P .. 'clock', pack({now, serial, count[HELD], count[STARTED], second_held, second_started, era, quiet_until}), 'PX', KEEP_HOLD)
+call('SET', P .. 'clock', pack({now, serial, waiting, running, second_held, second_started, era, quiet_until}), 'PX', KEEP_HOLD)
 return pack({now, answers, events, wakes, softs, serial})

@@ -2,7 +2,7 @@
 //! company; what comes while calls are under way gathers for the next.
 
 use std::cell::Cell;
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
@@ -15,7 +15,7 @@ use tokio::sync::oneshot;
 use super::super::CountersError;
 use super::super::clock::Clock;
 use super::link::{Connection, Target, is_broken};
-use super::message::{Reader, Writer};
+use super::message::{Malformed, Reader, Writer};
 use super::outage::Health;
 use crate::domain::HoldId;
 
@@ -44,8 +44,27 @@ pub(super) struct News {
 /// Takes what comes back beside the answers, before they are given.
 pub(super) type Hear = Box<dyn Fn(u32, News) + Send + Sync>;
 
+/// A message to the script; `turn.lua` says what each holds.
+pub(super) enum Message {
+    /// An admission: what it has in common with others, which travels once a turn; its own part, and how many values that
+    /// is; and how many values say what its lines stand at.
+    Admission {
+        head: Vec<u8>,
+        own: Vec<u8>,
+        values: usize,
+        standings: usize,
+    },
+    Other(Vec<u8>),
+}
+
+impl From<Vec<u8>> for Message {
+    fn from(message: Vec<u8>) -> Self {
+        Message::Other(message)
+    }
+}
+
 struct Job {
-    message: Vec<u8>,
+    message: Message,
     since: Instant,
     answer: oneshot::Sender<Result<Answer, CountersError>>,
 }
@@ -192,7 +211,7 @@ impl Turns {
     }
 
     /// What the script says to one message, which travels with whatever else waits for the shard.
-    pub(super) async fn ask(self: &Arc<Self>, shard: u32, message: Vec<u8>) -> Result<Answer, CountersError> {
+    pub(super) async fn ask(self: &Arc<Self>, shard: u32, message: Message) -> Result<Answer, CountersError> {
         let (answer, answered) = oneshot::channel();
         let lane = lane();
         {
@@ -229,12 +248,8 @@ impl Turns {
                 }
                 queue.jobs.drain(..count).collect()
             };
-            let mut messages = Writer::list(jobs.len());
-            for job in &jobs {
-                messages.raw(&job.message);
-            }
-            let answered = self.call(lane, shard, &messages.take()).await;
-            match answered.and_then(|answer| self.read(shard, answer, jobs.len())) {
+            let answered = self.call(lane, shard, &write(&jobs)).await;
+            match answered.and_then(|answer| self.read(shard, answer, &jobs)) {
                 Ok(answers) => {
                     for (job, answer) in jobs.into_iter().zip(answers) {
                         // Whoever left has nothing to hear.
@@ -370,20 +385,27 @@ impl Turns {
     }
 
     /// The answers in an answer; what comes beside them is heard first.
-    fn read(&self, shard: u32, answer: Bytes, count: usize) -> Result<Vec<Answer>, CountersError> {
+    fn read(&self, shard: u32, answer: Bytes, jobs: &[Job]) -> Result<Vec<Answer>, CountersError> {
         let mut reader = Reader::new(answer);
         let parts = reader.list().map_err(unavailable)?;
         let now = reader.int().map_err(unavailable)?;
         if parts == 1 {
             return Err(unavailable("it came to the call too late"));
         }
-        let mut answers = Vec::with_capacity(count);
+        let mut answers = Vec::with_capacity(jobs.len());
         let read = (|| {
-            if reader.list()? != count {
-                return Err(super::message::Malformed);
+            let mut left = reader.list()?;
+            for job in jobs {
+                let values = match job.message {
+                    // It is admitted: what its lines stand at has no list around it.
+                    Message::Admission { standings, .. } if !reader.is_list() => 1 + standings,
+                    _ => 1,
+                };
+                left = left.checked_sub(values).ok_or(Malformed)?;
+                answers.push(Answer { now, said: reader.values(values)? });
             }
-            for _ in 0..count {
-                answers.push(Answer { now, said: reader.value()? });
+            if left != 0 {
+                return Err(Malformed);
             }
             let news = News { events: reader.value()?, wakes: reader.value()?, softs: reader.value()? };
             self.serials[shard as usize].fetch_max(reader.int()?, Ordering::Relaxed);
@@ -392,6 +414,32 @@ impl Turns {
         (self.hear)(shard, read.map_err(unavailable)?);
         Ok(answers)
     }
+}
+
+/// What waits, as the script reads it: the heads of its admissions, then message after message.
+fn write(jobs: &[Job]) -> Vec<u8> {
+    let mut heads: HashMap<&[u8], i64, ahash::RandomState> = HashMap::default();
+    let (mut head, mut rest, mut values) = (Writer::default(), Writer::with_capacity(jobs.len() * 320), 1);
+    for job in jobs {
+        match &job.message {
+            Message::Admission { head: common, own, values: count, .. } => {
+                let next = heads.len() as i64 + 1;
+                let number = *heads.entry(common).or_insert_with(|| {
+                    head.raw(common);
+                    next
+                });
+                rest.int(number).raw(own);
+                values += 1 + count;
+            }
+            Message::Other(message) => {
+                rest.raw(message);
+                values += 1;
+            }
+        }
+    }
+    let mut turn = Writer::list(values);
+    turn.array(heads.len()).raw(&head.take()).raw(&rest.take());
+    turn.take()
 }
 
 fn replica_name() -> String {

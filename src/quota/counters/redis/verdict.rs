@@ -30,7 +30,8 @@ pub(super) fn said(
     remaining: &mut [Remaining],
 ) -> Result<Result<Said, CountersError>, Malformed> {
     let Answer { now, mut said } = answer;
-    let length = said.list()?;
+    // What its lines stand at has no list around it.
+    let length = if said.is_list() { said.list()? } else { 0 };
     let limit_at = |line: i64| {
         let line = usize::try_from(line).map_err(|_| Malformed)?;
         part.limits.get(line).copied().ok_or(Malformed)
@@ -81,6 +82,7 @@ pub(super) fn said(
         3 => Verdict::WrongPeriod { now: Timestamp::millis(now) },
         4 => Verdict::MeterDead { retry_after: millis(said.int()?) },
         6 => return Ok(Ok(Said::Unknown)),
+        7 => return Ok(Ok(Said::Admitted)),
         5 => return Ok(Err(CountersError::Full(usize::try_from(said.int()?).unwrap_or(usize::MAX)))),
         _ => return Err(Malformed),
     })))

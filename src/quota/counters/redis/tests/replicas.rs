@@ -269,6 +269,85 @@ async fn a_hold_that_its_shards_end_apart_is_counted_in_both_as_it_is_booked() {
 }
 
 #[tokio::test]
+async fn what_one_shard_refuses_and_another_does_not_is_refused_and_charged_nowhere() {
+    let world = world_at(Cluster::shared().url());
+    let shard = |name: &str| places::shard_of(&scope(name), 8);
+    let names: Vec<String> = (0..100).map(|number| format!("team-{number}")).collect();
+    let [first, second] = [2, 5].map(|number| names.iter().find(|name| shard(name) == number).unwrap());
+    for (number, (full, free)) in [(1, (first, second)), (3, (second, first))] {
+        let [full, free] = [full, free].map(|name| counter(name, Kind::InFlight));
+        let both = |number| hold(number).on(full.clone(), 1, 1).on(free.clone(), 1, 9).done();
+        world.admitted(&both(number)).await;
+        let refusal = world.refused(&both(number + 1)).await;
+        assert_eq!((refusal.charge, refusal.held, refusal.may_be_released), (0, 1, true));
+        assert_eq!((world.read(&full).await, world.read(&free).await), ((0, 1), (0, 1)));
+        world.counters.release(both(number).id).await.unwrap();
+    }
+}
+
+/// All at once, so that they travel in a few calls.
+async fn together(world: &World, holds: &[Arc<Hold>]) -> Vec<Verdict> {
+    let terms = Terms { gateway: GATEWAY, meter_required: false };
+    let asking = holds.iter().map(|hold| world.counters.admit(hold.clone(), terms));
+    futures_util::future::join_all(asking).await.into_iter().map(Result::unwrap).collect()
+}
+
+#[tokio::test]
+async fn what_travels_together_is_judged_one_after_the_other() {
+    let world = world_at(Redis::shared().url());
+    let (key, team) = (counter("k", Kind::Tokens), counter("t", Kind::Requests));
+    // Callers of two kinds, in turn, with amounts of their own; they share the second limit.
+    let make = |number: u8| {
+        let mine = if number.is_multiple_of(2) { key.clone() } else { counter("l", Kind::Tokens) };
+        hold(number).on(mine, i64::from(number), 1_000).on(team.clone(), 1, 50).done()
+    };
+    let holds: Vec<Arc<Hold>> = (1..=60).map(make).collect();
+    let verdicts = together(&world, &holds).await;
+    let (mut even, mut odd, mut left) = (1_000, 1_000, 50);
+    for (hold, verdict) in holds.iter().zip(verdicts) {
+        let own = if hold.amounts[0] % 2 == 0 { &mut even } else { &mut odd };
+        match verdict {
+            Verdict::Admitted { remaining } => {
+                (*own, left) = (*own - hold.amounts[0], left - 1);
+                assert_eq!((remaining[0].remaining, remaining[1].remaining), (*own, left));
+            }
+            Verdict::Refused(refusal) => {
+                let charge = if left == 0 { 1 } else { 0 };
+                assert_eq!(refusal.charge, charge, "{refusal:?}");
+                assert!(left == 0 || hold.amounts[0] > *own, "{refusal:?}");
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+    assert_eq!(left, 0);
+    assert_eq!(world.read(&team).await, (50, 0));
+}
+
+#[tokio::test]
+async fn a_hold_asked_for_twice_in_one_call_is_charged_once_and_given_back_whole() {
+    let world = world_at(Redis::shared().url());
+    let one = |number| hold(number).requests(9).in_flight(9).spend(10, 200).done();
+    world.admitted(&one(1)).await;
+    let verdicts = together(&world, &[one(2), one(2), one(3), one(2), one(1)]).await;
+    assert!(verdicts.iter().all(|verdict| matches!(verdict, Verdict::Admitted { .. })), "{verdicts:?}");
+    assert_eq!(
+        (world.read(&counter("t", Kind::InFlight)).await, world.counters.holds().await.unwrap()),
+        ((0, 3), (3, 0))
+    );
+    // Given back and asked for again together, and then by itself.
+    let again = [one(2), one(3)];
+    let (released, verdicts) = tokio::join!(world.counters.release(one(2).id), together(&world, &again));
+    assert_eq!((released.unwrap(), verdicts.len()), (crate::quota::counters::HoldState::Held, 2));
+    assert_eq!(
+        (world.read(&counter("t", Kind::InFlight)).await, world.counters.holds().await.unwrap()),
+        ((0, 2), (2, 0))
+    );
+    assert_eq!(world.read(&counter("t", Kind::Spend)).await, (0, 20));
+    world.pass(31 * SECOND);
+    assert_eq!((world.counters.holds().await.unwrap(), world.booked().len()), ((0, 0), 2), "nothing is left open");
+}
+
+#[tokio::test]
 async fn the_user_of_the_documentation_may_do_all_that_is_needed() {
     let redis = Redis::start(&[]);
     let page = include_str!("../../../../../docs/replicas.md");
