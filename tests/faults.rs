@@ -113,8 +113,8 @@ async fn redis_is_paused_for_five_seconds() {
     let fleet = Fleet::start(2, &Postgres::shared().database(), &redis.url(), &impatient());
     let mut traffic = traffic(&fleet).await;
     add_poor(&fleet, &mut traffic).await;
-    let paused = Instant::now();
     redis.signal("STOP");
+    let paused = Instant::now();
     traffic.wait("rate limits go on", paused, 30, |seen| during(seen, "limited", 200)).await;
     traffic.wait("budgets refuse", paused, 30, |seen| during(seen, "rich", 503)).await;
     tokio::time::sleep_until((paused + Duration::from_secs(5)).into()).await;

@@ -72,10 +72,22 @@ impl Child {
         });
     }
 
-    /// Sends a signal: `TERM`, `HUP`, `KILL`.
+    /// Sends a signal: `TERM`, `HUP`, `KILL`. After `STOP` it stands still when this returns.
     pub fn signal(&self, name: &str) {
         let sent = Command::new("kill").arg(format!("-{name}")).arg(self.pid.to_string()).status().expect("kill runs");
         assert!(sent.success(), "kill -{name} {}: {sent}", self.name);
+        if name == "STOP" {
+            eventually_blocking(&format!("{} stands still", self.name), || match self.state() {
+                Some('T') => Ok(()),
+                state => Err(format!("{state:?}")),
+            });
+        }
+    }
+
+    /// What the kernel says it does (proc(5)): `T` where a signal has stopped it.
+    fn state(&self) -> Option<char> {
+        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.pid)).ok()?;
+        stat.rsplit_once(") ")?.1.chars().next()
     }
 
     /// Waits for its end.
