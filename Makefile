@@ -4,10 +4,12 @@
 PYTHON ?= python3
 CARGO ?= cargo
 FUZZ_SECONDS ?= 60
+# The binary that make bench measures: the released one.
+BENCH_TOLLWARD ?= $(CURDIR)/target/dist/tollward
 FUZZ_TARGETS ?= $(patsubst fuzz/fuzz_targets/%.rs,%,$(wildcard fuzz/fuzz_targets/*.rs))
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test lint fmt fuzz bench bench-scale docs clean
+.PHONY: help setup run test lint fmt fuzz release bench bench-scale docs clean
 
 help: ## Show what there is
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -41,8 +43,12 @@ fuzz: ## Feed each reader of foreign bytes for FUZZ_SECONDS (60), guided by cove
 		RUSTC_BOOTSTRAP=1 .tools/bin/cargo-fuzz run $$target -- -max_total_time=$(FUZZ_SECONDS) -max_len=16384 || exit 1; \
 	done
 
-bench: ## Measure Check against the reference servers; writes target/bench/summary.json
-	$(CARGO) bench --locked --bench check
+release: ## Build target/dist/tollward, the binary as it is released: laid out by what it does under load
+	@$(PYTHON) scripts/setup release
+	$(PYTHON) scripts/release.py
+
+bench: release ## Measure Check against the reference servers; writes target/bench/summary.json
+	BENCH_TOLLWARD=$(BENCH_TOLLWARD) $(CARGO) bench --locked --bench check
 
 bench-scale: setup ## Measure a million keys in PostgreSQL: times to resolve one, and memory
 	$(CARGO) bench --locked --bench scale

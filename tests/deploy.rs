@@ -409,6 +409,7 @@ fn what_is_built_and_stood_on_is_pinned() {
         for copy in stage.all("COPY").filter(|copy| copy.option("from").is_some()) {
             assert!(known.contains(&copy.option("from").unwrap()), "{copy:?}");
         }
+        // `scripts/release.py` locks its builds by itself.
         for run in stage.all("RUN").filter(|run| run.rest.contains("cargo build")) {
             assert!(run.rest.contains("--release") && run.rest.contains("--locked"), "{run:?}");
         }
