@@ -143,6 +143,8 @@ async fn measure(name: &str, cores: &Cores, seconds: Duration) -> Measured {
     let (after, redis_after) = cpu();
     let rate = saturated.per_second();
     let latency = load.at_rate(rate / 2.0, seconds).await;
+    load.hang_up().await;
+    server.stop();
     let measured = Measured::new(&saturated, after - before, &latency);
     match (redis_before, redis_after) {
         (Some(before), Some(after)) => measured.with_redis(&saturated, after - before),

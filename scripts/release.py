@@ -102,10 +102,9 @@ def load():
     fail("this failed: " + " ".join(command))
 
 
-def train(counting, profile, merge):
-    contenders = TRAINING + (TRAINING_WITH_REDIS if shutil.which("redis-server") else [])
+def train(counting, loading, contenders, profile, merge):
     with tempfile.TemporaryDirectory(dir=WORK) as counts:
-        run([load()], BENCH_TOLLWARD=counting, BENCH_ONLY=",".join(contenders), BENCH_ROUNDS="1", BENCH_SECONDS="2",
+        run([loading], BENCH_TOLLWARD=counting, BENCH_ONLY=",".join(contenders), BENCH_ROUNDS="1", BENCH_SECONDS="2",
             LLVM_PROFILE_FILE=os.path.join(counts, "%p-%m.profraw"),
             # Its figures are of no use, and stay out of the way of those that are.
             CARGO_TARGET_DIR=counts)
@@ -134,13 +133,17 @@ def main():
     say("1 of 3: the binary that counts")
     # Where counts go is said when it runs; this is for whoever runs it by hand.
     counting = build(host, "count", "-Cprofile-generate=" + os.path.join(WORK, "by-hand"), "debuginfo")
-    with open(counting, "rb") as binary:
-        digest = hashlib.sha256(binary.read()).hexdigest()
-    # By name, since cargo does not look into the file: other code, another profile.
-    profile = os.path.join(WORK, digest[:16] + ".profdata")
+    loading = load()
+    contenders = TRAINING + (TRAINING_WITH_REDIS if shutil.which("redis-server") else [])
+    digest = hashlib.sha256(" ".join(contenders).encode())
+    for path in (counting, loading):
+        with open(path, "rb") as binary:
+            digest.update(binary.read())
+    # By name, since cargo does not look into the file: other code or another load, another profile.
+    profile = os.path.join(WORK, digest.hexdigest()[:16] + ".profdata")
     if not os.path.exists(profile):
         say("2 of 3: under load, for about a minute")
-        train(counting, profile, merge)
+        train(counting, loading, contenders, profile, merge)
     say("3 of 3: the binary that is released")
     built = build(host, "use", "-Cprofile-use=" + profile, "symbols")
     os.makedirs(os.path.dirname(DIST), exist_ok=True)

@@ -15,7 +15,7 @@ use h2::client::SendRequest;
 use http::Request;
 use prost::Message;
 use tokio::net::TcpStream;
-use tokio::task::LocalSet;
+use tokio::task::{JoinHandle, LocalSet};
 
 use super::metered;
 
@@ -27,6 +27,7 @@ const LOOKED_AT: u64 = 64;
 
 pub struct Load {
     senders: Vec<SendRequest<Bytes>>,
+    connections: Vec<JoinHandle<()>>,
     /// Requests at once on each connection.
     streams: usize,
     head: Request<()>,
@@ -63,7 +64,7 @@ impl Load {
             .header("te", "trailers")
             .body(())
             .expect("a request");
-        let mut senders = Vec::new();
+        let (mut senders, mut connections) = (Vec::new(), Vec::new());
         for _ in 0..CONNECTIONS.min(concurrent) {
             let socket = TcpStream::connect((Ipv4Addr::LOCALHOST, port)).await.expect("the server listens");
             socket.set_nodelay(true).expect("a TCP socket");
@@ -73,13 +74,21 @@ impl Load {
                 .handshake::<_, Bytes>(socket)
                 .await
                 .expect("HTTP/2");
-            tokio::spawn(async move {
+            connections.push(tokio::spawn(async move {
                 // Ends with an error when the server is stopped.
                 let _ = connection.await;
-            });
+            }));
             senders.push(sender);
         }
-        Load { streams: concurrent / senders.len(), senders, head, message, metered: None }
+        Load { streams: concurrent / senders.len(), senders, connections, head, message, metered: None }
+    }
+
+    /// Hangs up, so that a server that is told to stop has nobody to wait for.
+    pub async fn hang_up(self) {
+        for connection in self.connections {
+            connection.abort();
+            let _ = connection.await;
+        }
     }
 
     /// Lets every Check be followed by the exchange it lets in, shown to the meter.

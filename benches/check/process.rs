@@ -2,7 +2,7 @@
 
 use std::net::{Ipv4Addr, TcpListener};
 use std::path::Path;
-use std::process::{Child, Command, ExitStatus, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
@@ -88,18 +88,21 @@ impl Server {
     }
 }
 
-impl Drop for Server {
-    /// It is asked to stop, so that what it counts about itself is written, and does not outlive the benchmark if it
-    /// does not listen.
-    fn drop(&mut self) {
+impl Server {
+    /// Asks it to stop and waits for its end, by when it has written what it counts about itself.
+    pub fn stop(mut self) {
         let asked = Command::new("kill").arg(self.child.id().to_string()).status();
-        let deadline = Instant::now() + Duration::from_secs(10);
-        while asked.as_ref().is_ok_and(ExitStatus::success)
-            && matches!(self.child.try_wait(), Ok(None))
-            && Instant::now() < deadline
-        {
+        assert!(asked.is_ok_and(|status| status.success()), "kill (util-linux, procps) asks a process to stop");
+        let deadline = Instant::now() + Duration::from_secs(30);
+        while self.child.try_wait().expect("a child of ours").is_none() {
+            assert!(Instant::now() < deadline, "a server that was told to stop still runs after 30 s");
             std::thread::sleep(Duration::from_millis(5));
         }
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
