@@ -82,12 +82,13 @@ def profdata(host):
     return program
 
 
-def build(host, name, flag, strip):
-    """Builds the binary with a compiler flag, in a folder of its own; build scripts are left as they are."""
+def build(host, name, flag):
+    """Builds the binary with a compiler flag, in a folder of its own; build scripts are left as they are. Nothing else may
+    differ between two builds: settings of the profile are part of the names by which what was counted is found again."""
     flags = " ".join(part for part in (os.environ.get("RUSTFLAGS", ""), flag) if part)
     folder = os.path.join(WORK, name)
     run([CARGO, "build", "--locked", "--release", "--bin", "tollward", "--target", host, "--target-dir", folder],
-        RUSTFLAGS=flags, CARGO_PROFILE_RELEASE_STRIP=strip)
+        RUSTFLAGS=flags)
     return os.path.join(folder, host, "release", "tollward")
 
 
@@ -132,7 +133,7 @@ def main():
     os.makedirs(WORK, exist_ok=True)
     say("1 of 3: the binary that counts")
     # Where counts go is said when it runs; this is for whoever runs it by hand.
-    counting = build(host, "count", "-Cprofile-generate=" + os.path.join(WORK, "by-hand"), "debuginfo")
+    counting = build(host, "count", "-Cprofile-generate=" + os.path.join(WORK, "by-hand"))
     loading = load()
     contenders = TRAINING + (TRAINING_WITH_REDIS if shutil.which("redis-server") else [])
     digest = hashlib.sha256(" ".join(contenders).encode())
@@ -145,9 +146,11 @@ def main():
         say("2 of 3: under load, for about a minute")
         train(counting, loading, contenders, profile, merge)
     say("3 of 3: the binary that is released")
-    built = build(host, "use", "-Cprofile-use=" + profile, "symbols")
+    built = build(host, "use", "-Cprofile-use=" + profile)
     os.makedirs(os.path.dirname(DIST), exist_ok=True)
     shutil.copy2(built, DIST + ".new")
+    # Names of functions are a seventh of it. Whoever has a linker has this too.
+    run(["strip", "--strip-all", DIST + ".new"])
     os.replace(DIST + ".new", DIST)
     say("{} ({:.1f} MB, {:.0f} s)".format(
         os.path.relpath(DIST, ROOT), os.path.getsize(DIST) / 1e6, time.monotonic() - began))
