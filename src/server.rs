@@ -11,6 +11,7 @@ pub mod exposure;
 pub mod http;
 pub mod listener;
 pub mod ops;
+pub mod pages;
 pub mod routes;
 pub mod shared;
 pub mod shutdown;
