@@ -68,8 +68,12 @@ const CONTENDERS: [&str; 19] = [
 
 fn main() {
     let mut arguments = std::env::args().skip(1);
-    // This binary is also the reference servers: `--reference naive 12345`.
-    if arguments.next().as_deref() == Some("--reference") {
+    // This binary is also the reference servers (`--reference naive 12345`), and what keeps a core awake.
+    let role = arguments.next();
+    if role.as_deref() == Some("--stay-awake") {
+        return process::stay_awake();
+    }
+    if role.as_deref() == Some("--reference") {
         let name = arguments.next().expect("a name");
         let port = arguments.next().and_then(|port| port.parse().ok()).expect("a port");
         return reference::serve(&name, port);
@@ -142,7 +146,9 @@ async fn measure(name: &str, cores: &Cores, seconds: Duration) -> Measured {
     let saturated = load.saturate(seconds).await;
     let (after, redis_after) = cpu();
     let rate = saturated.per_second();
+    let awake = cores.stay_awake();
     let latency = load.at_rate(rate / 2.0, seconds).await;
+    drop(awake);
     load.hang_up().await;
     server.stop();
     let measured = Measured::new(&saturated, after - before, &latency);

@@ -1,5 +1,8 @@
 //! Server processes: pinned to a core, their CPU time read from the kernel, gone when the benchmark ends.
 
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::ffi::OsString;
 use std::net::{Ipv4Addr, TcpListener};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
@@ -30,6 +33,15 @@ impl Cores {
         assert!(pinned.is_ok_and(|status| status.success()), "taskset (util-linux) pins processes to cores");
     }
 
+    /// Keeps the server's core from falling asleep, until it is dropped: a process that the scheduler lets run only while
+    /// nothing else wants to. A core that sleeps is woken late, on a virtual machine by milliseconds.
+    pub fn stay_awake(&self) -> Awake {
+        let mut command = Command::new("chrt");
+        command.args(["--idle", "0", "taskset", "-c", &self.server]);
+        command.arg(std::env::current_exe().expect("this binary")).arg("--stay-awake");
+        Awake(command.stdin(Stdio::null()).spawn().expect("chrt (util-linux) starts a process of the lowest priority"))
+    }
+
     /// A command that runs on the load's core.
     pub fn command_beside_load(&self, program: &str) -> Command {
         let mut command = Command::new("taskset");
@@ -45,9 +57,21 @@ impl Cores {
     }
 }
 
+/// See [`Cores::stay_awake`].
+pub struct Awake(Child);
+
+impl Drop for Awake {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
 pub struct Server {
     child: Child,
     pub port: u16,
+    /// CPU time of each thread when it was last looked at, nanoseconds: one that has ended keeps what it used.
+    threads: RefCell<BTreeMap<OsString, u64>>,
     /// Its files, removed with it.
     _folder: Option<TempDir>,
 }
@@ -55,7 +79,7 @@ pub struct Server {
 impl Server {
     pub fn new(mut command: Command, port: u16, folder: Option<TempDir>) -> Self {
         let child = command.stdin(Stdio::null()).spawn().expect("the server starts");
-        Server { child, port, _folder: folder }
+        Server { child, port, threads: RefCell::default(), _folder: folder }
     }
 
     /// This binary as a reference server.
@@ -80,11 +104,14 @@ impl Server {
     /// CPU time of all its threads so far, as the scheduler counted it.
     pub fn cpu(&self) -> Duration {
         let tasks = std::fs::read_dir(format!("/proc/{}/task", self.child.id())).expect("the server runs");
-        let nanos = tasks
-            .filter_map(|task| std::fs::read_to_string(task.ok()?.path().join("schedstat")).ok())
-            .filter_map(|schedstat| schedstat.split(' ').next()?.parse::<u64>().ok())
-            .sum();
-        Duration::from_nanos(nanos)
+        let mut threads = self.threads.borrow_mut();
+        for task in tasks.flatten() {
+            // A thread may end between the list and the look at it.
+            let Ok(schedstat) = std::fs::read_to_string(task.path().join("schedstat")) else { continue };
+            let spent = schedstat.split(' ').next().and_then(|nanos| nanos.parse().ok());
+            threads.insert(task.file_name(), spent.expect("nanoseconds on the CPU"));
+        }
+        Duration::from_nanos(threads.values().sum())
     }
 }
 
@@ -105,6 +132,16 @@ impl Drop for Server {
     fn drop(&mut self) {
         let _ = self.child.kill();
         let _ = self.child.wait();
+    }
+}
+
+/// What [`Cores::stay_awake`] runs: it spins until its parent is gone.
+pub fn stay_awake() {
+    let parent = std::os::unix::process::parent_id();
+    while std::os::unix::process::parent_id() == parent {
+        for _ in 0..100_000 {
+            std::hint::spin_loop();
+        }
     }
 }
 

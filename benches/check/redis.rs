@@ -68,5 +68,5 @@ pub async fn saturate(port: u16, script: &'static str, streams: usize, duration:
         });
     }
     local.await;
-    Times { micros: times.take(), elapsed: start.elapsed() }
+    Times { micros: times.take(), elapsed: start.elapsed(), paused: Duration::ZERO }
 }
