@@ -28,7 +28,7 @@ use tempfile::TempDir;
 use load::{Load, Times};
 use process::{Server, free_port, wait_for};
 use real::postgres::Postgres;
-use request::{Form, check};
+use request::{CLOSED, Form, check, of_path};
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
@@ -79,20 +79,25 @@ async fn measure(keys: usize, asked: usize) {
 
     let (server, grpc, ops) = serve(&url).await;
     let empty = server.memory();
-    let messages: Vec<Bytes> = (0..asked).map(|number| check(Form::Map, &secret(number * (keys / asked)))).collect();
-    let (alone, rest) = messages.split_at(ALONE.min(asked));
-    let mut one = Load::connect(grpc, check(Form::Map, &secret(0)), 1).await;
-    let mut many = Load::connect(grpc, check(Form::Map, &secret(0)), AT_ONCE).await;
+    let secrets: Vec<String> = (0..asked).map(|number| secret(number * (keys / asked))).collect();
+    // Known, and refused: what is timed and kept is the key and what belongs to it, without a call.
+    let closed: Vec<Bytes> = secrets.iter().map(|secret| of_path(Form::Map, secret, CLOSED)).collect();
+    let open: Vec<Bytes> = secrets.iter().map(|secret| check(Form::Map, secret)).collect();
+    let (alone, rest) = closed.split_at(ALONE.min(asked));
+    let mut one = Load::connect(grpc, Bytes::new(), 1).await.refused();
+    let mut many = Load::connect(grpc, Bytes::new(), AT_ONCE).await.refused();
     print("cold, one at once", &one.each(alone).await);
     print(&format!("cold, {AT_ONCE} at once"), &many.each(rest).await);
-    let full = server.memory();
     print("warm, one at once", &one.each(alone).await);
     print(&format!("warm, {AT_ONCE} at once"), &many.each(rest).await);
-    let crowded = server.memory();
+    let kept = server.memory();
+    let mut calls = Load::connect(grpc, Bytes::new(), AT_ONCE).await;
+    print(&format!("calls, {AT_ONCE} at once"), &calls.each(&open).await);
+    let busy = server.memory();
     holds_end(ops).await;
     println!(
-        "resident memory: {empty} MiB before, {full} MiB with {asked} keys kept and a call of each in flight, {crowded} MiB \
-         with two, {} MiB when all calls have ended",
+        "resident memory: {empty} MiB before, {kept} MiB with {asked} keys kept, {busy} MiB with a call of each in flight, {} MiB \
+         when all calls have ended",
         server.memory()
     );
 }

@@ -36,6 +36,14 @@ pub struct Load {
     message: Bytes,
     /// The port, where each Check is followed by the exchange it lets in.
     metered: Option<u16>,
+    /// What every answer must be: refusals are cheaper.
+    expected: Expected,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Expected {
+    Allowed,
+    Refused,
 }
 
 /// How long each answered request took, in the order of answers.
@@ -97,7 +105,15 @@ impl Load {
             }));
             senders.push(sender);
         }
-        Load { streams: concurrent / senders.len(), senders, connections, head, message, metered: None }
+        Load {
+            streams: concurrent / senders.len(),
+            senders,
+            connections,
+            head,
+            message,
+            metered: None,
+            expected: Expected::Allowed,
+        }
     }
 
     /// Hangs up, so that a server that is told to stop has nobody to wait for.
@@ -113,6 +129,11 @@ impl Load {
         Load { metered: Some(port), ..self }
     }
 
+    /// Expects that everything is refused.
+    pub fn refused(self) -> Self {
+        Load { expected: Expected::Refused, ..self }
+    }
+
     /// Asks as fast as answers come.
     pub async fn saturate(&mut self, duration: Duration) -> Times {
         let times = Rc::new(RefCell::new(Vec::new()));
@@ -121,12 +142,12 @@ impl Load {
         for sender in &self.senders {
             for _ in 0..self.streams {
                 let (sender, head, message) = (sender.clone(), self.head.clone(), self.message.clone());
-                let (times, metered) = (times.clone(), self.metered);
+                let (times, metered, expected) = (times.clone(), self.metered, self.expected);
                 local.spawn_local(async move {
                     while start.elapsed() < duration {
                         let asked = Instant::now();
                         let ordinal = times.borrow().len() as u64;
-                        let answer = ask(sender.clone(), head.clone(), message.clone(), ordinal).await;
+                        let answer = ask(sender.clone(), head.clone(), message.clone(), ordinal, expected).await;
                         if let Some(port) = metered {
                             metered::settle(sender.clone(), port, &answer).await;
                         }
@@ -148,12 +169,12 @@ impl Load {
         for sender in &self.senders {
             for _ in 0..self.streams {
                 let (sender, head, messages) = (sender.clone(), self.head.clone(), Rc::clone(&messages));
-                let (times, next) = (Rc::clone(&times), Rc::clone(&next));
+                let (times, next, expected) = (Rc::clone(&times), Rc::clone(&next), self.expected);
                 local.spawn_local(async move {
                     while let Some(message) = messages.get(next.get()) {
                         let ordinal = next.replace(next.get() + 1) as u64;
                         let asked = Instant::now();
-                        ask(sender.clone(), head.clone(), message.clone(), ordinal).await;
+                        ask(sender.clone(), head.clone(), message.clone(), ordinal, expected).await;
                         times.borrow_mut().push(asked.elapsed().as_secs_f64() * 1e6);
                     }
                 });
@@ -181,8 +202,9 @@ impl Load {
             while due <= Instant::now() && due < start + duration {
                 let sender = self.senders[ordinal as usize % self.senders.len()].clone();
                 let (head, message, asked, metered) = (self.head.clone(), self.message.clone(), due, self.metered);
+                let expected = self.expected;
                 running.push(async move {
-                    let answer = ask(sender.clone(), head, message, ordinal).await;
+                    let answer = ask(sender.clone(), head, message, ordinal, expected).await;
                     if let Some(port) = metered {
                         metered::settle(sender, port, &answer).await;
                     }
@@ -204,8 +226,8 @@ impl Load {
     }
 }
 
-/// One Check, and the message it is answered with. Anything but an allowed one ends the benchmark: refusals are cheaper.
-async fn ask(sender: SendRequest<Bytes>, head: Request<()>, message: Bytes, ordinal: u64) -> Bytes {
+/// One Check, and the message it is answered with. Anything but what is expected ends the benchmark.
+async fn ask(sender: SendRequest<Bytes>, head: Request<()>, message: Bytes, ordinal: u64, expected: Expected) -> Bytes {
     let mut sender = sender.ready().await.expect("a stream");
     let (response, mut stream) = sender.send_request(head, false).expect("a stream");
     stream.send_data(message, true).expect("room in the window");
@@ -228,7 +250,8 @@ async fn ask(sender: SendRequest<Bytes>, head: Request<()>, message: Bytes, ordi
     assert!(data.len() > 5, "no message: {trailers:?}");
     if ordinal.is_multiple_of(LOOKED_AT) {
         let response = CheckResponse::decode(&data[5..]).expect("a CheckResponse");
-        assert!(matches!(response.http_response, Some(HttpResponse::OkResponse(_))), "not allowed: {response:?}");
+        let allowed = matches!(response.http_response, Some(HttpResponse::OkResponse(_)));
+        assert_eq!(allowed, expected == Expected::Allowed, "not what is expected: {response:?}");
     }
     data.slice(5..)
 }

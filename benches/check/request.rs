@@ -17,15 +17,23 @@ pub enum Form {
     RawHeaders,
 }
 
+/// A route that nothing in a directory of callers opens to them.
+pub const CLOSED: &str = "/config/update";
+const CHAT: &str = "/v1/chat/completions";
 const BODY: &str = r#"{"model":"gpt-4o-mini","messages":[{"role":"system","content":"You are brief."},{"role":"user","content":"What is a toll?"}],"max_tokens":64,"temperature":0.2}"#;
 
 /// The framed message, ready to be sent as it is.
 pub fn check(form: Form, key: &str) -> Bytes {
+    of_path(form, key, CHAT)
+}
+
+/// The same request to another route.
+pub fn of_path(form: Form, key: &str, path: &str) -> Bytes {
     let bearer = format!("Bearer {key}");
     let trace = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
     let headers = [
         (":method", "POST"),
-        (":path", "/v1/chat/completions"),
+        (":path", path),
         (":authority", "gateway.example.com"),
         (":scheme", "https"),
         ("authorization", bearer.as_str()),
@@ -42,7 +50,7 @@ pub fn check(form: Form, key: &str) -> Bytes {
     let mut http = HttpRequest {
         id: "17059135283541233".to_owned(),
         method: "POST".to_owned(),
-        path: "/v1/chat/completions".to_owned(),
+        path: path.to_owned(),
         host: "gateway.example.com".to_owned(),
         scheme: "https".to_owned(),
         protocol: "HTTP/1.1".to_owned(),

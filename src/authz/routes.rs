@@ -311,7 +311,7 @@ mod tests {
             let team = Team { metadata: team_metadata.as_object().unwrap().clone(), ..Team::default() };
             let identity = Identity {
                 key: Some(key(|key| key.metadata = key_metadata.as_object().unwrap().clone())),
-                team: Some(Box::new(team)),
+                team: Some(Arc::new(team)),
                 ..Identity::default()
             };
             Caller::new(AuthMethod::VirtualKey, Role::InternalUser, Arc::new(identity))

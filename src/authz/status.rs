@@ -63,9 +63,9 @@ mod tests {
     fn standing(role: Role, change: impl FnOnce(&mut Identity)) -> Result<(), Denial> {
         let mut identity = Identity {
             key: Some(Key::new(KeyHash::of("sk-1"), Timestamp::millis(0))),
-            user: Some(Box::default()),
-            team: Some(Box::default()),
-            project: Some(Box::default()),
+            user: Some(Arc::default()),
+            team: Some(Arc::default()),
+            project: Some(Arc::default()),
             ..Identity::default()
         };
         change(&mut identity);
@@ -79,12 +79,16 @@ mod tests {
             ("status.key_blocked", |i| i.key.as_mut().unwrap().blocked = true, ErrorType::AuthError),
             ("status.key_expired", |i| i.key.as_mut().unwrap().expires = Some(NOW), ErrorType::ExpiredKey),
             ("status.dangling", |i| i.dangling = Some("team t".to_owned()), ErrorType::AuthError),
-            ("status.team_blocked", |i| i.team.as_mut().unwrap().blocked = true, ErrorType::AuthError),
-            ("status.project_blocked", |i| i.project.as_mut().unwrap().blocked = true, ErrorType::AuthError),
+            ("status.team_blocked", |i| Arc::make_mut(i.team.as_mut().unwrap()).blocked = true, ErrorType::AuthError),
+            (
+                "status.project_blocked",
+                |i| Arc::make_mut(i.project.as_mut().unwrap()).blocked = true,
+                ErrorType::AuthError,
+            ),
             (
                 "status.user_deactivated",
                 |i| {
-                    i.user.as_mut().unwrap().metadata.insert("scim_active".to_owned(), json!(false));
+                    Arc::make_mut(i.user.as_mut().unwrap()).metadata.insert("scim_active".to_owned(), json!(false));
                 },
                 ErrorType::AuthError,
             ),

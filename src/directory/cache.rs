@@ -3,6 +3,7 @@
 //!
 //! Status (blocked, expired) is not judged here: that happens on every request, also on a cached identity.
 
+mod common;
 mod freshness;
 mod loading;
 mod named;
@@ -17,6 +18,7 @@ use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 
+use self::common::Common;
 use self::freshness::{Freshness, Lifetimes, Watchfulness};
 use self::loading::{Loaded, LoadingCache};
 pub use self::named::Named;
@@ -38,6 +40,7 @@ const KEYS_ANEW: Duration = Duration::from_secs(1);
 pub struct Directory {
     store: SharedStore,
     freshness: Arc<Freshness>,
+    common: Arc<Common>,
     identities: LoadingCache<KeyHash, Identity>,
     principals: LoadingCache<Principal, Identity>,
     named: LoadingCache<Named, Arc<str>>,
@@ -95,6 +98,7 @@ impl Directory {
         let freshness = Arc::new(freshness);
         Directory {
             store,
+            common: Arc::default(),
             identities: LoadingCache::new(capacity, Arc::clone(&freshness)),
             principals: LoadingCache::new(capacity, Arc::clone(&freshness)),
             named: LoadingCache::new(capacity, Arc::clone(&freshness)),
@@ -134,14 +138,14 @@ impl Directory {
     /// its grace period.
     pub async fn identity(&self, key: &KeyHash, now: Timestamp) -> Result<Option<Arc<Identity>>> {
         let load = |key: KeyHash| {
-            let store = Arc::clone(&self.store);
+            let (store, common) = (Arc::clone(&self.store), Arc::clone(&self.common));
             async move {
                 let identity = store.identity(&key, now).await?;
                 // A key found under another hash was rotated, and works until it is revoked.
                 let rotated =
                     identity.as_ref().and_then(|found| found.key.as_ref()).is_some_and(|row| row.token != key);
                 let until = if rotated { Some(store.revoked_at(&key).await?.unwrap_or_default()) } else { None };
-                Ok(Loaded { value: identity.map(Arc::new), until })
+                Ok(Loaded { value: identity.map(|identity| Arc::new(common.share(identity))), until })
             }
         };
         self.identities.get(key, now, |key| *key, load).await
@@ -169,8 +173,8 @@ impl Directory {
     /// them may have changed.
     pub async fn principal(&self, principal: &Principal) -> Result<Arc<Identity>> {
         let load = |principal: Principal| {
-            let store = Arc::clone(&self.store);
-            async move { Ok(forever(Some(store.principal(&principal).await?))) }
+            let (store, common) = (Arc::clone(&self.store), Arc::clone(&self.common));
+            async move { Ok(forever(Some(common.share(store.principal(&principal).await?)))) }
         };
         let found = self.principals.get(principal, Timestamp::default(), Clone::clone, load).await?;
         Ok(found.unwrap_or_default())

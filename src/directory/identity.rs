@@ -22,11 +22,11 @@ pub(super) async fn of_key(
     session::one(session, &statements.identity, values, |columns| {
         let mut identity = Identity {
             key: Some(Key::read(columns)?),
-            user: User::read_joined(columns)?.map(Box::new),
-            team: Team::read_joined(columns)?.map(Box::new),
+            user: User::read_joined(columns)?.map(Arc::new),
+            team: Team::read_joined(columns)?.map(Arc::new),
             member: Member::read_joined(columns)?.map(Box::new),
-            organization: Organization::read_joined(columns)?.map(Box::new),
-            project: Project::read_joined(columns)?.map(Box::new),
+            organization: Organization::read_joined(columns)?.map(Arc::new),
+            project: Project::read_joined(columns)?.map(Arc::new),
             dangling: None,
         };
         let mut budgets = [None, None, None, None];
@@ -36,7 +36,7 @@ pub(super) async fn of_key(
         identity.dangling = dangling(&identity, &budgets);
         let [key, organization, project, member] = budgets;
         link(identity.key.as_mut().map(|row| &mut row.limits), key.as_ref());
-        link(identity.project.as_mut().map(|row| &mut row.limits), project.as_ref());
+        link(identity.project.as_mut().map(|row| &mut Arc::make_mut(row).limits), project.as_ref());
         link_members(&mut identity, organization.as_ref(), member.as_ref());
         Ok(identity)
     })
@@ -54,16 +54,16 @@ pub(super) async fn of_principal(
     let values = [user, team, text(&principal.organization_id)].map(Value::Text).to_vec();
     let found = session::one(session, &statements.principal, values, |columns| {
         let mut identity = Identity {
-            user: User::read_joined(columns)?.map(Box::new),
-            team: Team::read_joined(columns)?.map(Box::new),
+            user: User::read_joined(columns)?.map(Arc::new),
+            team: Team::read_joined(columns)?.map(Arc::new),
             member: Member::read_joined(columns)?.map(Box::new),
-            organization: Organization::read_joined(columns)?.map(Box::new),
+            organization: Organization::read_joined(columns)?.map(Arc::new),
             ..Identity::default()
         };
         let (organization, member) = (Budget::read_joined(columns)?, Budget::read_joined(columns)?);
         // A token may name a user who has no row, as a key may: a name without limits of its own.
         if let (None, Some(user_id)) = (&identity.user, &principal.user_id) {
-            identity.user = Some(Box::new(User { user_id: Arc::clone(user_id), ..User::default() }));
+            identity.user = Some(Arc::new(User { user_id: Arc::clone(user_id), ..User::default() }));
         }
         identity.dangling = dangling(&identity, &[None, organization.clone(), None, member.clone()]);
         link_members(&mut identity, organization.as_ref(), member.as_ref());
@@ -100,7 +100,7 @@ pub(super) async fn user_named(
 
 /// Fills in the limits of organization and membership.
 fn link_members(identity: &mut Identity, organization: Option<&Budget>, member: Option<&Budget>) {
-    link(identity.organization.as_mut().map(|row| &mut row.limits), organization);
+    link(identity.organization.as_mut().map(|row| &mut Arc::make_mut(row).limits), organization);
     if let (Some(row), Some(budget)) = (&mut identity.member, member)
         && row.allowed_models.is_empty()
     {

@@ -107,7 +107,7 @@ async fn one_query_finds_all_that_a_token_names(store: &dyn Store) {
     assert!(alone.user.is_some() && alone.team.is_none() && alone.member.is_none());
     let nobody = store.principal(&principal(Some("nobody"), Some("none"))).await.unwrap();
     let name = User { user_id: "nobody".into(), ..User::default() };
-    assert_eq!(nobody, Identity { user: Some(Box::new(name)), ..Identity::default() }, "a name without a row");
+    assert_eq!(nobody, Identity { user: Some(Arc::new(name)), ..Identity::default() }, "a name without a row");
     assert_eq!(store.principal(&Principal::default()).await.unwrap(), Identity::default());
 }
 

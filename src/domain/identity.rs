@@ -16,19 +16,19 @@ pub struct Principal {
 }
 
 /// Everything the directory knows of one credential, read by one query. Limits already include those of linked budget
-/// rows; status (blocked, expired) is evaluated by the gate on every request. Boxed, since most keys have few of the
-/// others, and a hundred thousand are kept.
+/// rows; status (blocked, expired) is evaluated by the gate on every request. Most keys have few of the others, and share
+/// them with many keys: a hundred thousand are kept.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Identity {
     pub key: Option<Key>,
     /// The key's owner.
-    pub user: Option<Box<User>>,
-    pub team: Option<Box<Team>>,
+    pub user: Option<Arc<User>>,
+    pub team: Option<Arc<Team>>,
     /// The owner's membership in the team.
     pub member: Option<Box<Member>>,
     /// The key's own organization, else its team's.
-    pub organization: Option<Box<Organization>>,
-    pub project: Option<Box<Project>>,
+    pub organization: Option<Arc<Organization>>,
+    pub project: Option<Arc<Project>>,
     /// A key, user, team or project that the key names and the directory does not have: the gate refuses it rather
     /// than let its limits fall away.
     pub dangling: Option<String>,

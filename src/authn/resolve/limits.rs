@@ -53,8 +53,8 @@ impl Narrowed {
         if let Some(identity) = key.as_ref().and_then(|key| self.alone.get(key)) {
             return identity;
         }
-        let user = user_id.map(|user_id| Box::new(User { user_id, user_email, ..User::default() }));
-        let team = team_id.map(|team_id| Box::new(Team { team_id, ..Team::default() }));
+        let user = user_id.map(|user_id| Arc::new(User { user_id, user_email, ..User::default() }));
+        let team = team_id.map(|team_id| Arc::new(Team { team_id, ..Team::default() }));
         let mut identity = Identity { user, team, ..Identity::default() };
         lower(&mut identity, grant);
         let identity = Arc::new(identity);
@@ -75,8 +75,8 @@ fn lower(identity: &mut Identity, grant: &Grant) {
     let user_id = key.and_then(|key| key.user_id.clone()).or(identity.user.as_ref().map(|user| user.user_id.clone()));
     let lower = |limits: &mut Limits| *limits = std::mem::take(limits).lowered(&granted);
     if let Some(user_id) = user_id {
-        let new = || Box::new(User { user_id: Arc::clone(&user_id), ..User::default() });
-        let user = identity.user.get_or_insert_with(new);
+        let new = || Arc::new(User { user_id: Arc::clone(&user_id), ..User::default() });
+        let user = Arc::make_mut(identity.user.get_or_insert_with(new));
         lower(&mut user.limits);
         if let Some(team_id) = team_id {
             let member = identity.member.get_or_insert_with(|| Box::new(member_without_row(team_id, user_id)));
@@ -85,9 +85,9 @@ fn lower(identity: &mut Identity, grant: &Grant) {
     } else if let Some(key) = &mut identity.key {
         lower(&mut key.limits);
     } else if let Some(team) = &mut identity.team {
-        lower(&mut team.limits);
+        lower(&mut Arc::make_mut(team).limits);
     } else if let Some(organization) = &mut identity.organization {
-        lower(&mut organization.limits);
+        lower(&mut Arc::make_mut(organization).limits);
     }
 }
 

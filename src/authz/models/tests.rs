@@ -24,7 +24,7 @@ fn key_of(models: &[&str]) -> Identity {
 
 fn team_of(key_models: &[&str], team_models: &[&str]) -> Identity {
     let team = Team { team_id: "t".into(), models: names(team_models), ..Team::default() };
-    Identity { team: Some(Box::new(team)), ..key_of(key_models) }
+    Identity { team: Some(Arc::new(team)), ..key_of(key_models) }
 }
 
 fn catalog() -> Catalog {
@@ -135,7 +135,7 @@ fn a_refusal_names_the_kind_of_list_and_nothing_it_holds() {
 #[test]
 fn every_list_above_the_request_binds() {
     let setting = Setting::default();
-    let user = |models: &[&str]| Some(Box::new(User { models: names(models), ..User::default() }));
+    let user = |models: &[&str]| Some(Arc::new(User { models: names(models), ..User::default() }));
     let (team, org) = ("model.team", "model.organization");
     let cases = [
         ("key leaves it to the team, which has it", team_of(&["all-team-models"], &["x"]), "x", None),
@@ -168,7 +168,7 @@ fn every_list_above_the_request_binds() {
         (
             "an organization's list",
             Identity {
-                organization: Some(Box::new(Organization { models: names(&["x"]), ..Organization::default() })),
+                organization: Some(Arc::new(Organization { models: names(&["x"]), ..Organization::default() })),
                 ..key_of(&["y"])
             },
             "y",
@@ -177,7 +177,7 @@ fn every_list_above_the_request_binds() {
         (
             "a project's list",
             Identity {
-                project: Some(Box::new(Project { models: names(&["x"]), ..Project::default() })),
+                project: Some(Arc::new(Project { models: names(&["x"]), ..Project::default() })),
                 ..key_of(&["y"])
             },
             "y",
@@ -231,7 +231,7 @@ fn aliases_lead_to_their_target_and_cannot_widen_a_key() {
     assert_eq!(target(aliased(&["N"], "M", "N"), "A").as_deref(), Some("N"), "a key's alias after the global one");
 
     let mut teamed = team_of(&["fancy"], &["x"]);
-    teamed.team.as_mut().unwrap().model_aliases.insert("fancy".to_owned(), "gpt-4o".to_owned());
+    Arc::make_mut(teamed.team.as_mut().unwrap()).model_aliases.insert("fancy".to_owned(), "gpt-4o".to_owned());
     assert_eq!(target(teamed.clone(), "fancy").as_deref(), Some("gpt-4o"), "a team may use its own aliases");
     teamed.key.as_mut().unwrap().models = names(&["x"]);
     assert_eq!(target(teamed, "fancy"), None, "the key's list binds still");
@@ -288,7 +288,7 @@ fn the_access_groups_of_a_model_are_told_for_their_budgets() {
 fn a_personal_key_may_use_the_models_of_its_owners_teams_where_that_is_on() {
     let identity = || {
         let user = User { models: names(&["no-default-models"]), ..User::default() };
-        Identity { user: Some(Box::new(user)), ..key_of(&[]) }
+        Identity { user: Some(Arc::new(user)), ..key_of(&[]) }
     };
     let team = |blocked| Team { models: names(&["x"]), blocked, ..Team::default() };
     let setting = |teams| Setting { owner_teams: teams, ..Setting::default() };
@@ -338,7 +338,7 @@ proptest! {
     ) {
         let setting = Setting::default();
         let mut child = team_of(&[], &[]);
-        child.team.as_mut().unwrap().models.clone_from(&team_models);
+        Arc::make_mut(child.team.as_mut().unwrap()).models.clone_from(&team_models);
         let bare_team = child.clone();
         let key = child.key.as_mut().unwrap();
         key.models = key_models;

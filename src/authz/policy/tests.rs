@@ -30,7 +30,7 @@ fn caller() -> Caller {
         ..Team::default()
     };
     let identity =
-        Identity { key: Some(key), user: Some(Box::new(user)), team: Some(Box::new(team)), ..Identity::default() };
+        Identity { key: Some(key), user: Some(Arc::new(user)), team: Some(Arc::new(team)), ..Identity::default() };
     Caller::new(AuthMethod::VirtualKey, Role::InternalUser, Arc::new(identity))
 }
 

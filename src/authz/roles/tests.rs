@@ -11,7 +11,7 @@ fn caller(role: Role, change: impl FnOnce(&mut Key)) -> Caller {
     key.user_id = Some("me".into());
     change(&mut key);
     let user = User { user_id: "me".into(), admin_of: vec!["org-1".into(), "org-2".into()], ..User::default() };
-    let identity = Identity { key: Some(key), user: Some(Box::new(user)), ..Identity::default() };
+    let identity = Identity { key: Some(key), user: Some(Arc::new(user)), ..Identity::default() };
     Caller::new(AuthMethod::VirtualKey, role, Arc::new(identity))
 }
 

@@ -88,7 +88,7 @@ async fn lists_of_aliases_teams_and_users_show_what_the_caller_may_see() {
 async fn a_team_made_by_an_administrator_nobody_registered_has_no_member() {
     let house = House::new().await;
     let user = User { user_id: "ghost".into(), ..User::default() };
-    let identity = Arc::new(Identity { user: Some(Box::new(user)), ..Identity::default() });
+    let identity = Arc::new(Identity { user: Some(Arc::new(user)), ..Identity::default() });
     let ghost = Actor::new(Caller::new(AuthMethod::Jwt, Role::ProxyAdmin, identity), None);
     let team = house.manager.create_team(&ghost, object(json!({"team_id": "t"}))).await.unwrap();
     assert_eq!(team["members_with_roles"], json!([]), "{team}");

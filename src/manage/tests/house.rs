@@ -72,7 +72,7 @@ impl House {
         let user = self.temp.store.user(id).await.unwrap().unwrap();
         let key = self.keys(KeyFilter { user_id: Some(id.to_owned()), ..KeyFilter::default() }).await.pop();
         let role = user.user_role.unwrap_or_default();
-        let identity = Arc::new(Identity { key, user: Some(Box::new(user)), ..Identity::default() });
+        let identity = Arc::new(Identity { key, user: Some(Arc::new(user)), ..Identity::default() });
         Actor::new(Caller::new(AuthMethod::VirtualKey, role, identity), None)
     }
 

@@ -11,12 +11,12 @@ fn budget(nanos: Option<i64>) -> Limits {
     Limits { max_budget: nanos.map(Money::nanos), ..Limits::default() }
 }
 
-fn user(nanos: Option<i64>) -> Option<Box<User>> {
-    Some(Box::new(User { user_id: "u".into(), limits: budget(nanos), ..User::default() }))
+fn user(nanos: Option<i64>) -> Option<Arc<User>> {
+    Some(Arc::new(User { user_id: "u".into(), limits: budget(nanos), ..User::default() }))
 }
 
-fn team(nanos: Option<i64>) -> Option<Box<Team>> {
-    Some(Box::new(Team { team_id: "t".into(), limits: budget(nanos), ..Team::default() }))
+fn team(nanos: Option<i64>) -> Option<Arc<Team>> {
+    Some(Arc::new(Team { team_id: "t".into(), limits: budget(nanos), ..Team::default() }))
 }
 
 fn member(nanos: Option<i64>) -> Option<Box<Member>> {
@@ -75,7 +75,7 @@ fn for_a_team_the_lower_budget_binds_the_member_with_or_without_a_row() {
 #[test]
 fn without_a_user_the_closest_to_the_caller_is_lowered() {
     let mut key = Key::new(KeyHash::of("sk-1"), NOW);
-    let organization = || Some(Box::new(Organization { organization_id: "o".into(), ..Organization::default() }));
+    let organization = || Some(Arc::new(Organization { organization_id: "o".into(), ..Organization::default() }));
     let keyless = Identity { team: team(Some(9)), organization: organization(), ..Identity::default() };
     assert_eq!(binding(narrowed(keyless.clone(), 3)), [(ScopeKind::Team, 3)]);
     key.team_id = Some("t".into());
@@ -93,7 +93,7 @@ fn without_a_user_the_closest_to_the_caller_is_lowered() {
 fn a_budget_that_is_lowered_keeps_its_period_and_a_new_one_renews_with_the_users() {
     let (day, month) = ("1d".parse().unwrap(), "30d".parse().unwrap());
     let mut identity = Identity { user: user(Some(9)), team: team(None), ..Identity::default() };
-    identity.user.as_mut().unwrap().limits.budget_duration = Some(month);
+    Arc::make_mut(identity.user.as_mut().unwrap()).limits.budget_duration = Some(month);
     let duration = |identity: Identity| narrowed(identity, 3).member.as_ref().unwrap().limits.budget_duration;
     assert_eq!(duration(identity.clone()), Some(month));
     identity.member = member(Some(5));
