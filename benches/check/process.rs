@@ -10,21 +10,34 @@ use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
 
-/// The core of the server and the core of the load.
+/// Who runs where: the server, the load, and the Redis beside them.
 pub struct Cores {
     server: String,
     load: String,
+    redis: String,
 }
 
 impl Cores {
-    /// The first and the last core this process may use.
+    /// The first core this process may use for the server, the last for the load. Redis has the second, and shares the load's
+    /// where there are but two.
     pub fn choose() -> Self {
         let status = std::fs::read_to_string("/proc/self/status").expect("Linux");
         let list = status.lines().find_map(|line| line.strip_prefix("Cpus_allowed_list:")).expect("cores").trim();
-        let ends: Vec<&str> = list.split([',', '-']).collect();
-        let (first, last) = (ends.first().expect("a core"), ends.last().expect("a core"));
-        assert_ne!(first, last, "the benchmark needs two cores: one for the server, one for the load");
-        Cores { server: (*first).to_owned(), load: (*last).to_owned() }
+        let number = |text: &str| text.parse::<u32>().expect("a core's number");
+        let cores: Vec<u32> = list
+            .split(',')
+            .flat_map(|range| match range.split_once('-') {
+                Some((first, last)) => number(first)..=number(last),
+                None => number(range)..=number(range),
+            })
+            .collect();
+        let [server, redis, .., load] = *cores else {
+            let [server, load] = *cores else {
+                panic!("the benchmark needs two cores: one for the server, one for the load")
+            };
+            return Cores { server: server.to_string(), load: load.to_string(), redis: load.to_string() };
+        };
+        Cores { server: server.to_string(), load: load.to_string(), redis: redis.to_string() }
     }
 
     pub fn pin_this_process(&self) {
@@ -42,10 +55,10 @@ impl Cores {
         Awake(command.stdin(Stdio::null()).spawn().expect("chrt (util-linux) starts a process of the lowest priority"))
     }
 
-    /// A command that runs on the load's core.
-    pub fn command_beside_load(&self, program: &str) -> Command {
+    /// A command that runs on the core of Redis.
+    pub fn command_of_redis(&self, program: &str) -> Command {
         let mut command = Command::new("taskset");
-        command.arg("-c").arg(&self.load).arg(program);
+        command.arg("-c").arg(&self.redis).arg(program);
         command
     }
 

@@ -37,7 +37,7 @@ const KEYS: usize = 10_000;
 pub async fn start(cores: &Cores) -> Server {
     let folder = TempDir::with_prefix("tollward-bench-redis-").expect("a folder");
     let port = free_port();
-    let mut command: Command = cores.command_beside_load("redis-server");
+    let mut command: Command = cores.command_of_redis("redis-server");
     command.args(["--port", &port.to_string(), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no", "--dir"]);
     command.arg(folder.path()).stdout(std::process::Stdio::null());
     let server = Server::new(command, port, Some(folder));
