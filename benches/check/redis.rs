@@ -1,5 +1,4 @@
-//! Redis beside the servers: a process of its own on the load's core, and what a decision would cost that is one call of
-//! a script.
+//! Redis beside the servers: a process of its own, and what a decision would cost that is one call of a script.
 
 use std::cell::RefCell;
 use std::process::Command;
