@@ -4,17 +4,31 @@
 use std::any::Any;
 use std::fmt;
 use std::sync::OnceLock;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 /// A place for one note of one type. It is no part of the value it is kept with: values are equal whatever their memos
 /// hold, and a copy begins with an empty one.
 #[derive(Default)]
-pub struct Memo(OnceLock<Box<dyn Any + Send + Sync>>);
+pub struct Memo {
+    note: OnceLock<Box<dyn Any + Send + Sync>>,
+    /// Whether the note was asked for by one who does without it the first time.
+    asked: AtomicBool,
+}
 
 impl Memo {
     /// The note, worked out now if there is none. `None` where another type's note stands here: every memo has one
     /// owner.
     pub fn get_or_init<T: Any + Send + Sync>(&self, work_out: impl FnOnce() -> T) -> Option<&T> {
-        self.0.get_or_init(|| Box::new(work_out())).downcast_ref()
+        self.note.get_or_init(|| Box::new(work_out())).downcast_ref()
+    }
+
+    /// The same from the second time on; `None` the first time, when nobody knows yet whether the value is shared. What is
+    /// asked for once, and held for as long as a request runs, is not worth its memory.
+    pub fn get_or_init_again<T: Any + Send + Sync>(&self, work_out: impl FnOnce() -> T) -> Option<&T> {
+        if self.note.get().is_none() && !self.asked.swap(true, Ordering::Relaxed) {
+            return None;
+        }
+        self.get_or_init(work_out)
     }
 }
 
@@ -51,5 +65,13 @@ mod tests {
         let copy = memo.clone();
         assert_eq!(copy.get_or_init(|| "text"), Some(&"text"));
         assert_eq!(memo, copy);
+    }
+
+    #[test]
+    fn what_is_asked_for_once_is_not_kept() {
+        let memo = Memo::default();
+        assert_eq!(memo.get_or_init_again(|| 7_u32), None);
+        assert_eq!(memo.get_or_init_again(|| 8_u32), Some(&8));
+        assert_eq!(memo.get_or_init_again(|| 9_u32), Some(&8));
     }
 }

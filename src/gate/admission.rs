@@ -232,7 +232,7 @@ fn standing(vetted: &Vetted<'_>, which: UpstreamIdentity, binding: Option<&Bindi
     let (role, method) = (caller.role, caller.method);
     let keep = || Kept { role, method, which, model: model.cloned(), standing: work_out() };
     let kept = binding
-        .and_then(|binding| binding.standing.get_or_init(keep))
+        .and_then(|binding| binding.standing.get_or_init_again(keep))
         .filter(|kept| (kept.role, kept.method, kept.which) == (role, method, which) && kept.model.as_ref() == model);
     kept.map_or_else(work_out, |kept| Arc::clone(&kept.standing))
 }

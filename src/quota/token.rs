@@ -70,7 +70,7 @@ impl Signer {
     /// Appends the token of a hold.
     pub fn sign_into(&self, hold: &Hold, token: &mut String) {
         let begun;
-        let kept = hold.binding.token.get_or_init(|| self.begin(&hold.binding));
+        let kept = hold.binding.token.get_or_init_again(|| self.begin(&hold.binding));
         let common = match kept.filter(|common| common.signer == self.number) {
             Some(common) => common,
             None => {

@@ -81,7 +81,7 @@ fn safe(fields: &Fields) -> Cow<'_, Fields> {
 
 fn write_allow(allow: &Allow, out: &mut BytesMut) {
     let fresh;
-    let standing = match allow.standing.written.get_or_init(|| Written::of(&allow.standing)) {
+    let standing = match allow.standing.written.get_or_init_again(|| Written::of(&allow.standing)) {
         Some(written) => written,
         None => {
             fresh = Written::of(&allow.standing);
