@@ -58,7 +58,7 @@ pub struct MemoryCounters {
 impl MemoryCounters {
     #[must_use]
     pub fn new(books: Arc<dyn Books>, settings: MemorySettings) -> Self {
-        MemoryCounters::with_clock(books, settings, Arc::new(SystemClock))
+        MemoryCounters::with_clock(books, settings, Arc::new(SystemClock::default()))
     }
 
     /// Counters that live by another clock than the system's.
