@@ -88,16 +88,15 @@ mod tests {
     fn a_clock_that_is_set_back_is_followed_at_half_its_pace_until_it_has_caught_up() {
         let mut steady = Steady::default();
         // The machine's clock, milliseconds since the start, what is told, what is said.
-        let second = Duration::from_secs(1);
         let steps = [
             (100_000, 0, 100_000, None),
             (100_500, 500, 100_500, None),
             (100_400, 600, 100_550, None),
             (101_500, 1_500, 101_500, None),
-            (41_500, 1_500, 101_500, Some(60 * second)),
+            (41_500, 1_500, 101_500, Some(Duration::from_secs(60))),
             (51_500, 11_500, 106_500, None),
             (161_400, 121_400, 161_450, None),
-            (161_500, 121_500, 161_500, Some(0 * second)),
+            (161_500, 121_500, 161_500, Some(Duration::ZERO)),
             (161_900, 121_900, 161_900, None),
             // Set forward: that is believed at once.
             (999_000, 122_000, 999_000, None),
