@@ -22,6 +22,7 @@ pub mod proxy_headers;
 mod remembered;
 mod resolve;
 pub mod session;
+mod settled;
 #[cfg(test)]
 pub(crate) mod testing;
 pub mod virtual_key;

@@ -37,7 +37,7 @@ use crate::domain::{
     Principal, Project, Record, SessionKey, Tag, Team, Timestamp, User, UserSession,
 };
 
-pub use cache::{Directory, Named, Registry};
+pub use cache::{AsOf, Directory, Named, Registry};
 use import::{Bundle, Imported};
 pub use lock::{ExclusiveLock, SpoolLock};
 pub use migrations::{Mode, Schema};

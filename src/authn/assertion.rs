@@ -3,6 +3,7 @@
 
 use std::sync::Arc;
 
+use super::settled::Settled;
 use crate::config::Unregistered;
 use crate::domain::{AuthMethod, Grant, KeyHash, Role};
 
@@ -23,6 +24,8 @@ pub struct Assertion {
     pub organization: Option<Named>,
     pub grant: Option<Arc<Grant>>,
     pub rules: Arc<Rules>,
+    /// Whom it stands for, once that was looked up.
+    pub settled: Settled,
 }
 
 impl Assertion {
@@ -40,6 +43,7 @@ impl Assertion {
             organization: None,
             grant: None,
             rules: Arc::default(),
+            settled: Settled::default(),
         }
     }
 

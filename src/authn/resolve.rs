@@ -7,6 +7,7 @@ mod team;
 mod user;
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use quick_cache::sync::Cache;
 use serde::Serialize;
@@ -23,6 +24,8 @@ use limits::Narrowed;
 
 /// See the module.
 pub struct Resolver {
+    /// Tells it from the resolvers of other configurations.
+    number: u64,
     directory: Arc<Directory>,
     catalog: Arc<Catalog>,
     narrowed: Narrowed,
@@ -36,7 +39,9 @@ pub struct Resolver {
 impl Resolver {
     #[must_use]
     pub fn new(config: &Config, directory: Arc<Directory>, catalog: Arc<Catalog>) -> Self {
+        static RESOLVERS: AtomicU64 = AtomicU64::new(0);
         Resolver {
+            number: RESOLVERS.fetch_add(1, Ordering::Relaxed),
             directory,
             catalog,
             narrowed: Narrowed::default(),
@@ -106,19 +111,24 @@ impl Resolver {
     #[must_use]
     pub fn at_hand(&self, assertion: &Assertion, ask: &Ask<'_>) -> Option<Caller> {
         let Assertion { key, key_claim, teams, organization, rules, grant, .. } = assertion;
+        if rules.team_header && team::is_chosen(ask) {
+            return None;
+        }
+        if let Some(caller) = assertion.settled.get(self.number, &self.directory) {
+            return Some(caller);
+        }
         let is_plain = key.is_none()
             && key_claim.is_none()
             && organization.is_none()
             && teams.list.is_empty()
             && !grant.as_ref().is_some_and(|grant| grant.is_unchecked)
-            && !(rules.sync_user_role_and_teams || rules.join_claimed_teams)
-            && !(rules.team_header && team::is_chosen(ask));
+            && !(rules.sync_user_role_and_teams || rules.join_claimed_teams);
         if !is_plain {
             return None;
         }
         user::check_domain(assertion).ok()?;
         let (id, email) = (assertion.user_id.clone(), assertion.user_email.clone());
-        let user_id = self.directory.id_at_hand(&Name::User { id, email })?;
+        let (user_id, named_as_of) = self.directory.id_at_hand(&Name::User { id, email })?;
         let team_id = match &teams.one {
             Some(Named::Id(id)) => Some(Arc::clone(id)),
             Some(Named::Alias(_)) => return None,
@@ -127,13 +137,16 @@ impl Resolver {
             None => None,
         };
         let principal = Principal { user_id: Some(user_id), team_id, organization_id: None };
-        let identity = self.directory.principal_at_hand(&principal)?;
+        let (identity, as_of) = self.directory.principal_at_hand(&principal)?;
         if principal.team_id.is_some() && identity.team.is_none() {
             return None;
         }
         let own = identity.user.as_ref().and_then(|user| user.user_role).unwrap_or_default();
         let identity = self.narrowed.of(identity, grant.as_deref());
-        Some(Caller { method: assertion.method, role: granted(assertion.role, own), identity, grant: grant.clone() })
+        let role = granted(assertion.role, own);
+        let caller = Caller { method: assertion.method, role, identity, grant: grant.clone() };
+        assertion.settled.keep(self.number, &caller, named_as_of.and(as_of));
+        Some(caller)
     }
 
     /// A caller who is known already, held to what an assertion that comes besides allows.

@@ -19,6 +19,7 @@ use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
 use self::common::Common;
+pub use self::freshness::AsOf;
 use self::freshness::{Freshness, Lifetimes, Watchfulness};
 use self::loading::{Loaded, LoadingCache};
 pub use self::named::Named;
@@ -154,19 +155,25 @@ impl Directory {
     /// [`Directory::identity`] where it is at hand and fresh: without waiting.
     #[must_use]
     pub fn identity_at_hand(&self, key: &KeyHash, now: Timestamp) -> Option<Arc<Identity>> {
-        self.identities.peek(key, now)
+        self.identities.peek(key, now).map(|(identity, _)| identity)
     }
 
     /// [`Directory::principal`] likewise.
     #[must_use]
-    pub fn principal_at_hand(&self, principal: &Principal) -> Option<Arc<Identity>> {
+    pub fn principal_at_hand(&self, principal: &Principal) -> Option<(Arc<Identity>, AsOf)> {
         self.principals.peek(principal, Timestamp::default())
     }
 
     /// [`Directory::id_of`] likewise; `None` also where there is none.
     #[must_use]
-    pub fn id_at_hand(&self, name: &Named) -> Option<Arc<str>> {
-        self.named.peek(name, Timestamp::default()).as_deref().cloned()
+    pub fn id_at_hand(&self, name: &Named) -> Option<(Arc<str>, AsOf)> {
+        self.named.peek(name, Timestamp::default()).map(|(id, as_of)| (Arc::clone(&*id), as_of))
+    }
+
+    /// Whether what was at hand as of then would be found again.
+    #[must_use]
+    pub fn still(&self, as_of: AsOf) -> bool {
+        self.freshness.still(as_of)
     }
 
     /// What is known of a user, a team and an organization that a token names. The same snapshot answers until one of

@@ -49,6 +49,21 @@ pub(super) struct Freshness {
 /// While the store fails, entries that are old are used at once and one try this often asks whether it is back.
 const RETRY_AFTER_FAILURE_MILLIS: u64 = 1_000;
 
+/// As of when something was found in the directory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct AsOf {
+    pub(super) generation: u64,
+    pub(super) at: u64,
+}
+
+impl AsOf {
+    /// Of what was found from both.
+    #[must_use]
+    pub fn and(self, other: AsOf) -> AsOf {
+        AsOf { generation: self.generation.min(other.generation), at: self.at.min(other.at) }
+    }
+}
+
 impl Freshness {
     pub(super) fn new(
         lifetimes: Lifetimes,
@@ -121,6 +136,11 @@ impl Freshness {
     pub(super) fn is_fresh(&self, at: u64, now: u64, present: bool) -> bool {
         let ttl = if present { self.ttl } else { self.negative_ttl };
         now.saturating_sub(at) < if self.watch_is_dead(now) { ttl.min(self.unwatched_ttl) } else { ttl }
+    }
+
+    /// Whether what was present as of then would be found again: nothing was invalidated since, and it is fresh.
+    pub(super) fn still(&self, as_of: AsOf) -> bool {
+        self.generation() == as_of.generation && self.is_fresh(as_of.at, self.now(), true)
     }
 
     pub(super) fn is_usable_on_error(&self, age: u64) -> bool {

@@ -16,7 +16,7 @@ use parking_lot::Mutex;
 use quick_cache::sync::Cache;
 
 use super::super::{DirectoryError, Result};
-use super::freshness::Freshness;
+use super::freshness::{AsOf, Freshness};
 use crate::domain::Timestamp;
 
 /// A load that takes longer is not joined any more.
@@ -151,7 +151,7 @@ where
     }
 
     /// The value of `key` where it is at hand and fresh. What is not must be asked for by [`LoadingCache::get`].
-    pub(super) fn peek<Q>(&self, key: &Q, wall: Timestamp) -> Option<Arc<V>>
+    pub(super) fn peek<Q>(&self, key: &Q, wall: Timestamp) -> Option<(Arc<V>, AsOf)>
     where
         K: Borrow<Q>,
         Q: Hash + Eq + ?Sized,
@@ -161,7 +161,7 @@ where
         let entry = inner.known(key, generation, wall)?;
         let value = entry.found.value.filter(|_| inner.freshness.is_fresh(entry.at, now, true))?;
         inner.looked_up.fresh.fetch_add(1, Ordering::Relaxed);
-        Some(value)
+        Some((value, AsOf { generation, at: entry.at }))
     }
 
     async fn get_once<Q, F>(
