@@ -250,8 +250,15 @@ async fn ask(sender: SendRequest<Bytes>, head: Request<()>, message: Bytes, ordi
     assert!(data.len() > 5, "no message: {trailers:?}");
     if ordinal.is_multiple_of(LOOKED_AT) {
         let response = CheckResponse::decode(&data[5..]).expect("a CheckResponse");
-        let allowed = matches!(response.http_response, Some(HttpResponse::OkResponse(_)));
-        assert_eq!(allowed, expected == Expected::Allowed, "not what is expected: {response:?}");
+        let found = match &response.http_response {
+            Some(HttpResponse::OkResponse(_)) => Some(Expected::Allowed),
+            // Known, and not allowed: whoever is not known gets 401.
+            Some(HttpResponse::DeniedResponse(denied)) if denied.status.as_ref().is_some_and(|s| s.code == 403) => {
+                Some(Expected::Refused)
+            }
+            _ => None,
+        };
+        assert_eq!(found, Some(expected), "{response:?}");
     }
     data.slice(5..)
 }

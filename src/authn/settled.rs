@@ -1,7 +1,8 @@
 //! Whom an assertion stands for, kept with it: a token that is shown again names the same user and team, and need not be
 //! looked up for as long as the directory stands by what it said.
 //!
-//! What is shown once is made anew for each request, as by a proxy's headers, or not shown again: it is kept from the second time on.
+//! It is kept from the second time on: an assertion that is made anew for each request, as of a proxy's headers, is never
+//! asked again.
 
 use std::fmt;
 use std::sync::Arc;

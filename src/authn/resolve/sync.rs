@@ -29,8 +29,8 @@ impl Resolver {
             let Some(row) = store.user(&user.user_id).await.map_err(|error| unavailable(&error))? else {
                 return Ok(());
             };
-            let changed = User { user_role: Some(role), updated_at: ask.now, ..row };
-            let entry = audit("updated", "users", &user.user_id, Some(&**user), Some(&changed), ask.now);
+            let changed = User { user_role: Some(role), updated_at: ask.now, ..row.clone() };
+            let entry = audit("updated", "users", &user.user_id, Some(&row), Some(&changed), ask.now);
             let written = self.directory.store().put_user(&changed, false, entry).await;
             written.map_err(|error| unavailable(&error))?;
         }

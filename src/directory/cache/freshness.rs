@@ -49,7 +49,7 @@ pub(super) struct Freshness {
 /// While the store fails, entries that are old are used at once and one try this often asks whether it is back.
 const RETRY_AFTER_FAILURE_MILLIS: u64 = 1_000;
 
-/// As of when something was found in the directory.
+/// As of when something was found in the directory that is true until something is written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct AsOf {
     pub(super) generation: u64,
