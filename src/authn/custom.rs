@@ -17,7 +17,6 @@ mod webhook;
 mod written;
 
 use std::sync::Arc;
-use std::time::Instant;
 
 use super::Ask;
 use super::assertion::Assertion;
@@ -25,12 +24,10 @@ use super::kept::Kept;
 use crate::authz::Network;
 use crate::config::{Config, CustomAuthMode, CustomAuthoriser};
 use crate::domain::{Denial, Trace};
+use crate::uptime::{Uptime, uptime};
 pub(super) use consultant::Consultant;
 use verdict::Verdict;
 use written::Written;
-
-/// Milliseconds that only go forward.
-type Clock = Box<dyn Fn() -> u64 + Send + Sync>;
 
 /// The authoriser of one configuration.
 pub struct Custom {
@@ -51,10 +48,10 @@ impl Custom {
     /// # Errors
     /// What is wrong with its address, its headers or the file of `ca`, or with its expression.
     pub fn new(config: &Config, kept: &Kept) -> Result<Option<Custom>, String> {
-        Custom::with_clock(config, kept, clock())
+        Custom::with_clock(config, kept, uptime())
     }
 
-    fn with_clock(config: &Config, kept: &Kept, clock: Clock) -> Result<Option<Custom>, String> {
+    fn with_clock(config: &Config, kept: &Kept, clock: Uptime) -> Result<Option<Custom>, String> {
         let general = &config.general_settings;
         let mut slot = kept.consultant.lock();
         let authoriser = general.custom_authoriser();
@@ -116,9 +113,4 @@ impl Custom {
             Judge::Written(_) => panic!("nobody is asked"),
         }
     }
-}
-
-fn clock() -> Clock {
-    let start = Instant::now();
-    Box::new(move || u64::try_from(start.elapsed().as_millis()).unwrap_or(u64::MAX))
 }

@@ -31,6 +31,7 @@ use super::sqlite::{SqliteStore, Watch};
 use super::{DirectoryError, Result, SharedStore};
 use crate::config::Config;
 use crate::domain::{Budget, EndUser, Identity, KeyHash, Member, Principal, SessionKey, Timestamp, UserSession};
+use crate::uptime::uptime;
 
 /// How often another process's writes are looked for in a file.
 const POLL: Duration = Duration::from_millis(50);
@@ -89,7 +90,7 @@ impl Directory {
             absent: config.directory.negative_ttl.as_duration(),
             stale_if_error: config.directory.stale_if_error.as_duration(),
         };
-        let freshness = Freshness::new(lifetimes, watchfulness, generation, Freshness::monotonic());
+        let freshness = Freshness::new(lifetimes, watchfulness, generation, uptime());
         let spool = config.ledger.spool.clone().unwrap_or_else(|| origin.default_spool());
         let directory = Directory::over(store, capacity, freshness);
         Ok(Arc::new(Directory { origin: Some(origin), spool: Some(spool), ..directory }))

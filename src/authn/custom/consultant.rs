@@ -13,7 +13,6 @@ use super::super::breaker::{Breaker, Opens};
 use super::super::fetch::Fetch;
 use super::super::flight::Flights;
 use super::super::outage::Outage;
-use super::Clock;
 use super::cache::{Key, Verdicts};
 use super::connect::{self, Target};
 use super::question::Question;
@@ -22,6 +21,7 @@ use super::{grpc, webhook};
 use crate::authz::Network;
 use crate::config::{AuthoriserAddress, CustomAuth, General};
 use crate::domain::{Denial, Trace};
+use crate::uptime::Uptime;
 
 /// A file of certificates is never this large.
 const MAX_CA: u64 = 4 * 1024 * 1024;
@@ -45,7 +45,7 @@ pub(in crate::authn) struct Consultant {
     outage: Outage,
     pub(super) places: Semaphore,
     pub(super) turns: Semaphore,
-    pub(super) clock: Clock,
+    pub(super) clock: Uptime,
 }
 
 /// All that makes an authoriser another one. It holds secrets and is only ever compared.
@@ -85,7 +85,7 @@ impl Consultant {
     pub(super) fn of(
         general: &General,
         endpoint: &str,
-        clock: Clock,
+        clock: Uptime,
         kept: &mut Option<Arc<Consultant>>,
     ) -> Result<Arc<Consultant>, String> {
         let ca = general.custom_auth_settings.ca.as_deref().map(read_ca).transpose()?;
@@ -98,7 +98,7 @@ impl Consultant {
         Ok(consultant)
     }
 
-    fn new(general: &General, endpoint: &str, signature: Signature, clock: Clock) -> Result<Self, String> {
+    fn new(general: &General, endpoint: &str, signature: Signature, clock: Uptime) -> Result<Self, String> {
         let settings = &general.custom_auth_settings;
         let timeout = Duration::from_millis(settings.timeout_ms);
         let is_unchecked = general.custom_auth_run_common_checks == Some(false);

@@ -1,6 +1,7 @@
 //! Authorisers that really run: a gRPC service and a web server of this process.
 
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::time::Instant;
 
 use axum::Router;
 use axum::http::{HeaderMap, StatusCode};
@@ -139,7 +140,7 @@ fn custom_of(general: &Value, kept: &Kept) -> (Custom, Arc<AtomicU64>) {
     let (config, _) = Config::parse(&text, "t.yaml", &|_| None).unwrap();
     let now = Arc::new(AtomicU64::new(100_000));
     let clock = Arc::clone(&now);
-    let custom = Custom::with_clock(&config, kept, Box::new(move || clock.load(Ordering::Relaxed))).unwrap().unwrap();
+    let custom = Custom::with_clock(&config, kept, Arc::new(move || clock.load(Ordering::Relaxed))).unwrap().unwrap();
     (custom, now)
 }
 

@@ -8,7 +8,7 @@ mod refreshed;
 
 use std::fmt;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use by_name::ByName;
 use place::Place;
@@ -16,16 +16,7 @@ use refreshed::Refreshed;
 
 use super::{Algorithm, Found, KeySet, PublicKey};
 use crate::authn::fetch::Fetch;
-
-/// Milliseconds that only go forward.
-pub type Clock = Arc<dyn Fn() -> u64 + Send + Sync>;
-
-/// The clock of the machine's uptime.
-#[must_use]
-pub fn monotonic() -> Clock {
-    let start = Instant::now();
-    Arc::new(move || u64::try_from(start.elapsed().as_millis()).unwrap_or(u64::MAX))
-}
+use crate::uptime::{Uptime, uptime};
 
 /// How long a copy of a key set is used.
 #[derive(Clone)]
@@ -34,12 +25,12 @@ pub struct KeySettings {
     pub ttl: Duration,
     /// And after that, while the provider fails. Zero: not at all.
     pub stale_ttl: Duration,
-    pub clock: Clock,
+    pub clock: Uptime,
 }
 
 impl Default for KeySettings {
     fn default() -> Self {
-        KeySettings { ttl: Duration::from_secs(600), stale_ttl: Duration::from_secs(3_600), clock: monotonic() }
+        KeySettings { ttl: Duration::from_secs(600), stale_ttl: Duration::from_secs(3_600), clock: uptime() }
     }
 }
 

@@ -2,10 +2,9 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-/// Milliseconds that only go forward.
-pub(super) type Clock = Box<dyn Fn() -> u64 + Send + Sync>;
+use crate::uptime::Uptime;
 
 /// How long entries are used.
 #[derive(Clone, Copy, Debug)]
@@ -32,7 +31,7 @@ impl Watchfulness {
 
 /// See the module.
 pub(super) struct Freshness {
-    clock: Clock,
+    clock: Uptime,
     ttl: u64,
     negative_ttl: u64,
     stale_if_error: u64,
@@ -69,7 +68,7 @@ impl Freshness {
         lifetimes: Lifetimes,
         watchfulness: Watchfulness,
         generation: Arc<AtomicU64>,
-        clock: Clock,
+        clock: Uptime,
     ) -> Self {
         let millis = |duration: Duration| u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
         Freshness {
@@ -84,12 +83,6 @@ impl Freshness {
             seen_at: AtomicU64::new(0),
             failed_at: AtomicU64::new(0),
         }
-    }
-
-    /// The clock of the machine's uptime.
-    pub(super) fn monotonic() -> Clock {
-        let start = Instant::now();
-        Box::new(move || u64::try_from(start.elapsed().as_millis()).unwrap_or(u64::MAX))
     }
 
     pub(super) fn now(&self) -> u64 {

@@ -16,7 +16,7 @@ use super::super::origin::Origin;
 use super::super::sqlite::{SqliteStore, Watch};
 use super::super::testing::{TempStore, audit};
 use super::super::{DirectoryError, Result, Store};
-use super::freshness::{Clock, Freshness, Lifetimes, Watchfulness};
+use super::freshness::{Freshness, Lifetimes, Watchfulness};
 use super::loading::{Loaded, LoadingCache};
 use super::{Directory, forever};
 use crate::config::Config;
@@ -24,6 +24,7 @@ use crate::domain::{
     AccessGroup, Account, HoldId, Key, KeyHash, Money, Parties, Period, Record, RecordStatus, Scope, Secret,
     SessionKey, Tag, Timestamp, Usage, User, UserSession,
 };
+use crate::uptime::{Uptime, uptime};
 
 const LIFETIMES: Lifetimes = Lifetimes {
     present: Duration::from_secs(60),
@@ -43,7 +44,7 @@ impl World {
     fn new() -> World {
         let clock = Arc::new(AtomicU64::new(1_000_000));
         let turned = Arc::clone(&clock);
-        let clock_of_cache = Box::new(move || turned.load(Ordering::SeqCst));
+        let clock_of_cache = Arc::new(move || turned.load(Ordering::SeqCst));
         let freshness = Arc::new(Freshness::new(LIFETIMES, Watchfulness::FILE, Arc::default(), clock_of_cache));
         World { clock, cache: LoadingCache::new(100, Arc::clone(&freshness)), freshness, loads: AtomicU64::new(0) }
     }
@@ -264,10 +265,10 @@ struct Two {
 
 impl Two {
     async fn new() -> Two {
-        Two::with_clock(Freshness::monotonic()).await
+        Two::with_clock(uptime()).await
     }
 
-    async fn with_clock(clock: Clock) -> Two {
+    async fn with_clock(clock: Uptime) -> Two {
         let temp = TempStore::sqlite().await;
         let file = temp.folder.path().join("directory.db");
         let generation = Arc::new(AtomicU64::new(0));
@@ -440,7 +441,7 @@ fn session_key(kid: &str, period: i64) -> SessionKey {
 async fn a_session_key_that_is_not_known_is_looked_for_at_most_once_a_second() {
     let clock = Arc::new(AtomicU64::new(1_000_000));
     let turned = Arc::clone(&clock);
-    let two = Two::with_clock(Box::new(move || turned.load(Ordering::SeqCst))).await;
+    let two = Two::with_clock(Arc::new(move || turned.load(Ordering::SeqCst))).await;
     let calls = || two.faulty.calls.load(Ordering::SeqCst);
     let is_known = async |kid: &str| two.directory.session_key(kid).await.map(|key| key.is_some());
     two.other().put_session_key(&session_key("a", 1), audit()).await.unwrap();

@@ -12,9 +12,10 @@ use parking_lot::Mutex;
 
 use super::pace::{Bucket, pause_millis};
 use super::place::{LoadError, Place};
-use super::{Algorithm, Clock, Found, KeyError, KeySet, KeySettings, PublicKey, UNKNOWN_KID, chosen, exact};
+use super::{Algorithm, Found, KeyError, KeySet, KeySettings, PublicKey, UNKNOWN_KID, chosen, exact};
 use crate::authn::fetch::Fetch;
 use crate::authn::outage::Outage;
+use crate::uptime::Uptime;
 
 /// Who has an old copy waits this long for a new one: less than Envoy waits for an answer.
 const PATIENCE: Duration = Duration::from_millis(400);
@@ -36,7 +37,7 @@ struct Inner {
     outage: Outage,
     place: Place,
     fetch: Fetch,
-    clock: Clock,
+    clock: Uptime,
     ttl: u64,
     stale_ttl: u64,
     copy: ArcSwapOption<Held>,
