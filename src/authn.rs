@@ -10,6 +10,7 @@ pub mod assertion;
 mod breaker;
 pub mod claims;
 pub mod custom;
+mod digests;
 pub mod fetch;
 pub mod flight;
 pub mod jwt;

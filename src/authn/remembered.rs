@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use quick_cache::sync::Cache;
 
+use super::digests::Digests;
 use crate::domain::{KeyHash, Timestamp};
 
 /// Tokens remembered at most.
@@ -14,6 +15,7 @@ const MOST_MILLIS: i64 = 300_000;
 /// See the module. It keeps what a token was found to be.
 pub(super) struct Remembered<T> {
     tokens: Cache<KeyHash, Arc<Known<T>>>,
+    digests: Digests,
     millis: i64,
 }
 
@@ -27,17 +29,17 @@ impl<T> Remembered<T> {
     /// For so many seconds, and never for more than five minutes.
     pub(super) fn new(seconds: u64) -> Self {
         let millis = i64::try_from(seconds).unwrap_or(i64::MAX).saturating_mul(1_000).min(MOST_MILLIS);
-        Remembered { tokens: Cache::new(REMEMBERED), millis }
+        Remembered { tokens: Cache::new(REMEMBERED), digests: Digests::default(), millis }
     }
 
-    pub(super) fn get(&self, hash: &KeyHash, now: Timestamp) -> Option<Arc<Known<T>>> {
-        self.tokens.get(hash).filter(|known| now < known.until)
+    pub(super) fn get(&self, token: &str, now: Timestamp) -> Option<Arc<Known<T>>> {
+        self.digests.find(token, |hash| self.tokens.get(hash)).filter(|known| now < known.until)
     }
 
     /// Remembers a token that is good until `expires`.
-    pub(super) fn insert(&self, hash: KeyHash, found: T, now: Timestamp, expires: Timestamp) -> Arc<Known<T>> {
+    pub(super) fn insert(&self, token: &str, found: T, now: Timestamp, expires: Timestamp) -> Arc<Known<T>> {
         let known = Arc::new(Known { found, until: now.plus_millis(self.millis).min(expires) });
-        self.tokens.insert(hash, Arc::clone(&known));
+        self.tokens.insert(KeyHash::of(token), Arc::clone(&known));
         known
     }
 }

@@ -23,7 +23,7 @@ use super::virtual_key::unavailable;
 use super::{Ask, Assertion, Authenticator, Identified, Named};
 use crate::config;
 use crate::directory::Directory;
-use crate::domain::{AuthMethod, Denial, ErrorType, KeyHash, Trace, UserSession};
+use crate::domain::{AuthMethod, Denial, ErrorType, Trace, UserSession};
 use crate::request::CredentialSource;
 
 /// How long the signature of a token is not checked again, in seconds.
@@ -111,8 +111,7 @@ impl Authenticator for SessionTokens {
         if ask.credential().is_some_and(|credential| is_cookie(&credential.source)) {
             self.origins.admit(ask.view)?;
         }
-        let hash = KeyHash::of(ask.secret());
-        let known = match self.remembered.get(&hash, ask.now) {
+        let known = match self.remembered.get(ask.secret(), ask.now) {
             Some(known) => {
                 trace.step("session", "verified before");
                 known
@@ -120,7 +119,7 @@ impl Authenticator for SessionTokens {
             None => {
                 let known = self.verify(ask.secret(), ask).await?;
                 let expires = known.claims.expires_at;
-                self.remembered.insert(hash, known, ask.now, expires)
+                self.remembered.insert(ask.secret(), known, ask.now, expires)
             }
         };
         let session = self.live(&known.found.claims, ask).await?;

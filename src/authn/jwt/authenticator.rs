@@ -11,7 +11,7 @@ use crate::authn::kept::Kept;
 use crate::authn::remembered::Remembered;
 use crate::authn::{Ask, Assertion, Authenticator, Identified};
 use crate::config::General;
-use crate::domain::{Denial, KeyHash, Timestamp, Trace};
+use crate::domain::{Denial, Timestamp, Trace};
 
 /// See the module.
 pub struct Jwt {
@@ -56,15 +56,14 @@ impl Jwt {
     }
 
     async fn token(&self, text: &str, ask: &Ask<'_>, trace: &mut Trace) -> Result<Arc<Assertion>, Denial> {
-        let hash = KeyHash::of(text);
-        let known = self.remembered.get(&hash, ask.now);
+        let known = self.remembered.get(text, ask.now);
         if let Some(known) = known.filter(|known| known.found.is_current()) {
             trace.step("jwt", "verified before");
             return Ok(known.found.assertion());
         }
         let token = Token::read(text).map_err(unreadable)?;
         let issuer = self.issuer(&token)?;
-        verify(issuer, token, &self.remembered, hash, ask.now, trace).await
+        verify(issuer, token, text, &self.remembered, ask.now, trace).await
     }
 }
 
@@ -81,8 +80,8 @@ impl Known {
 pub(super) async fn verify(
     issuer: &Arc<Issuer>,
     token: Token<'_>,
+    text: &str,
     remembered: &Remembered<Known>,
-    hash: KeyHash,
     now: Timestamp,
     trace: &mut Trace,
 ) -> Result<Arc<Assertion>, Denial> {
@@ -91,7 +90,7 @@ pub(super) async fn verify(
     let name = issuer.name().cloned().or_else(|| verified.claims.get("iss")?.as_str().map(Arc::from));
     let assertion = Arc::new(issuer.mapping.assertion(&name.unwrap_or_default(), verified.claims)?);
     let known = Known { assertion: Arc::clone(&assertion), issuer: Arc::clone(issuer), key: verified.key };
-    remembered.insert(hash, known, now, verified.expires);
+    remembered.insert(text, known, now, verified.expires);
     Ok(assertion)
 }
 
@@ -107,7 +106,7 @@ impl Authenticator for Jwt {
     }
 
     fn at_hand(&self, ask: &Ask<'_>) -> Option<Identified> {
-        let known = self.remembered.get(&KeyHash::of(ask.secret()), ask.now)?;
+        let known = self.remembered.get(ask.secret(), ask.now)?;
         known.found.is_current().then(|| Identified::Assertion(known.found.assertion()))
     }
 

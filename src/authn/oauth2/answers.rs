@@ -11,6 +11,7 @@ use quick_cache::sync::Cache;
 use tokio::sync::Semaphore;
 
 use super::super::breaker::{Breaker, Opens};
+use super::super::digests::Digests;
 use super::super::fetch::FetchError;
 use super::super::flight::Flights;
 use super::super::outage::Outage;
@@ -81,6 +82,7 @@ struct Inner {
     patience: Duration,
     lifetimes: Lifetimes,
     good: Cache<KeyHash, Entry<Arc<Assertion>>, Weights>,
+    digests: Digests,
     bad: Cache<KeyHash, Entry<Arc<Denial>>>,
     flights: Flights<KeyHash, Outcome>,
     questions: Semaphore,
@@ -100,6 +102,7 @@ impl Answers {
                 patience,
                 lifetimes,
                 good: Cache::with_weighter(usual, GOOD_BYTES, Weights),
+                digests: Digests::default(),
                 bad: Cache::new(BAD_ENTRIES),
                 flights: Flights::default(),
                 questions: Semaphore::new(QUESTIONS),
@@ -111,7 +114,7 @@ impl Answers {
 
     /// What is known of a token from before and still holds, without asking.
     pub fn at_hand(&self, token: &str, now: Timestamp) -> Option<Arc<Assertion>> {
-        self.inner.good.get(&KeyHash::of(token)).and_then(|entry| entry.value(now))
+        self.inner.digests.find(token, |hash| self.inner.good.get(hash)).and_then(|entry| entry.value(now))
     }
 
     /// Whose the token is: as it is known, else by asking.
