@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use support::call::{Call, chat_body};
 use support::fleet::name_of;
 use support::postgres::Postgres;
-use support::redis::{Cluster, Redis};
+use support::redis::{Cluster, Redis, Sentinels};
 use support::traffic::{Seen, Traffic, passed, tally};
 use support::{Fleet, INPUT_PRICE, Key, OUTPUT_PRICE, Value, eventually, json, say, unique};
 
@@ -187,6 +187,43 @@ async fn a_master_of_the_cluster_dies_and_its_replica_takes_over() {
     let again = Instant::now();
     traffic.wait("budgets pass", again, 50, |seen| during(seen, "rich", 200)).await;
     let seen = whole("a master of the cluster killed", &fleet, traffic).await;
+    say(format_args!("{} calls on a budget for {PAID}", passed(&seen, "poor")));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_master_dies_and_the_sentinels_name_another() {
+    let mut trio = Sentinels::start();
+    let fleet = Fleet::start(2, &Postgres::shared().database(), &trio.url(), &impatient());
+    let mut traffic = traffic(&fleet).await;
+    add_poor(&fleet, &mut traffic).await;
+    let killed = Instant::now();
+    trio.master.stop();
+    traffic.wait("rate limits go on", killed, 50, |seen| during(seen, "limited", 200)).await;
+    traffic.wait("budgets refuse", killed, 10, |seen| during(seen, "rich", 503)).await;
+    eventually("the sentinels agree on the replica", || {
+        let port = trio.master_port();
+        std::future::ready(if port == Some(trio.replica.port()) { Ok(()) } else { Err(format!("{port:?}")) })
+    })
+    .await;
+    let back = Instant::now();
+    say(format_args!("the sentinels failed over after {:?}", back.duration_since(killed)));
+    traffic.wait("budgets pass again", back, 100, |seen| during(seen, "rich", 200)).await;
+    let first = traffic.seen().into_iter().find(|seen| seen.sent >= back && during(seen, "rich", 200)).unwrap();
+    say(format_args!("budgets pass again {:?} after that", first.answered.duration_since(back)));
+    traffic
+        .wait("the small budget is spent", back, 10, |seen| seen.who == "poor" && seen.kind == "budget_exceeded")
+        .await;
+    // The old master comes back, empty, and takes itself for one until it is told otherwise.
+    trio.master.run();
+    trio.master.wait();
+    let again = Instant::now();
+    eventually("it follows the new master", || {
+        let role = trio.master.command(&["ROLE"]);
+        std::future::ready(if role.starts_with("slave") { Ok(()) } else { Err(role) })
+    })
+    .await;
+    traffic.wait("budgets pass", again, 50, |seen| during(seen, "rich", 200)).await;
+    let seen = whole("the master of the sentinels killed", &fleet, traffic).await;
     say(format_args!("{} calls on a budget for {PAID}", passed(&seen, "poor")));
 }
 

@@ -4,6 +4,7 @@
 
 mod support;
 
+use support::pgbouncer::PgBouncer;
 use support::postgres::Postgres;
 use support::wait::eventually;
 use support::{Options, Stack, Value, cost, json};
@@ -35,7 +36,7 @@ async fn calls_are_decided_metered_and_booked() {
 async fn through_a_pooler_in_transaction_mode_all_is_the_same() {
     let url = Postgres::shared().database();
     let pooled = json!({"directory": {"prepared_statements": "off", "listen_url": url}});
-    let stack = Stack::start(Options::postgres(&url).with(&pooled));
+    let stack = Stack::start(Options::postgres(&PgBouncer::shared().url(&url)).with(&pooled));
     let key = stack.plain_key().await;
     stack.chat(&key).usage(10, 10).send().await.allowed();
     stack.wait_spend(&key, cost(10, 10)).await;

@@ -40,7 +40,7 @@ macro_rules! suite {
     };
 }
 
-suite! { sqlite, postgres, postgres_unprepared => {
+suite! { sqlite, postgres, pgbouncer => {
     a_key_comes_back_with_every_attribute,
     one_query_finds_all_that_belongs_to_a_key,
     one_query_finds_all_that_a_token_names,

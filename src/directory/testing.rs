@@ -9,6 +9,7 @@ use super::sqlite::SqliteStore;
 use super::{AuditEntry, SharedStore};
 use crate::config;
 use crate::domain::{Secret, Timestamp};
+use crate::real::pgbouncer::PgBouncer;
 use crate::real::postgres::Postgres;
 
 /// A store in a folder that goes with it.
@@ -26,19 +27,22 @@ impl TempStore {
     }
 
     pub(crate) async fn postgres() -> TempStore {
-        TempStore::on_postgres(config::PreparedStatements::On).await
+        TempStore::on_postgres(&Postgres::shared().database(), &config::Directory::default()).await
     }
 
-    /// As behind a pooler in transaction mode.
-    pub(crate) async fn postgres_unprepared() -> TempStore {
-        TempStore::on_postgres(config::PreparedStatements::Off).await
-    }
-
-    async fn on_postgres(prepared_statements: config::PreparedStatements) -> TempStore {
+    /// Behind a pooler in transaction mode.
+    pub(crate) async fn pgbouncer() -> TempStore {
         let url = Postgres::shared().database();
-        let listen_url = Some(Secret::new(url.as_str()));
-        let config = config::Directory { prepared_statements, listen_url, ..config::Directory::default() };
-        let store = postgres(&url, &config).await.unwrap();
+        let config = config::Directory {
+            prepared_statements: config::PreparedStatements::Off,
+            listen_url: Some(Secret::new(url.as_str())),
+            ..config::Directory::default()
+        };
+        TempStore::on_postgres(&PgBouncer::shared().url(&url), &config).await
+    }
+
+    async fn on_postgres(url: &str, config: &config::Directory) -> TempStore {
+        let store = postgres(url, config).await.unwrap();
         TempStore { store: Arc::new(store), folder: tempfile::tempdir().unwrap() }
     }
 }

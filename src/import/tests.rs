@@ -77,7 +77,7 @@ macro_rules! into {
     };
 }
 
-into! { sqlite, postgres, postgres_unprepared => {
+into! { sqlite, postgres, pgbouncer => {
     every_table_arrives_with_its_limits_and_what_was_spent,
     an_older_schema_is_read_as_far_as_it_goes,
     thousands_of_rows_are_read_in_batches_and_the_work_is_told,

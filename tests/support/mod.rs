@@ -12,6 +12,7 @@ pub mod fleet;
 pub mod folder;
 pub mod idp;
 pub mod manage;
+pub mod pgbouncer;
 pub mod port;
 pub mod postgres;
 pub mod proxy;

@@ -97,9 +97,7 @@ impl Postgres {
 
     /// Whether it takes connections, and says so within a second.
     pub fn is_ready(&self) -> bool {
-        let mut ask = Command::new(program("pg_isready"));
-        ask.args(["-q", "-t", "1", "-h", "127.0.0.1", "-p", &self.port.to_string()]);
-        ask.status().expect("pg_isready runs").success()
+        is_ready(self.port)
     }
 
     /// Ends it at once, as a crash does.
@@ -187,6 +185,13 @@ impl Drop for Postgres {
     }
 }
 
+/// Whether what listens on this port takes connections of PostgreSQL's, and says so within a second.
+pub fn is_ready(port: u16) -> bool {
+    let mut ask = Command::new(program("pg_isready"));
+    ask.args(["-q", "-t", "1", "-h", "127.0.0.1", "-p", &port.to_string()]);
+    ask.status().expect("pg_isready runs").success()
+}
+
 /// A program of PostgreSQL: on PATH, or where Debian puts it.
 fn program(name: &str) -> PathBuf {
     let path = std::env::var_os("PATH").unwrap_or_default();
@@ -201,8 +206,8 @@ fn program(name: &str) -> PathBuf {
     found.unwrap_or_else(|| panic!("{name} of PostgreSQL is not installed: `make setup` installs it"))
 }
 
-/// PostgreSQL refuses to run as root: where the tests do, whom it runs as.
-fn servant() -> Option<(u32, u32)> {
+/// PostgreSQL refuses to run as root, as its pooler does: where the tests do, whom it runs as.
+pub fn servant() -> Option<(u32, u32)> {
     use std::os::unix::fs::MetadataExt;
     let root = std::fs::metadata("/proc/self").is_ok_and(|me| me.uid() == 0);
     let passwd = std::fs::read_to_string("/etc/passwd").unwrap_or_default();
@@ -214,7 +219,7 @@ fn servant() -> Option<(u32, u32)> {
     root.then(|| entry("postgres").or_else(|| entry("nobody")).expect("a user that is not root"))
 }
 
-fn unprivileged(program: &Path) -> Command {
+pub fn unprivileged(program: &Path) -> Command {
     match servant() {
         None => Command::new(program),
         Some((user, group)) => {

@@ -1,4 +1,4 @@
-//! The part of this folder that the library's own tests use too: real PostgreSQL and Redis servers, a real identity
+//! The part of this folder that the library's own tests use too: real PostgreSQL (with a pooler) and Redis servers, a real identity
 //! provider.
 
 #![allow(dead_code, reason = "the library's tests and the black-box tests each use a part")]
@@ -9,6 +9,8 @@ pub mod child;
 pub mod folder;
 #[path = "idp.rs"]
 pub mod idp;
+#[path = "pgbouncer.rs"]
+pub mod pgbouncer;
 #[path = "port.rs"]
 pub mod port;
 #[path = "postgres.rs"]
