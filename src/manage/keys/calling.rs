@@ -24,20 +24,12 @@ impl Manager {
         }
         let maker = actor.key();
         let groups = self.groups_among(key, maker).await?;
-        let of_key = maker.map(|maker| {
-            let mut grant = Grant::from(maker);
-            if !maker.access_group_ids.is_empty() {
-                grant.models.extend(models_of(&groups, &maker.access_group_ids));
-                nothing_is_not_all(&mut grant.models);
-            }
-            Parent { name: "the calling key".to_owned(), grant }
-        });
         if let Some(maker) = maker.filter(|maker| maker.models.is_empty() && key.models.is_empty())
             && key.access_group_ids.is_empty()
         {
             key.access_group_ids.clone_from(&maker.access_group_ids);
         }
-        for parent in of_key.into_iter().chain(of_credential(actor)) {
+        for parent in of_key(maker, &groups).into_iter().chain(of_credential(actor)) {
             // A key with access groups and no list is confined to the groups.
             let only_groups = key.models.is_empty() && !key.access_group_ids.is_empty();
             delegation::inherit(key, &parent.grant);
@@ -49,27 +41,33 @@ impl Manager {
         Ok(())
     }
 
-    /// Whoever rotates a key receives it: a narrowed credential rotates none that has more than it allows, and nobody
-    /// one of a higher role.
-    pub(super) async fn check_rotated(&self, actor: &Actor, key: &Key) -> Result<()> {
+    /// Whoever rotates a key receives it: a key rotates itself and none that has more, a narrowed credential none that
+    /// has more than it allows, and nobody one of a higher role.
+    pub(super) async fn check_rotated(&self, actor: &Actor, before: &Key, key: &Key) -> Result<()> {
         if actor.is_admin() {
             return Ok(());
         }
         Self::check_role(actor, &self.owners(key).await?)?;
-        let Some(parent) = of_credential(actor) else { return Ok(()) };
+        let caller = actor.key().filter(|caller| caller.token != before.token);
+        let groups = self.groups_among(key, caller).await?;
         let mut whole = key.clone();
         if let Some(id) = &key.budget_id
             && let Some(budget) = self.store.budget(id).await?
         {
             whole.limits = whole.limits.or(&budget.limits);
         }
-        let mut bounded = whole.clone();
-        delegation::inherit(&mut bounded, &parent.grant);
-        if bounded != whole {
-            return Err(ManageError::forbidden("this key has no bound where your credential has one"));
+        for parent in of_key(caller, &groups).into_iter().chain(of_credential(actor)) {
+            let mut bounded = whole.clone();
+            delegation::inherit(&mut bounded, &parent.grant);
+            if whole.models.is_empty() && !whole.access_group_ids.is_empty() {
+                bounded.models.clear();
+            }
+            if bounded != whole {
+                return Err(ManageError::forbidden(format!("this key lacks a bound of {}", parent.name)));
+            }
+            self.check_parent(&whole, &groups, &parent).map_err(|error| ManageError::forbidden(error.message))?;
         }
-        let groups = self.groups_among(key, None).await?;
-        self.check_parent(&whole, &groups, &parent).map_err(|error| ManageError::forbidden(error.message))
+        Ok(())
     }
 
     /// Holds a key to a parent, the models of its access groups like those it names itself.
@@ -84,6 +82,16 @@ impl Manager {
         let none = key.access_group_ids.is_empty() && maker.is_none_or(|maker| maker.access_group_ids.is_empty());
         if none { Ok(Vec::new()) } else { Ok(self.store.access_groups().await?) }
     }
+}
+
+fn of_key(key: Option<&Key>, groups: &[AccessGroup]) -> Option<Parent> {
+    let key = key?;
+    let mut grant = Grant::from(key);
+    if !key.access_group_ids.is_empty() {
+        grant.models.extend(models_of(groups, &key.access_group_ids));
+        nothing_is_not_all(&mut grant.models);
+    }
+    Some(Parent { name: "the calling key".to_owned(), grant })
 }
 
 fn of_credential(actor: &Actor) -> Option<Parent> {

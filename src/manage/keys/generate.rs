@@ -66,7 +66,7 @@ impl Manager {
         Self::check_role(actor, &owners)?;
         self.check_ceilings(&mut key, true)?;
         self.check_calling_key(actor, &mut key).await?;
-        self.check_grants(actor, &key, &owners).await?;
+        self.check_grants(actor, &[], &key, &owners).await?;
         if let Some(alias) = &alias {
             self.check_alias(alias, None).await?;
         }
@@ -141,7 +141,8 @@ impl Manager {
             check_narrowed(before, key, &self.config.model_list)?;
         }
         self.check_ceilings(key, false)?;
-        self.check_grants(actor, key, &owners).await?;
+        let had = if moved { &[][..] } else { &before.access_group_ids };
+        self.check_grants(actor, had, key, &owners).await?;
         key.updated_at = self.now;
         key.updated_by = Some(actor.name());
         Ok(warnings)

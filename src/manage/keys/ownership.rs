@@ -81,8 +81,8 @@ impl Manager {
         Err(ManageError::forbidden("you may make keys only for yourself, or as a team's admin for its members"))
     }
 
-    /// Holds a key to what its owners grant, whoever sets it.
-    pub(super) async fn check_grants(&self, actor: &Actor, key: &Key, owners: &Owners) -> Result<()> {
+    /// Holds a key to what its owners grant, whoever sets it. The access groups that it had stay.
+    pub(super) async fn check_grants(&self, actor: &Actor, had: &[String], key: &Key, owners: &Owners) -> Result<()> {
         let mut parents = Vec::with_capacity(4);
         let mut groups: &[String] = &[];
         match (&owners.team, &owners.user) {
@@ -113,7 +113,7 @@ impl Manager {
             delegation::check(&child, parent, &self.config.model_list)?;
         }
         let own = actor.key().map_or(&[][..], |key| &key.access_group_ids);
-        let known = |group: &String| groups.contains(group) || own.contains(group);
+        let known = |group: &String| [groups, own, had].iter().any(|list| list.contains(group));
         if !actor.is_admin() && !key.access_group_ids.iter().all(known) {
             return Err(ManageError::forbidden("you may hand on only access groups that the team or your key has"));
         }

@@ -28,7 +28,7 @@ impl Manager {
         let standing = self.authorize_key(actor, &before, KeyAction::Regenerate).await?;
         let mut key = before.clone();
         let warnings = self.change_key(actor, standing, &before, &mut key, attributes).await?;
-        self.check_rotated(actor, &key).await?;
+        self.check_rotated(actor, &before, &key).await?;
 
         let secret: Secret = self.choose_secret("new_key", custom).await?;
         key.token = KeyHash::of(secret.expose());

@@ -158,6 +158,50 @@ async fn a_narrowed_credential_rotates_no_key_that_has_more_than_it_allows() {
 }
 
 #[tokio::test]
+async fn a_key_rotates_itself_and_none_that_has_more() {
+    let house = House::new().await;
+    group(&house, "cheap", "gpt-4o").await;
+    group(&house, "dear", "gpt-4").await;
+    house.user("u", json!({"user_role": "internal_user", "auto_create_key": false})).await;
+    let of_user = |params: Value| {
+        let mut params = params;
+        params["user_id"] = json!("u");
+        params
+    };
+    let narrow = json!({"models": ["gpt-4o"], "max_budget": 5, "key_alias": "narrow"});
+    let narrow = house.generate(&admin(), of_user(narrow)).await.unwrap();
+    let actor = house.actor("u").await;
+    let rotate = async |actor: &Actor, key: &Value| {
+        house.manager.regenerate_key(actor, None, object(json!({"key": key}))).await.map(|issued| issued.reveal())
+    };
+    for (made, expected) in [
+        (json!({}), false),
+        (json!({"models": ["gpt-4o"]}), false),
+        (json!({"max_budget": 5}), false),
+        (json!({"models": ["gpt-4o", "gpt-4"], "max_budget": 5}), false),
+        (json!({"models": ["gpt-4o"], "max_budget": 6}), false),
+        (json!({"models": ["gpt-4o"], "max_budget": 5}), true),
+        (json!({"models": ["gpt-4o"], "max_budget": 4, "duration": "1h"}), true),
+        (json!({"access_group_ids": ["cheap"], "max_budget": 5}), true),
+        (json!({"access_group_ids": ["dear"], "max_budget": 5}), false),
+    ] {
+        let shown = made.to_string();
+        let key = house.generate(&admin(), of_user(made)).await.unwrap()["key"].clone();
+        let got = rotate(&actor, &key).await;
+        let refused = got.err().map(|error| (error.status, error.message));
+        assert_eq!(refused.as_ref().map(|(status, _)| *status), (!expected).then_some(403), "{shown}: {refused:?}");
+    }
+    let again = rotate(&actor, &narrow["key"]).await.expect("itself");
+    // A free key rotates any of its user's.
+    let free = house.generate(&admin(), of_user(json!({"key_alias": "free"}))).await.unwrap();
+    let mut caller = (*actor.caller.identity).clone();
+    caller.key = Some(house.key(&free).await);
+    let mut freed = actor.clone();
+    freed.caller.identity = std::sync::Arc::new(caller);
+    rotate(&freed, &again["key"]).await.unwrap();
+}
+
+#[tokio::test]
 async fn a_narrowed_caller_gets_no_key_of_a_higher_role() {
     let house = House::new().await;
     let mut ada = house.user("ada", json!({"user_role": "proxy_admin"})).await;
