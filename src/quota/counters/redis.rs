@@ -65,7 +65,7 @@ pub struct RedisCounters {
     told: Notify,
     /// Replicas last seen, this one included.
     replicas: AtomicU64,
-    /// A record that stands in a stream for so long belongs to a replica that died.
+    /// A record that stands in a stream for so long, and is not known to be waiting here, belongs to nobody.
     orphaned: Duration,
     max_waiting: usize,
 }

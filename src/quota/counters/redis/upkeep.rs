@@ -1,5 +1,5 @@
 //! The tasks beside the requests: hearing of room that other replicas make, telling the backlog when Redis answers again,
-//! ending what is overdue, and taking over what a dead replica had booked and not written.
+//! ending what is overdue, and taking over what is booked and nobody writes.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -28,9 +28,9 @@ const BEAT: Duration = Duration::from_secs(1);
 const POLICY_EVERY: u32 = 60;
 /// In how many beats shards are told of meters that others heard of; a meter counts as alive for 30 s.
 const METERS_EVERY: u32 = 5;
-/// How often streams are searched for records of dead replicas.
+/// How often streams are searched for records that nobody writes.
 const SEARCH: Duration = Duration::from_secs(5);
-/// A record that stands in a stream for so long belongs to a replica that died.
+/// A record that stands in a stream for so long, and is not known to be waiting here, belongs to nobody.
 pub(super) const ORPHANED: Duration = Duration::from_secs(30);
 /// Entries read at once.
 const PAGE: usize = 500;
@@ -217,7 +217,7 @@ impl RedisCounters {
         }
     }
 
-    /// Books what a dead replica left in the streams.
+    /// Books what nobody writes: what a dead replica left in the streams, and what this one was never told that it booked.
     async fn search(&self) {
         loop {
             tokio::time::sleep(SEARCH.min(self.orphaned)).await;
@@ -227,15 +227,17 @@ impl RedisCounters {
                 }
                 match self.orphans(shard).await {
                     Ok(0) => {}
-                    Ok(found) => tracing::info!(found, "records of a replica that is gone are booked by this one"),
-                    Err(error) => tracing::warn!(%error, "records of dead replicas could not be searched for"),
+                    Ok(found) => tracing::info!(found, "records that nobody else writes are booked by this replica"),
+                    Err(error) => tracing::warn!(%error, "records that nobody writes could not be searched for"),
                 }
             }
         }
     }
 
     async fn orphans(&self, shard: u32) -> Result<usize, CountersError> {
-        // A replica that lives writes what it has booked, however long the directory does not let it.
+        // A replica that lives writes what it has booked, however long the directory does not let it. Of its own this one
+        // has all but those whose answer was lost on its way here.
+        let own = self.remote.turns.replica.as_bytes();
         let mut command = redis::cmd("ZRANGEBYSCORE");
         let since = self.remote.turns.server_millis() - self.orphaned.as_millis() as i64;
         command.arg(format!("{}replicas", self.remote.turns.prefix(shard))).arg(since).arg("+inf");
@@ -243,7 +245,9 @@ impl RedisCounters {
         let alive = alive.map_err(|_| unavailable("the names of the replicas cannot be read"))?;
         let mut found = 0;
         for (entry, record) in self
-            .entries(shard, Some(self.orphaned), |_, writer| !alive.iter().any(|name| name.as_bytes() == writer))
+            .entries(shard, Some(self.orphaned), |_, writer| {
+                writer == own || !alive.iter().any(|name| name.as_bytes() == writer)
+            })
             .await?
         {
             // What waits here is written from here.

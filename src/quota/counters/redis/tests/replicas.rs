@@ -137,6 +137,32 @@ async fn what_a_dead_replica_booked_is_booked_by_another_and_only_once() {
 }
 
 #[tokio::test]
+async fn what_was_booked_and_never_answered_is_found_by_the_replica_that_asked() {
+    let settings = settings(Redis::shared().url());
+    let asked = Replica::start(&settings);
+    let one = now(1).spend(10, 100).done();
+    asked.admitted(&one).await;
+    assert_eq!(asked.settle(&one, 7).await, Settled::Applied);
+    let name = asked.counters.remote.turns.replica.clone();
+    drop(asked);
+    // The same replica as it is when a master dies between booking a record and saying so: it lives, and asks again.
+    let same = Replica::with(&settings, |counters| {
+        Arc::get_mut(&mut counters.remote.turns).unwrap().replica = name;
+        // Longer than it takes to tell that it lives.
+        counters.orphaned = Duration::from_secs(2);
+    });
+    assert_eq!(same.settle(&one, 7).await, Settled::Duplicate);
+    eventually("its record is found", || async {
+        let found = same.books.records.lock().clone();
+        if found.is_empty() { Err("nothing yet") } else { Ok(found) }.map_err(String::from)
+    })
+    .await;
+    let found = same.books.records.lock().clone();
+    assert_eq!((found.len(), found[0].id, found[0].cost), (1, one.id, Money::nanos(7)));
+    assert_eq!(same.counters.read(&counter("t", Kind::Spend)).await.unwrap(), Some((7, 0)));
+}
+
+#[tokio::test]
 async fn a_record_that_was_there_before_makes_its_budget_load_again() {
     let settings = settings(Redis::shared().url());
     let one = Replica::start(&settings);
