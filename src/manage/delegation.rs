@@ -2,6 +2,8 @@
 //! This is the only place that compares them. What a child leaves unset is no excess where the gate enforces the
 //! parent's value on every request too; where it does not (a key made with a key), the child takes the parent's.
 
+use ipnet::IpNet;
+
 use crate::config::ModelEntry;
 use crate::domain::{Key, Limits, Money, Organization, Team, Timestamp, User, glob};
 
@@ -21,6 +23,8 @@ pub(super) struct Grant {
     pub models: Vec<String>,
     /// Routes; empty is whatever the role allows.
     pub routes: Vec<String>,
+    /// Networks it may be used from; empty is any.
+    pub networks: Vec<IpNet>,
     pub limits: Limits,
     pub expires: Option<Timestamp>,
 }
@@ -34,10 +38,15 @@ pub(super) struct Parent {
 
 impl From<&Key> for Grant {
     fn from(key: &Key) -> Self {
+        let mut limits = key.limits.clone();
+        if let Some(increase) = key.temp_budget_increase {
+            limits.max_budget = limits.max_budget.map(|budget| budget + increase);
+        }
         Grant {
             models: key.models.clone(),
             routes: key.allowed_routes.clone(),
-            limits: key.limits.clone(),
+            networks: key.allowed_ips.clone(),
+            limits,
             expires: key.expires,
         }
     }
@@ -99,6 +108,11 @@ pub(super) fn check(child: &Grant, parent: &Parent, catalog: &[ModelEntry]) -> R
             return Err(exceeds("allowed_routes", parent, &format!("route {route:?} is not among its routes")));
         }
     }
+    let granted = |network: &IpNet| parent.grant.networks.iter().any(|granted| granted.contains(network));
+    if let Some(network) = child.networks.iter().find(|network| !parent.grant.networks.is_empty() && !granted(network))
+    {
+        return Err(exceeds("allowed_ips", parent, &format!("{network} is not in its networks")));
+    }
     if let (Some(child), Some(limit)) = (child.expires, parent.grant.expires)
         && child > limit
     {
@@ -126,6 +140,9 @@ pub(super) fn inherit(key: &mut Key, parent: &Grant) {
     }
     if key.allowed_routes.is_empty() {
         key.allowed_routes.clone_from(&parent.routes);
+    }
+    if key.allowed_ips.is_empty() {
+        key.allowed_ips.clone_from(&parent.networks);
     }
     key.expires = key.expires.or(parent.expires);
     let (limits, bound) = (&mut key.limits, &parent.limits);
@@ -344,16 +361,23 @@ mod tests {
         maker.models = list(&["gpt-4o"]);
         maker.allowed_routes = list(&["management_routes"]);
         maker.expires = Some(Timestamp::millis(9_000));
+        maker.allowed_ips = vec!["10.0.0.0/8".parse().unwrap()];
         maker.limits.max_budget = Some(Money::nanos(5));
         maker.limits.model_rpm_limit.insert("gpt-4o".into(), 3);
         let mut child = Key::new(KeyHash::of("sk-child"), now);
         child.limits.max_budget = Some(Money::nanos(2));
         inherit(&mut child, &Grant::from(&maker));
         assert_eq!((&child.models, &child.allowed_routes), (&maker.models, &maker.allowed_routes));
+        assert_eq!(child.allowed_ips, maker.allowed_ips);
+        let parent = || Parent { name: "the calling key".into(), grant: Grant::from(&maker) };
+        for (network, expected) in [("10.1.0.0/16", true), ("10.0.0.0/8", true), ("0.0.0.0/0", false), ("::/0", false)]
+        {
+            let child = Grant { networks: vec![network.parse().unwrap()], ..Grant::default() };
+            assert_eq!(check(&child, &parent(), &[]).is_ok(), expected, "{network}");
+        }
         assert_eq!((child.expires, child.limits.max_budget), (maker.expires, Some(Money::nanos(2))));
         assert_eq!(child.limits.model_rpm_limit, maker.limits.model_rpm_limit);
         child.expires = Some(Timestamp::millis(9_001));
-        let parent = Parent { name: "the calling key".into(), grant: Grant::from(&maker) };
-        assert!(check(&Grant::from(&child), &parent, &[]).is_err());
+        assert!(check(&Grant::from(&child), &parent(), &[]).is_err());
     }
 }

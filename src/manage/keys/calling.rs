@@ -2,9 +2,11 @@
 //! with has.
 
 use super::super::delegation::{self, Grant, Parent};
+use super::super::permissions::Standing;
 use super::super::{Actor, ManageError, Manager, Result};
 use super::ownership::Owners;
-use crate::domain::{AccessGroup, Key};
+use super::settings;
+use crate::domain::{AccessGroup, Key, TeamRole};
 
 impl Manager {
     /// A key has the role of its owner. The caller must have it too: its own may be narrowed for this request.
@@ -15,6 +17,33 @@ impl Manager {
         }
         let message = format!("this key would act as {}, which your credential does not allow", role.as_str());
         Err(ManageError::forbidden(message))
+    }
+
+    /// A key acts as its user, who may stand above others in teams and organizations. Whoever makes or rotates a key of
+    /// somebody else's receives that: it must be theirs too, or the key must call nothing but models.
+    pub(super) async fn check_acts_as(&self, actor: &Actor, key: &Key, owners: &Owners) -> Result<()> {
+        let is_own = key.user_id.as_ref() == actor.user_id();
+        let Some(user) = owners.user().filter(|_| !actor.is_admin() && !is_own && !settings::only_calls(key)) else {
+            return Ok(());
+        };
+        let above = |whose: &str| {
+            let user = &user.user_id;
+            let message =
+                format!("this key would act as {user:?}, who administers {whose}; give it the key_type llm_api");
+            Err(ManageError::forbidden(message))
+        };
+        if let Some(organization) = user.admin_of.iter().find(|id| !self.administers(actor, Some(id))) {
+            return above(&format!("organization {organization:?}"));
+        }
+        let memberships = self.store.memberships_of_user(&user.user_id).await?;
+        for member in memberships.into_iter().filter(|member| member.role == TeamRole::Admin) {
+            if let Some(team) = self.store.team(&member.team_id).await?
+                && self.standing_in(actor, &team).await? < Standing::TeamAdmin
+            {
+                return above(&format!("team {:?}", team.team_id));
+            }
+        }
+        Ok(())
     }
 
     /// A key made with a key or a narrowed credential gets no more than that has, and what it leaves unset from it.
@@ -29,9 +58,8 @@ impl Manager {
         {
             key.access_group_ids.clone_from(&maker.access_group_ids);
         }
-        for parent in of_key(maker, &groups).into_iter().chain(of_credential(actor)) {
-            // A key with access groups and no list is confined to the groups.
-            let only_groups = key.models.is_empty() && !key.access_group_ids.is_empty();
+        for parent in parents(actor, maker, &groups) {
+            let only_groups = has_only_groups(key);
             delegation::inherit(key, &parent.grant);
             if only_groups {
                 key.models.clear();
@@ -42,13 +70,53 @@ impl Manager {
     }
 
     /// Whoever rotates a key receives it: a key rotates itself and none that has more, a narrowed credential none that
-    /// has more than it allows, and nobody one of a higher role.
+    /// has more than it allows, and nobody one that stands higher.
     pub(super) async fn check_rotated(&self, actor: &Actor, before: &Key, key: &Key) -> Result<()> {
         if actor.is_admin() {
             return Ok(());
         }
-        Self::check_role(actor, &self.owners(key).await?)?;
-        let caller = actor.key().filter(|caller| caller.token != before.token);
+        let owners = self.owners(key).await?;
+        Self::check_role(actor, &owners)?;
+        self.check_acts_as(actor, key, &owners).await?;
+        self.check_received(actor, actor.key().filter(|caller| caller.token != before.token), key).await
+    }
+
+    /// A change of a key that is called with `actor`. An owner may narrow a key, never widen it: whoever issued it meant
+    /// its bounds. Who may widen it goes no further than the key or the credential that is called with.
+    pub(super) async fn check_change(&self, actor: &Actor, standing: Standing, before: &Key, key: &Key) -> Result<()> {
+        if actor.is_admin() {
+            return Ok(());
+        }
+        match self.check_narrowed(before, key).await {
+            Err(error) if error.status == 403 && standing >= Standing::TeamAdmin => {
+                self.check_received(actor, actor.key(), key).await
+            }
+            narrowed => narrowed,
+        }
+    }
+
+    async fn check_narrowed(&self, before: &Key, key: &Key) -> Result<()> {
+        let lost = before.enforced_params.iter().any(|name| !key.enforced_params.contains(name))
+            || before.tags.iter().any(|tag| !key.tags.contains(tag))
+            || before.tag_rpm_limit.iter().any(|(tag, limit)| key.tag_rpm_limit.get(tag).is_none_or(|now| now > limit));
+        let lifted = lost
+            || (key.temp_budget_increase, key.temp_budget_expiry)
+                != (before.temp_budget_increase, before.temp_budget_expiry)
+            || key.limits.budget_duration != before.limits.budget_duration && before.limits.max_budget.is_some();
+        let only_an_admin = "only an admin of the team, organization or proxy lifts a bound of a key";
+        if lifted {
+            return Err(ManageError::forbidden(only_an_admin));
+        }
+        let groups = self.groups_among(key, Some(before)).await?;
+        let parent = of_key("this key before", before, &groups);
+        if !is_bounded_by(key, &parent) {
+            return Err(ManageError::forbidden(only_an_admin));
+        }
+        self.check_parent(key, &groups, &parent).map_err(|error| ManageError::forbidden(error.message))
+    }
+
+    /// Refuses a key that has more than `caller`, or than the credential of the call.
+    async fn check_received(&self, actor: &Actor, caller: Option<&Key>, key: &Key) -> Result<()> {
         let groups = self.groups_among(key, caller).await?;
         let mut whole = key.clone();
         if let Some(id) = &key.budget_id
@@ -56,13 +124,8 @@ impl Manager {
         {
             whole.limits = whole.limits.or(&budget.limits);
         }
-        for parent in of_key(caller, &groups).into_iter().chain(of_credential(actor)) {
-            let mut bounded = whole.clone();
-            delegation::inherit(&mut bounded, &parent.grant);
-            if whole.models.is_empty() && !whole.access_group_ids.is_empty() {
-                bounded.models.clear();
-            }
-            if bounded != whole {
+        for parent in parents(actor, caller, &groups) {
+            if !is_bounded_by(&whole, &parent) {
                 return Err(ManageError::forbidden(format!("this key lacks a bound of {}", parent.name)));
             }
             self.check_parent(&whole, &groups, &parent).map_err(|error| ManageError::forbidden(error.message))?;
@@ -84,19 +147,41 @@ impl Manager {
     }
 }
 
-fn of_key(key: Option<&Key>, groups: &[AccessGroup]) -> Option<Parent> {
-    let key = key?;
+/// What bounds those who receive a key: the key that is called with, and the credential.
+fn parents<'a>(actor: &'a Actor, caller: Option<&'a Key>, groups: &'a [AccessGroup]) -> impl Iterator<Item = Parent> {
+    let of_caller = caller.map(|caller| {
+        // An increase for a time is not handed on for good.
+        let lasting = Key { temp_budget_increase: None, ..caller.clone() };
+        of_key("the calling key", &lasting, groups)
+    });
+    let of_credential = actor.caller.grant.as_deref();
+    let of_credential =
+        of_credential.map(|grant| Parent { name: "what your credential allows".to_owned(), grant: grant.into() });
+    of_caller.into_iter().chain(of_credential)
+}
+
+fn of_key(name: &str, key: &Key, groups: &[AccessGroup]) -> Parent {
     let mut grant = Grant::from(key);
     if !key.access_group_ids.is_empty() {
         grant.models.extend(models_of(groups, &key.access_group_ids));
         nothing_is_not_all(&mut grant.models);
     }
-    Some(Parent { name: "the calling key".to_owned(), grant })
+    Parent { name: name.to_owned(), grant }
 }
 
-fn of_credential(actor: &Actor) -> Option<Parent> {
-    let grant = actor.caller.grant.as_deref()?;
-    Some(Parent { name: "what your credential allows".to_owned(), grant: grant.into() })
+/// A key with access groups and no list is confined to the groups.
+fn has_only_groups(key: &Key) -> bool {
+    key.models.is_empty() && !key.access_group_ids.is_empty()
+}
+
+/// Whether a key has a bound of its own wherever the parent has one.
+fn is_bounded_by(key: &Key, parent: &Parent) -> bool {
+    let mut bounded = key.clone();
+    delegation::inherit(&mut bounded, &parent.grant);
+    if has_only_groups(key) {
+        bounded.models.clear();
+    }
+    bounded == *key
 }
 
 fn models_of<'a>(groups: &'a [AccessGroup], ids: &'a [String]) -> impl Iterator<Item = String> + 'a {

@@ -6,7 +6,6 @@ use serde_json::Value;
 
 use super::super::attributes::Attributes;
 use super::super::audit::{Action, Change};
-use super::super::delegation::{self, Grant, Parent};
 use super::super::permissions::{KeyAction, Standing};
 use super::super::{Actor, ManageError, Manager, Params, Result, render};
 use super::{TABLE, secret, settings};
@@ -64,6 +63,7 @@ impl Manager {
         let standing = self.authorize_key(actor, &key, KeyAction::Generate).await?;
         self.check_owner(actor, standing, &key, &owners)?;
         Self::check_role(actor, &owners)?;
+        self.check_acts_as(actor, &key, &owners).await?;
         self.check_ceilings(&mut key, true)?;
         self.check_calling_key(actor, &mut key).await?;
         self.check_grants(actor, &[], &key, &owners).await?;
@@ -137,9 +137,11 @@ impl Manager {
         if before.user_id != key.user_id {
             Self::check_role(actor, &owners)?;
         }
-        if standing < Standing::TeamAdmin {
-            check_narrowed(before, key, &self.config.model_list)?;
+        // Who holds its secret may be another than its user.
+        if before.user_id != key.user_id || before.allowed_routes != key.allowed_routes {
+            self.check_acts_as(actor, key, &owners).await?;
         }
+        self.check_change(actor, standing, before, key).await?;
         self.check_ceilings(key, false)?;
         let had = if moved { &[][..] } else { &before.access_group_ids };
         self.check_grants(actor, had, key, &owners).await?;
@@ -147,27 +149,6 @@ impl Manager {
         key.updated_by = Some(actor.name());
         Ok(warnings)
     }
-}
-
-/// An owner may narrow a key, never widen it: whoever issued it meant its bounds.
-fn check_narrowed(before: &Key, key: &Key, catalog: &[crate::config::ModelEntry]) -> Result<()> {
-    let grant = Grant::from(before);
-    let mut bounded = key.clone();
-    delegation::inherit(&mut bounded, &grant);
-    let lost = before.enforced_params.iter().any(|name| !key.enforced_params.contains(name))
-        || before.tags.iter().any(|tag| !key.tags.contains(tag))
-        || before.tag_rpm_limit.iter().any(|(tag, limit)| key.tag_rpm_limit.get(tag).is_none_or(|now| now > limit));
-    let lifted = lost
-        || bounded != *key
-        || (key.temp_budget_increase, key.temp_budget_expiry)
-            != (before.temp_budget_increase, before.temp_budget_expiry)
-        || key.limits.budget_duration != before.limits.budget_duration && before.limits.max_budget.is_some();
-    if lifted {
-        return Err(ManageError::forbidden("only an admin of the team, organization or proxy lifts a bound of a key"));
-    }
-    let parent = Parent { name: "this key before".to_owned(), grant };
-    delegation::check_handed_on(&Grant::from(key), &parent, catalog)
-        .map_err(|error| ManageError::forbidden(error.message))
 }
 
 fn attributes_for_service_account(key: &mut Key, alias: Option<&str>) -> Result<()> {

@@ -17,6 +17,10 @@ pub(super) struct Owners {
 }
 
 impl Owners {
+    pub(super) fn user(&self) -> Option<&User> {
+        self.user.as_ref()
+    }
+
     /// The role that requests with the key have: its user's.
     pub(super) fn role(&self) -> Role {
         self.user.as_ref().and_then(|user| user.user_role).unwrap_or_default()

@@ -62,6 +62,11 @@ pub(super) fn check_changed(before: &Key, after: &Key, actor: &Actor) -> Result<
     }
 }
 
+/// Whether a key calls models and reads, and changes nothing.
+pub(super) fn only_calls(key: &Key) -> bool {
+    !key.allowed_routes.is_empty() && key.allowed_routes.iter().all(|route| PRESETS.contains(&route.as_str()))
+}
+
 fn check_routes(before: &[String], after: &[String]) -> Result<()> {
     if before == after || after.iter().all(|route| PRESETS.contains(&route.as_str())) {
         return Ok(());

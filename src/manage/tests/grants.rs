@@ -1,6 +1,7 @@
 //! What a route given to a key by name opens, and what it does not.
 
 use super::*;
+use crate::domain::Identity;
 
 #[tokio::test]
 async fn a_granted_route_opens_its_operation_and_makes_plain_users_only() {
@@ -194,11 +195,109 @@ async fn a_key_rotates_itself_and_none_that_has_more() {
     let again = rotate(&actor, &narrow["key"]).await.expect("itself");
     // A free key rotates any of its user's.
     let free = house.generate(&admin(), of_user(json!({"key_alias": "free"}))).await.unwrap();
-    let mut caller = (*actor.caller.identity).clone();
-    caller.key = Some(house.key(&free).await);
+    let identity = Identity { key: Some(house.key(&free).await), ..(*actor.caller.identity).clone() };
     let mut freed = actor.clone();
-    freed.caller.identity = std::sync::Arc::new(caller);
+    freed.caller.identity = std::sync::Arc::new(identity);
     rotate(&freed, &again["key"]).await.unwrap();
+}
+
+/// The status of what was refused; 200 of what was not.
+async fn status<T>(result: impl Future<Output = Result<T>>) -> u16 {
+    result.await.err().map_or(200, |error| error.status)
+}
+
+/// The actor as one who signed in: without a key.
+fn signed_in(actor: &Actor) -> Actor {
+    let identity = Identity { key: None, ..(*actor.caller.identity).clone() };
+    let mut actor = actor.clone();
+    actor.caller.identity = std::sync::Arc::new(identity);
+    actor
+}
+
+#[tokio::test]
+async fn an_owner_does_not_leave_the_access_groups_of_a_key() {
+    let house = House::new().await;
+    group(&house, "cheap", "gpt-4o").await;
+    group(&house, "dear", "gpt-4").await;
+    house.user("u", json!({"user_role": "internal_user", "auto_create_key": false})).await;
+    house.team(json!({"team_id": "t", "access_group_ids": ["cheap", "dear"]})).await;
+    let made = json!({"user_id": "u", "access_group_ids": ["cheap"]});
+    let mut key = house.generate(&admin(), made).await.unwrap()["key"].clone();
+    for (change, expected) in [
+        (json!({"access_group_ids": []}), 403),
+        (json!({"models": ["gpt-4"]}), 403),
+        (json!({"models": ["*"]}), 403),
+        (json!({"access_group_ids": ["cheap", "dear"]}), 403),
+        (json!({"key_alias": "mine"}), 200),
+        (json!({"models": ["gpt-4o"], "access_group_ids": []}), 200),
+    ] {
+        let shown = change.to_string();
+        let named = |key: &Value| {
+            let mut params = object(change.clone());
+            params.insert("key".into(), key.clone());
+            params
+        };
+        for actor in [house.actor("u").await, signed_in(&house.actor("u").await)] {
+            assert_eq!(status(house.manager.update_key(&actor, named(&key))).await, expected, "{shown}");
+            match house.manager.regenerate_key(&actor, None, named(&key)).await {
+                Ok(issued) => key = issued.reveal()["key"].clone(),
+                Err(error) => assert_eq!(error.status, expected, "{shown}: {}", error.message),
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn the_key_of_a_teams_admin_widens_none_beyond_itself() {
+    let house = House::new().await;
+    house.user("u", json!({"user_role": "internal_user", "auto_create_key": false})).await;
+    house.team(json!({"team_id": "t", "admins": ["u"]})).await;
+    let made = json!({"user_id": "u", "team_id": "t", "models": ["gpt-4o"], "max_budget": 5});
+    let key = house.generate(&admin(), made).await.unwrap()["key"].clone();
+    let actor = house.actor("u").await;
+    for wider in [
+        json!({"models": []}),
+        json!({"models": ["gpt-4o", "gpt-4"]}),
+        json!({"max_budget": null}),
+        json!({"max_budget": 6}),
+        json!({"temp_budget_increase": 1000, "temp_budget_expiry": "2099-01-01T00:00:00Z"}),
+    ] {
+        let shown = wider.to_string();
+        let mut params = object(wider);
+        params.insert("key".into(), key.clone());
+        for actor in [&actor, &narrowed(signed_in(&actor), &["gpt-4o"])] {
+            assert_eq!(status(house.manager.update_key(actor, params.clone())).await, 403, "{shown}");
+            assert_eq!(status(house.manager.regenerate_key(actor, None, params.clone())).await, 403, "{shown}");
+        }
+        assert_eq!(status(house.manager.update_key(&signed_in(&actor), params.clone())).await, 200, "{shown}");
+        let again = json!({"key": key, "models": ["gpt-4o"], "max_budget": 5,
+            "temp_budget_increase": null, "temp_budget_expiry": null});
+        assert_eq!(status(house.manager.update_key(&actor, object(again))).await, 200, "{shown}");
+    }
+    let increased = json!({"models": ["gpt-4o"], "max_budget": 5, "temp_budget_increase": 1,
+        "temp_budget_expiry": "2099-01-01T00:00:00Z"});
+    assert_eq!(status(house.generate(&actor, increased)).await, 400, "nor does a key that it makes have more");
+}
+
+#[tokio::test]
+async fn nobody_makes_or_takes_a_key_that_acts_for_who_stands_higher() {
+    let house = House::new().await;
+    let u = house.user("u", json!({"user_role": "internal_user"})).await;
+    house.user("lead", json!({"user_role": "internal_user"})).await;
+    house.team(json!({"team_id": "t", "admins": ["u"], "members": ["lead"]})).await;
+    house.team(json!({"team_id": "other", "admins": ["lead"]})).await;
+    let of_lead = |kind: &str| json!({"team_id": "t", "user_id": "lead", "key_type": kind});
+    let free = house.generate(&admin(), of_lead("default")).await.unwrap()["key"].clone();
+    let rotate = |key: &Value| house.manager.regenerate_key(&u, None, object(json!({"key": key})));
+    assert_eq!(status(house.generate(&u, of_lead("default"))).await, 403);
+    assert_eq!(status(rotate(&free)).await, 403);
+    let calls = house.generate(&u, of_lead("llm_api")).await.unwrap()["key"].clone();
+    let calls = rotate(&calls).await.unwrap().reveal()["key"].clone();
+    let opened = object(json!({"key": calls, "key_type": "default"}));
+    assert_eq!(status(house.manager.update_key(&u, opened)).await, 403);
+    let promoted = json!({"team_id": "other", "member": {"user_id": "u", "role": "admin"}});
+    house.manager.add_members(&admin(), object(promoted)).await.unwrap();
+    assert_eq!(status(rotate(&free)).await, 200, "who stands as high");
 }
 
 #[tokio::test]

@@ -1,11 +1,10 @@
 //! The clock the counters live by. Tests bring their own; whatever it says, the counters never let time go back.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 
 use crate::domain::Timestamp;
-use crate::uptime::{Uptime, uptime};
 
 /// Tells the time.
 pub trait Clock: Send + Sync {
@@ -17,14 +16,15 @@ const WORTH_TELLING: Duration = Duration::from_secs(1);
 
 /// The clock of this machine. Where somebody sets that back this one goes on, at half its pace, until the other has caught
 /// up: windows and holds end late, and never stand still.
+#[derive(Debug)]
 pub struct SystemClock {
-    uptime: Uptime,
+    began: Instant,
     steady: Mutex<Steady>,
 }
 
 impl Default for SystemClock {
     fn default() -> Self {
-        SystemClock { uptime: uptime(), steady: Mutex::default() }
+        SystemClock { began: Instant::now(), steady: Mutex::default() }
     }
 }
 
@@ -32,7 +32,7 @@ impl Clock for SystemClock {
     fn now(&self) -> Timestamp {
         let mut steady = self.steady.lock();
         let clock = Timestamp::now();
-        let told = steady.tell(clock, Duration::from_millis((self.uptime)()));
+        let told = steady.tell(clock, self.began.elapsed());
         if let Some(behind) = steady.news(clock, told) {
             drop(steady);
             if behind.is_zero() {
