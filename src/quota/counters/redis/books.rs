@@ -26,8 +26,13 @@ pub(super) struct Entry {
 /// The entries of this replica's own records that are not known to be written.
 #[derive(Default)]
 pub(super) struct Stream {
-    entries: Mutex<HashMap<(HoldId, u32), Entry, ahash::RandomState>>,
+    entries: Mutex<HashMap<RecordName, Entry, ahash::RandomState>>,
+    /// Those of them whose records are written, and that Redis could not be told to drop.
+    undropped: Mutex<Vec<RecordName>>,
 }
+
+/// A record's hold and sequence.
+pub(super) type RecordName = (HoldId, u32);
 
 impl Stream {
     pub(super) fn note(&self, record: &Record, shard: u32, id: String) {
@@ -36,6 +41,22 @@ impl Stream {
 
     pub(super) fn has(&self, record: &Record) -> bool {
         self.entries.lock().contains_key(&(record.id, record.sequence))
+    }
+
+    /// Notes entries again that could not be dropped.
+    pub(super) fn keep(&self, undropped: impl Iterator<Item = (RecordName, Entry)>) {
+        let (mut entries, mut names) = (self.entries.lock(), self.undropped.lock());
+        for (name, entry) in undropped {
+            entries.insert(name, entry);
+            names.push(name);
+        }
+    }
+
+    /// The entries that could not be dropped, to try again.
+    pub(super) fn take_undropped(&self) -> Vec<(RecordName, Entry)> {
+        let mut entries = self.entries.lock();
+        let names = std::mem::take(&mut *self.undropped.lock());
+        names.into_iter().filter_map(|name| Some((name, entries.remove(&name)?))).collect()
     }
 
     /// The entries of these records, each with its record's place, and the places of those that have none.

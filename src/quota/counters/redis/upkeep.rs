@@ -1,6 +1,7 @@
 //! The tasks beside the requests: hearing of room that other replicas make, telling the backlog when Redis answers again,
 //! ending what is overdue, and taking over what is booked and nobody writes.
 
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -14,7 +15,7 @@ use tokio_util::sync::CancellationToken;
 use super::super::{CountersError, Settled, Terms};
 use super::RedisCounters;
 use super::backlog::Told;
-use super::books::{Entry, read_entry};
+use super::books::{Entry, RecordName, read_entry};
 use super::message::{Reader, Writer};
 use super::places::{How, account_name, shard_of};
 use super::turns::unavailable;
@@ -219,13 +220,16 @@ impl RedisCounters {
 
     /// Books what nobody writes: what a dead replica left in the streams, and what this one was never told that it booked.
     async fn search(&self) {
+        let mut unknown = HashSet::new();
         loop {
             tokio::time::sleep(SEARCH.min(self.orphaned)).await;
+            self.drop_again().await;
+            let before = std::mem::take(&mut unknown);
             for shard in 0..self.remote.turns.shards() {
                 if self.remote.turns.is_down(shard) {
                     continue;
                 }
-                match self.orphans(shard).await {
+                match self.orphans(shard, &before, &mut unknown).await {
                     Ok(0) => {}
                     Ok(found) => tracing::info!(found, "records that nobody else writes are booked by this replica"),
                     Err(error) => tracing::warn!(%error, "records that nobody writes could not be searched for"),
@@ -234,7 +238,15 @@ impl RedisCounters {
         }
     }
 
-    async fn orphans(&self, shard: u32) -> Result<usize, CountersError> {
+    /// Books the records of a shard that two searches have found, of which `before` is the first: one that is written and
+    /// dropped here while its entry is read is unknown for a moment.
+    async fn orphans(
+        &self,
+        shard: u32,
+        before: &HashSet<RecordName>,
+        unknown: &mut HashSet<RecordName>,
+    ) -> Result<usize, CountersError> {
+        let stream = &self.remote.shared.stream;
         // A replica that lives writes what it has booked, however long the directory does not let it. Of its own this one
         // has all but those whose answer was lost on its way here.
         let own = self.remote.turns.replica.as_bytes();
@@ -245,13 +257,17 @@ impl RedisCounters {
         let alive = alive.map_err(|_| unavailable("the names of the replicas cannot be read"))?;
         let mut found = 0;
         for (entry, record) in self
-            .entries(shard, Some(self.orphaned), |_, writer| {
-                writer == own || !alive.iter().any(|name| name.as_bytes() == writer)
+            .entries(shard, Some(self.orphaned), |record, writer| {
+                // What waits here is written from here.
+                !stream.has(record) && (writer == own || !alive.iter().any(|name| name.as_bytes() == writer))
             })
             .await?
         {
-            // What waits here is written from here.
-            if !self.remote.shared.stream.has(&record) {
+            let name = (record.id, record.sequence);
+            if !before.contains(&name) {
+                unknown.insert(name);
+            } else if !stream.has(&record) {
+                self.remote.shared.load_elsewhere(&record, shard);
                 self.remote.shared.book(record, entry.shard, entry.id);
                 found += 1;
             }
@@ -317,18 +333,15 @@ impl RedisCounters {
             if here.is_empty() {
                 continue;
             }
-            let mut command = redis::cmd("XDEL");
-            command.arg(format!("{}books", self.remote.turns.prefix(shard)));
-            for (entry, _) in &here {
-                command.arg(&entry.id);
-            }
-            match self.remote.turns.command(&command).await {
-                Ok(Value::Int(dropped)) if dropped == here.len() as i64 => {}
+            match self.drop_entries(shard, here.iter().map(|(entry, _)| entry)).await {
+                Ok(dropped) if dropped == here.len() => {}
                 // Not all of them were there; which, nobody knows.
                 Ok(_) => lost.extend(here.iter().map(|(_, at)| &records[*at])),
-                // Nobody knows what Redis still has when it answers again; what is left is found as an orphan.
+                // Nobody knows what Redis still has when it answers again.
                 Err(error) => {
                     tracing::debug!(%error, "entries of written records could not be dropped");
+                    let name = |at: usize| (records[at].id, records[at].sequence);
+                    self.remote.shared.stream.keep(here.iter().map(|(entry, at)| (name(*at), entry.clone())));
                     self.remote
                         .shared
                         .again
@@ -342,6 +355,32 @@ impl RedisCounters {
         }
         tracing::warn!(records = lost.len(), "redis has lost records; what was spent is loaded again");
         self.remote.shared.again.lock().extend(lost.iter().flat_map(|record| record.accounts.iter().cloned()));
+    }
+
+    /// Drops the entries of written records about which Redis did not answer.
+    async fn drop_again(&self) {
+        let stream = &self.remote.shared.stream;
+        let mut shards = HashMap::<u32, Vec<_>>::new();
+        for (name, entry) in stream.take_undropped() {
+            shards.entry(entry.shard).or_default().push((name, entry));
+        }
+        for (shard, entries) in shards {
+            if let Err(error) = self.drop_entries(shard, entries.iter().map(|(_, entry)| entry)).await {
+                tracing::debug!(%error, "entries of written records could not be dropped yet");
+                stream.keep(entries.into_iter());
+            }
+        }
+    }
+
+    /// Drops entries of the stream of a shard; answers how many of them were there.
+    async fn drop_entries(&self, shard: u32, entries: impl Iterator<Item = &Entry>) -> Result<usize, CountersError> {
+        let mut command = redis::cmd("XDEL");
+        command.arg(format!("{}books", self.remote.turns.prefix(shard)));
+        for entry in entries {
+            command.arg(&entry.id);
+        }
+        let dropped = usize::from_redis_value(self.remote.turns.command(&command).await?);
+        dropped.map_err(|_| unavailable("the number of dropped entries cannot be read"))
     }
 
     /// Makes budgets load again of which Redis may know too little, as soon as it answers.
