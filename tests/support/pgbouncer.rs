@@ -39,11 +39,13 @@ impl PgBouncer {
     /// None where it ended at once because its port is taken.
     fn try_start(server: &Postgres, port: u16) -> Option<PgBouncer> {
         let folder = Folder::new();
-        if let Some((user, group)) = postgres::servant() {
-            chown(folder.path(), Some(user), Some(group)).expect("the folder changes hands");
-        }
         let settings = folder.path().join("pgbouncer.ini");
         std::fs::write(&settings, ini(server.port(), port)).expect("the settings are written");
+        if let Some((user, group)) = postgres::servant() {
+            for path in [folder.path(), &settings] {
+                chown(path, Some(user), Some(group)).expect("it changes hands");
+            }
+        }
         let command = postgres::unprivileged(&program());
         let mut arguments: Vec<String> =
             command.get_args().map(|argument| argument.to_string_lossy().into_owned()).collect();

@@ -5,9 +5,9 @@ use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
 use serde_json::{Value, json};
-use tempfile::TempDir;
 
 use super::child::Child;
+use super::folder::Folder;
 use super::port;
 use super::upstream::{Recorder, Upstream};
 
@@ -98,12 +98,12 @@ pub struct Stack {
     pub ports: Ports,
     pub upstream: Recorder,
     options: Options,
-    folder: TempDir,
+    folder: Folder,
 }
 
 impl Stack {
     pub fn start(options: Options) -> Self {
-        let folder = TempDir::with_prefix("tollward-test-").expect("a folder");
+        let folder = Folder::new();
         let (upstream_port, upstream) = start_upstream();
         let ports = Ports {
             gate: port::free(),
