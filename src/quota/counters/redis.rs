@@ -12,6 +12,7 @@ mod outage;
 mod places;
 mod remote;
 mod rooms;
+mod streams;
 #[cfg(test)]
 mod tests;
 mod turns;
@@ -87,7 +88,7 @@ impl RedisCounters {
             backlog: Backlog::default(),
             told: Notify::new(),
             replicas: AtomicU64::new(1),
-            orphaned: upkeep::ORPHANED,
+            orphaned: streams::ORPHANED,
             max_waiting: settings.max_waiting,
         })
     }
