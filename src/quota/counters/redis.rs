@@ -12,6 +12,7 @@ mod outage;
 mod places;
 mod remote;
 mod rooms;
+mod script;
 mod streams;
 #[cfg(test)]
 mod tests;

@@ -1,4 +1,4 @@
-//! What travels to the script and back: MessagePack, written and read in place. `turn.lua` says what each message and
+//! What travels to the script and back: MessagePack, written and read in place. `script/` says what each message and
 //! answer holds.
 
 use bytes::Bytes;

@@ -125,7 +125,7 @@ impl Places {
         let home = order[0];
         let part = |shard: u32| {
             let here: SmallVec<[usize; 12]> = (0..limits.len()).filter(|at| of_limit(&limits[*at]) == shard).collect();
-            let (mut lines, mut names) = (Writer::list(here.len() * 8), Writer::list(here.len()));
+            let (mut lines, mut names) = (Writer::default(), Writer::list(here.len()));
             for at in &here {
                 let (limit, repeated) = (&limits[*at], binding.is_repeated(*at));
                 let name = name(&limit.counter);
@@ -153,7 +153,7 @@ impl Places {
             }
             let (counters, accounts) = (names.take(), accounts.take());
             let mut shared = Writer::default();
-            shared.raw(&lines.take()).raw(&counters).raw(&accounts);
+            shared.bytes(lines.take()).raw(&counters).raw(&accounts);
             shared.bytes(if shard == home { token::binding_bytes(binding) } else { Vec::new() });
             let mut shared = shared.take();
             // A name has sixteen bytes, and nothing else has.

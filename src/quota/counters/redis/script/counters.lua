@@ -1,0 +1,135 @@
+-- Counters --------------------------------------------------------------------------------------------------------
+
+local function next_serial()
+  serial = serial + 1
+  return serial
+end
+
+-- How so many doubles are read and written.
+local formats = {}
+local function format_of(count)
+  local known = formats[count]
+  if not known then
+    known = '<' .. rep('d', count)
+    formats[count] = known
+  end
+  return known
+end
+
+local function some(number)
+  return number ~= NOTHING and number
+end
+
+local function read_counter(kind, raw)
+  if kind == SPEND then
+    local epoch, wait, hi, lo, held, passed, soft_hi, soft_lo, generation, from, to, of = undoubles('<dddddddddddd', raw)
+    return {epoch, wait, some(hi), lo, held, passed, some(soft_hi), soft_lo, generation, some(from), some(to), of}
+  end
+  local c = {undoubles(format_of(#raw / 8), raw)}
+  -- After the doubles comes where the next one would be.
+  c[#c] = nil
+  return c
+end
+
+local function written(kind, c)
+  if kind == SPEND then
+    return doubles('<dddddddddddd', c[1], c[2], c[3] or NOTHING, c[4], c[5], c[6], c[7] or NOTHING, c[8], c[9],
+      c[10] or NOTHING, c[11] or NOTHING, c[12])
+  end
+  return doubles(format_of(#c), unpack(c))
+end
+
+local function keep(name, raw)
+  local c = false
+  if raw then
+    local kind = byte(name)
+    c = read_counter(kind, raw)
+    if kind == REQUESTS or kind == TOKENS then
+      advance(c)
+    elseif kind == SPEND and c[12] ~= era then
+      serial = serial + 1
+      c[3], c[4], c[9], c[12] = false, 0, serial, era
+      dirty[name] = true
+    end
+  end
+  C[name] = c
+  return c
+end
+
+local function counter(name)
+  local c = C[name]
+  if c == nil then return keep(name, call('GET', P .. 'c:' .. name)) end
+  return c
+end
+
+local function fresh(name, from, to)
+  local kind = byte(name)
+  local c
+  if kind == FLIGHT then
+    c = {next_serial(), 0, 0}
+  elseif kind == SPEND then
+    c = {next_serial(), 0, false, 0, 0, 0, false, 0, next_serial(), from or false, to or false, era}
+    dirty[name] = true
+  else
+    c = {next_serial(), 0, 0, 0}
+  end
+  C[name] = c
+  return c
+end
+
+-- Two numbers of money: what is left of a limit after what is spent, as far as a double tells it exactly.
+local function left(hi, lo, spent_hi, spent_lo)
+  local dollars = hi - spent_hi
+  if dollars > FAR then return EXACT end
+  if dollars < -FAR then return -EXACT end
+  return dollars * GIGA + lo - spent_lo
+end
+
+local function passes_soft(c)
+  if c[6] == 1 or c[7] == false then return false end
+  if c[3] < c[7] or (c[3] == c[7] and c[4] < c[8]) then return false end
+  c[6] = 1
+  return true
+end
+
+local function wake(name, c)
+  c[1] = next_serial()
+  if c[2] > now then
+    c[2] = 0
+    wakes[#wakes + 1] = name
+    wakes[#wakes + 1] = c[1]
+  end
+end
+
+local function spend(accounts, hi, lo)
+  for i = 1, #accounts do
+    local name = accounts[i]
+    local c = counter(name)
+    if c then
+      dirty[name] = true
+      if c[3] == false then
+        -- Whoever loads this budget now may or may not see the record: it must load again.
+        c[9] = next_serial()
+      else
+        local nanos = c[4] + lo
+        c[3] = c[3] + hi + floor(nanos / GIGA)
+        c[4] = nanos % GIGA
+        if passes_soft(c) then
+          softs[#softs + 1] = {name, c[7], c[8], c[3], c[4]}
+        end
+      end
+      if hi < 0 then wake(name, c) end
+    end
+  end
+end
+
+-- What is spent on these accounts is to be loaded again; what is held stays.
+local function unseed(accounts)
+  for i = 1, #accounts do
+    local c = counter(accounts[i])
+    if c then
+      c[3], c[4], c[9] = false, 0, next_serial()
+      dirty[accounts[i]] = true
+    end
+  end
+end
