@@ -5,7 +5,7 @@
 use ipnet::IpNet;
 
 use crate::config::ModelEntry;
-use crate::domain::{Key, Limits, Money, Organization, Team, Timestamp, User, glob};
+use crate::domain::{BudgetDuration, BudgetWindow, Key, Limits, Money, Organization, Team, Timestamp, User, glob};
 
 use super::{ManageError, Result};
 
@@ -121,8 +121,8 @@ pub(super) fn check(child: &Grant, parent: &Parent, catalog: &[ModelEntry]) -> R
     check_limits(&child.limits, parent)
 }
 
-/// Like [`check`], for a parent whose list of models no request with the child is held to: the child may not leave the
-/// choice to its team either, unless the parent does.
+/// Like [`check`], for a parent whose list of models and budgets no request with the child is held to: the child may not
+/// leave the choice to its team either, unless the parent does, and none of its budgets starts anew more often.
 pub(super) fn check_handed_on(child: &Grant, parent: &Parent, catalog: &[ModelEntry]) -> Result<()> {
     let list = &parent.grant.models;
     let leaves = |name: &String| name == ALL_TEAM_MODELS;
@@ -130,7 +130,8 @@ pub(super) fn check_handed_on(child: &Grant, parent: &Parent, catalog: &[ModelEn
     if child.models.iter().any(leaves) && !list.is_empty() && !list.iter().any(grants_all) {
         return Err(exceeds("models", parent, "all-team-models is more than its models"));
     }
-    check(child, parent, catalog)
+    check(child, parent, catalog)?;
+    check_periods(&child.limits, parent)
 }
 
 /// Gives the child what it left unset and the parent has bounded.
@@ -154,9 +155,9 @@ pub(super) fn inherit(key: &mut Key, parent: &Grant) {
     limits.tpm_limit = limits.tpm_limit.or(bound.tpm_limit);
     limits.tpd_limit = limits.tpd_limit.or(bound.tpd_limit);
     limits.max_parallel_requests = limits.max_parallel_requests.or(bound.max_parallel_requests);
-    if limits.budget_limits.is_empty() {
-        limits.budget_limits.clone_from(&bound.budget_limits);
-    }
+    let missing = |window: &&BudgetWindow| !limits.budget_limits.iter().any(|own| is_within(own, window));
+    let missing: Vec<BudgetWindow> = bound.budget_limits.iter().filter(missing).cloned().collect();
+    limits.budget_limits.extend(missing);
     for (model, limit) in &bound.model_max_budget {
         limits.model_max_budget.entry(model.clone()).or_insert_with(|| limit.clone());
     }
@@ -166,6 +167,38 @@ pub(super) fn inherit(key: &mut Key, parent: &Grant) {
     for (model, limit) in &bound.model_tpm_limit {
         limits.model_tpm_limit.entry(model.clone()).or_insert(*limit);
     }
+}
+
+/// Whether one window of a budget never lets more through than another.
+fn is_within(window: &BudgetWindow, other: &BudgetWindow) -> bool {
+    window.budget_duration.as_duration() >= other.budget_duration.as_duration() && window.max_budget <= other.max_budget
+}
+
+/// The same amount more often is more.
+fn check_periods(child: &Limits, parent: &Parent) -> Result<()> {
+    let limit = &parent.grant.limits;
+    let period = |name, child: Option<BudgetDuration>, limit: Option<BudgetDuration>| match (child, limit) {
+        (Some(child), Some(limit)) if child.as_duration() < limit.as_duration() => Err(exceeds(
+            name,
+            parent,
+            &format!("it would start anew every {child}, that of {} every {limit}", parent.name),
+        )),
+        (Some(child), None) => Err(exceeds(
+            name,
+            parent,
+            &format!("it would start anew every {child}, that of {} never does", parent.name),
+        )),
+        _ => Ok(()),
+    };
+    if child.max_budget.is_some() && limit.max_budget.is_some() {
+        period("budget_duration", child.budget_duration, limit.budget_duration)?;
+    }
+    for (model, child) in &child.model_max_budget {
+        if let Some(limit) = limit.model_max_budget.get(model).filter(|limit| limit.max_budget.is_some()) {
+            period("model_max_budget", child.budget_duration, limit.budget_duration)?;
+        }
+    }
+    Ok(())
 }
 
 fn check_limits(child: &Limits, parent: &Parent) -> Result<()> {
@@ -241,6 +274,8 @@ fn exceeds(param: &'static str, parent: &Parent, why: &str) -> ManageError {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
     use crate::config::ModelInfo;
     use crate::domain::KeyHash;
@@ -351,6 +386,60 @@ mod tests {
         ] {
             let refused = check(&Grant { limits: child, ..Grant::default() }, &parent, &[]).err();
             assert_eq!(refused.and_then(|error| error.param).as_deref(), expected);
+        }
+    }
+
+    #[test]
+    fn a_budget_that_is_handed_on_starts_anew_no_more_often() {
+        let limits = |period: &str| -> Limits {
+            let period = if period.is_empty() { json!(null) } else { json!(period) };
+            serde_json::from_value(json!({"max_budget": 10, "budget_duration": period,
+                "model_max_budget": {"gpt-4o": {"max_budget": 1, "budget_duration": period}}}))
+            .unwrap()
+        };
+        for (parent, child, expected) in [
+            ("30d", "30d", true),
+            ("30d", "60d", true),
+            ("30d", "", true),
+            ("30d", "1d", false),
+            ("", "", true),
+            ("", "30d", false),
+        ] {
+            let grant = |period: &str| Grant { limits: limits(period), ..Grant::default() };
+            let parent = Parent { name: "the calling key".into(), grant: grant(parent) };
+            assert_eq!(check_handed_on(&grant(child), &parent, &[]).is_ok(), expected, "{child:?} of {parent:?}");
+            // Those of a team are budgets of the team, whatever its keys have.
+            assert!(check(&grant(child), &parent, &[]).is_ok());
+            let mut other = grant(child);
+            other.limits.max_budget = None;
+            let refused = check_handed_on(&other, &parent, &[]).err().and_then(|error| error.param);
+            assert_eq!(refused.as_deref(), (!expected).then_some("model_max_budget"));
+        }
+    }
+
+    #[test]
+    fn a_key_has_every_window_of_its_maker_or_one_within_it() {
+        let window = |period: &str, dollars: i64| BudgetWindow {
+            budget_duration: period.parse().unwrap(),
+            max_budget: Money::nanos(dollars * 1_000_000_000),
+        };
+        let now = Timestamp::millis(1_000);
+        let mut maker = Key::new(KeyHash::of("sk-maker"), now);
+        maker.limits.budget_limits = vec![window("1d", 10), window("30d", 100)];
+        for (own, expected) in [
+            (vec![], vec![("1d", 10), ("30d", 100)]),
+            (vec![("1h", 1)], vec![("1h", 1), ("1d", 10), ("30d", 100)]),
+            (vec![("1d", 5)], vec![("1d", 5), ("30d", 100)]),
+            (vec![("60d", 10)], vec![("60d", 10)]),
+            (vec![("60d", 50)], vec![("60d", 50), ("1d", 10)]),
+        ] {
+            let windows = |list: &[(&str, i64)]| -> Vec<BudgetWindow> {
+                list.iter().map(|(period, dollars)| window(period, *dollars)).collect()
+            };
+            let mut child = Key::new(KeyHash::of("sk-child"), now);
+            child.limits.budget_limits = windows(&own);
+            inherit(&mut child, &Grant::from(&maker));
+            assert_eq!(child.limits.budget_limits, windows(&expected), "{own:?}");
         }
     }
 
