@@ -14,6 +14,7 @@ mod worst;
 use std::borrow::Cow;
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use smallvec::SmallVec;
@@ -67,6 +68,11 @@ impl Gate {
         self.settings.store(Arc::new(Settings::new(config, &self.directory, self.quota.prices(), &self.kept)?));
         self.kept.tidy();
         Ok(())
+    }
+
+    /// Fetches the keys of identity providers that will be too old `ahead` of now, so that no token has to wait for them.
+    pub async fn renew_keys(&self, ahead: Duration) {
+        self.kept.renew_keys(ahead).await;
     }
 
     #[must_use]

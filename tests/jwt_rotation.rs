@@ -76,6 +76,20 @@ impl Newcomers {
 }
 
 #[tokio::test]
+async fn the_first_token_after_a_start_finds_the_keys_there() {
+    let options = json!({"general_settings": {"litellm_jwtauth": options(600, 3_600)}});
+    let signed = Signed::start_with(Idp::start(), &options);
+    eventually("the keys are fetched", || async {
+        if signed.idp.count("jwks") > 0 { Ok(()) } else { Err("not yet".to_owned()) }
+    })
+    .await;
+    // From now on nobody gets them any more.
+    signed.idp.fault("jwks", Fault::Status { status: 500 });
+    assert_eq!(chat(&signed, &fresh(&signed)).await.status, 200);
+    assert_eq!(signed.idp.count("jwks"), 1);
+}
+
+#[tokio::test]
 async fn no_good_token_is_refused_while_keys_rotate() {
     let signed: &'static Signed = Box::leak(Box::new(Signed::start_with(
         Idp::start(),

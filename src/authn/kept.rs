@@ -69,6 +69,15 @@ impl Kept {
         Ok(sources)
     }
 
+    /// Fetches the keys of all issuers whose copies will be too old `ahead` of now: all of them at once, and each in bounded
+    /// time. Where one cannot be had, the log says so.
+    pub async fn renew_keys(&self, ahead: Duration) {
+        // What was renewed while a reload let go of it is forgotten now.
+        self.tidy();
+        let all: Vec<Arc<KeySources>> = self.keys.lock().values().cloned().collect();
+        futures_util::future::join_all(all.iter().map(|sources| sources.renew(ahead))).await;
+    }
+
     /// Forgets what no configuration uses any more; after each reload.
     pub fn tidy(&self) {
         self.keys.lock().retain(|_, sources| Arc::strong_count(sources) > 1);

@@ -24,6 +24,9 @@ use crate::telemetry::Metrics;
 const SWEEP: Duration = Duration::from_secs(1);
 /// How often running streams tell how far they are; a started hold lives three times as long.
 const RENEW: Duration = Duration::from_secs(15);
+/// How often the keys of identity providers are looked at, beginning at the start; those that will be too old before the
+/// next look are fetched.
+const KEYS: Duration = Duration::from_secs(10);
 /// How often the price map's file is looked at.
 const PRICES: Duration = Duration::from_secs(5);
 
@@ -108,6 +111,12 @@ pub fn spawn(
                 tracing::warn!(%error, "running streams could not be renewed");
             }
         }
+    });
+
+    let gate = Arc::clone(&house.gate);
+    every(KEYS, stop, tasks, move || {
+        let gate = Arc::clone(&gate);
+        async move { gate.renew_keys(2 * KEYS).await }
     });
 
     let (gate, metrics, current) = (Arc::clone(&house.gate), Arc::clone(&house.metrics), Arc::clone(in_force));

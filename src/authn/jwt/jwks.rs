@@ -92,6 +92,14 @@ impl KeySource {
         }
     }
 
+    /// Fetches the keys where the copy of them will be too old `ahead` of now, so that no token has to wait for them. Keys
+    /// that are asked for one by one, or are written in the configuration, are left alone.
+    async fn renew(&self, ahead: Duration) {
+        if let Kind::Refreshed(source) = &self.0 {
+            source.renew(ahead).await;
+        }
+    }
+
     /// The key of this very name, where a fresh copy has it: without waiting.
     fn at_hand(&self, kid: &str, algorithm: Algorithm) -> Option<Arc<PublicKey>> {
         match &self.0 {
@@ -141,6 +149,11 @@ impl KeySources {
             }
         }
         Err(error)
+    }
+
+    /// See [`KeySource::renew`]; all of them at once.
+    pub async fn renew(&self, ahead: Duration) {
+        futures_util::future::join_all(self.0.iter().map(|source| source.renew(ahead))).await;
     }
 
     /// See [`KeySource::is_current`].

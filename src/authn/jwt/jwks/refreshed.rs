@@ -83,9 +83,12 @@ enum Next {
     NotNow,
 }
 
+fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
+
 impl Refreshed {
     pub(super) fn new(place: Place, fetch: Fetch, settings: KeySettings) -> Self {
-        let millis = |duration: Duration| u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
         let (ttl, stale_ttl) = (millis(settings.ttl), millis(settings.stale_ttl));
         let looks = Bucket::new(LOOKS, LOOK_MILLIS);
         Refreshed {
@@ -113,6 +116,19 @@ impl Refreshed {
                 self.inner.look(copy, kid, algorithm, arrived).await
             }
             found => chosen(found),
+        }
+    }
+
+    /// Fetches where the copy will be too old `ahead` of now, and waits for that. A provider that failed is left alone as long
+    /// as tokens leave it alone.
+    pub(super) async fn renew(&self, ahead: Duration) {
+        let (copy, now) = (self.inner.copy.load_full(), (self.inner.clock)());
+        let then = now.saturating_add(millis(ahead));
+        if copy.as_ref().is_none_or(|copy| !self.inner.is_fresh(copy, then))
+            && let Next::Flight(flight) = self.inner.next(now, copy.as_ref(), false)
+        {
+            // Whoever needs the keys is told what is wrong, and the log is.
+            let _ = flight.load.await;
         }
     }
 

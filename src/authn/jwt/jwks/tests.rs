@@ -144,6 +144,43 @@ async fn a_known_key_costs_one_request_in_its_lifetime() {
 }
 
 #[tokio::test]
+async fn keys_are_fetched_before_a_token_needs_them() {
+    let world = World::new().await;
+    let (old, new) = (signer("old"), signer("new"));
+    world.publish([&old]);
+    let sources = KeySources::new(vec![world.source("/jwks")]);
+    let renew = || sources.renew(Duration::from_secs(20));
+    renew().await;
+    assert_eq!(world.requests(), 1);
+    world.pass(579_999);
+    renew().await;
+    assert_eq!(world.requests(), 1, "still good for twenty seconds");
+    world.publish([&new]);
+    world.pass(1);
+    renew().await;
+    // Nobody asked for them: they are at hand.
+    assert_eq!((sources.0[0].at_hand("new", ALG).is_some(), sources.0[0].at_hand("old", ALG).is_some()), (true, false));
+    assert_eq!(world.requests(), 2);
+}
+
+#[tokio::test]
+async fn a_provider_that_fails_is_not_asked_for_renewal_more_often_than_for_tokens() {
+    let world = World::new().await;
+    world.serve("/jwks", Reply::Status(500));
+    let sources = KeySources::new(vec![world.source("/jwks")]);
+    let renew = || sources.renew(Duration::from_secs(20));
+    for _ in 0..3 {
+        renew().await;
+    }
+    assert_eq!(world.requests(), 1);
+    world.publish([&signer("a")]);
+    world.pass(60_000);
+    renew().await;
+    assert_eq!(sources.key(Some("a"), ALG).await.map(|_| ()), Ok(()));
+    assert_eq!(world.requests(), 2);
+}
+
+#[tokio::test]
 async fn a_rotation_is_seen_at_once_though_a_name_was_made_up_just_before() {
     let world = World::new().await;
     let (old, new) = (signer("old"), signer("new"));
