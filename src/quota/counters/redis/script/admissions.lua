@@ -1,4 +1,4 @@
--- Messages --------------------------------------------------------------------------------------------------------
+-- Admissions: judged, and charged where nothing is against it.
 
 -- One answer that is a value of its own.
 local function say(answer)

@@ -1,4 +1,4 @@
--- Counters --------------------------------------------------------------------------------------------------------
+-- Counters: read, begun, charged with what was spent, and written.
 
 local function next_serial()
   serial = serial + 1
@@ -16,14 +16,11 @@ local function format_of(count)
   return known
 end
 
-local function some(number)
-  return number ~= NOTHING and number
-end
-
 local function read_counter(kind, raw)
   if kind == SPEND then
     local epoch, wait, hi, lo, held, passed, soft_hi, soft_lo, generation, from, to, of = undoubles('<dddddddddddd', raw)
-    return {epoch, wait, some(hi), lo, held, passed, some(soft_hi), soft_lo, generation, some(from), some(to), of}
+    return {epoch, wait, hi ~= NOTHING and hi, lo, held, passed, soft_hi ~= NOTHING and soft_hi, soft_lo, generation,
+      from ~= NOTHING and from, to ~= NOTHING and to, of}
   end
   local c = {undoubles(format_of(#raw / 8), raw)}
   -- After the doubles comes where the next one would be.

@@ -1,3 +1,5 @@
+-- Holds whose time is over.
+
 -- Whether a replica died while a hold waited to start, or up to a minute before it was admitted: its gateway may have
 -- told the start to that replica. One that stops as it should says so, and while none tells that it is alive nobody knows.
 local died

@@ -1,4 +1,4 @@
--- Holds -----------------------------------------------------------------------------------------------------------
+-- Holds: read, started and ended, and taken off what they had reserved.
 
 local expire
 

@@ -1,3 +1,5 @@
+-- All other messages.
+
 -- {'S', hold, gateway, in, out, cost}. Answers the state found.
 local function start(m)
   local h = hold(m[2])

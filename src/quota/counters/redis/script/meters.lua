@@ -1,4 +1,4 @@
--- Meters ----------------------------------------------------------------------------------------------------------
+-- Meters: whether anybody watches the responses of a gateway.
 
 local function meter(gateway)
   local m = M[gateway]

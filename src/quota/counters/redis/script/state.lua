@@ -25,8 +25,8 @@
 --                       f     {epoch, wait, held}                                       in flight
 --                       s     {epoch, wait, dollars | false, nanos, held, passed, soft dollars | false, soft nanos,
 --                              generation, start | false, end | false, era}             money
---          b:<binding>  {lines} {counters} {accounts} token's beginning: what all holds of a caller's kind share. The first
---                       of a kind has it in place of its name
+--          b:<binding>  a text with the lines one after the other, {counters} {accounts} token's beginning: what all holds of
+--                       a caller's kind share. The first of a kind has it in place of its name
 --          o            a hash of all open holds: <hold> is when it was admitted (13 digits) and {gateway, in, out, cost,
 --                       amounts, binding} token's end; p<hold> {deadline, in, out, cost}, once it started
 --          h:<hold>     {state, until, booked | false}, once it ended

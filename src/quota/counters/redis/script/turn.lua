@@ -1,4 +1,4 @@
--- The turn --------------------------------------------------------------------------------------------------------
+-- The turn: what is needed is read, each message is done, and what changed is written.
 
 local second_held, second_started
 

@@ -1,4 +1,4 @@
--- Sliding minutes -------------------------------------------------------------------------------------------------
+-- Sliding minutes: what was charged in the last sixty seconds, in buckets of five.
 
 local function advance(w)
   local i, n = 5, #w
