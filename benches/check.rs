@@ -68,10 +68,14 @@ const CONTENDERS: [&str; 19] = [
 
 fn main() {
     let mut arguments = std::env::args().skip(1);
-    // This binary is also the reference servers (`--reference naive 12345`), and what keeps a core awake.
+    // This binary is also the reference servers (`--reference naive 12345`), what keeps a core awake, and what
+    // finds the quietest one.
     let role = arguments.next();
     if role.as_deref() == Some("--stay-awake") {
         return process::stay_awake();
+    }
+    if role.as_deref() == Some("--gauge") {
+        return process::gauge();
     }
     if role.as_deref() == Some("--reference") {
         let name = arguments.next().expect("a name");
@@ -80,14 +84,15 @@ fn main() {
     }
     let rounds = setting("BENCH_ROUNDS", 3);
     let seconds = Duration::from_secs(setting("BENCH_SECONDS", 4));
-    let cores = Cores::choose();
-    cores.pin_this_process();
+    let allowed = process::allowed_cores();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
     let mut report = Report::default();
     let only = std::env::var("BENCH_ONLY").ok();
     let chosen = |name: &&str| only.as_deref().is_none_or(|only| only.split(',').any(|wanted| wanted == *name));
     for round in 1..=rounds {
         for name in CONTENDERS.into_iter().filter(chosen) {
+            let cores = Cores::choose(&allowed);
+            cores.pin_this_process();
             let measured = runtime.block_on(measure(name, &cores, seconds));
             println!("round {round}/{rounds}  {name:<28} {measured}");
             report.add(name, measured);

@@ -2,7 +2,9 @@
 //! requests are due at a fixed rate, whatever the server does, and latency counts from when they were due.
 
 use std::cell::{Cell, RefCell};
+use std::fs::File;
 use std::net::Ipv4Addr;
+use std::os::unix::fs::FileExt;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
@@ -24,6 +26,10 @@ const CONNECTIONS: usize = 4;
 pub const CONCURRENT: usize = 256;
 /// A turn of the load takes tens of microseconds; one that took longer than this was not left alone.
 const PAUSE: Duration = Duration::from_millis(1);
+/// How often it is looked how long the load stood in line.
+const LOOK: Duration = Duration::from_micros(200);
+/// What the load does for one answer takes less than this.
+const ANSWER: Duration = Duration::from_micros(30);
 /// One answer in so many is decoded and must be an OK; all must have gRPC status 0 and a message.
 const LOOKED_AT: u64 = 64;
 
@@ -51,8 +57,10 @@ pub struct Times {
     pub micros: Vec<f64>,
     pub elapsed: Duration,
     /// How long the load itself stood still, in pauses of more than [`PAUSE`], though it never sleeps: what else takes its
-    /// core away, a virtual machine's host above all.
+    /// core away, a Redis beside it or the host of a virtual machine.
     pub paused: Duration,
+    /// Of that, what the host took: the load stood in line behind nobody on this machine, and had nothing to do.
+    pub taken: Duration,
 }
 
 impl Times {
@@ -71,6 +79,23 @@ impl Times {
         let tenth = (self.per_second() / 10.0).ceil().max(1.0) as usize;
         let tenths: Vec<f64> = self.micros.chunks(tenth).map(|micros| percentile(micros, share)).collect();
         percentile(&tenths, 0.5)
+    }
+}
+
+/// How long this thread has stood in line for its core so far, behind others of this machine. A pause in which that did not
+/// grow is the host's.
+struct InLine(File);
+
+impl InLine {
+    fn new() -> Self {
+        InLine(File::open("/proc/thread-self/schedstat").expect("Linux counts what the scheduler does"))
+    }
+
+    fn time(&self) -> Duration {
+        let mut bytes = [0; 96];
+        let length = self.0.read_at(&mut bytes, 0).expect("the kernel's count");
+        let said = std::str::from_utf8(&bytes[..length]).expect("numbers");
+        Duration::from_nanos(said.split(' ').nth(1).and_then(|nanos| nanos.parse().ok()).expect("nanoseconds"))
     }
 }
 
@@ -157,7 +182,7 @@ impl Load {
             }
         }
         local.await;
-        Times { micros: times.take(), elapsed: start.elapsed(), paused: Duration::ZERO }
+        Times { micros: times.take(), elapsed: start.elapsed(), paused: Duration::ZERO, taken: Duration::ZERO }
     }
 
     /// Asks each of these once.
@@ -181,11 +206,12 @@ impl Load {
             }
         }
         local.await;
-        Times { micros: times.take(), elapsed: start.elapsed(), paused: Duration::ZERO }
+        Times { micros: times.take(), elapsed: start.elapsed(), paused: Duration::ZERO, taken: Duration::ZERO }
     }
 
     /// Asks so many times a second. The core is ours alone: the loop never sleeps, so that each request leaves when it
-    /// is due and not at the next tick of a timer.
+    /// is due and not at the next tick of a timer. While the host has the core nothing is due: nobody could ask, and whoever
+    /// asked all that at once afterwards would measure that.
     pub async fn at_rate(&mut self, per_second: f64, duration: Duration) -> Times {
         let mut micros = Vec::with_capacity((per_second * duration.as_secs_f64() * 1.1) as usize);
         let interval = Duration::from_secs_f64(1.0 / per_second.max(1.0));
@@ -193,13 +219,23 @@ impl Load {
         let (mut due, mut ordinal) = (start, 0_u64);
         let mut running = FuturesUnordered::new();
         let (mut last, mut paused) = (start, Duration::ZERO);
+        let (in_line, mut taken, mut answered) = (InLine::new(), Duration::ZERO, 0);
+        let (mut looked, mut stood) = (start, in_line.time());
         loop {
             let pause = last.elapsed();
             last += pause;
-            if pause > PAUSE {
-                paused += pause;
+            if pause > PAUSE || last - looked > LOOK {
+                let before = std::mem::replace(&mut stood, in_line.time());
+                if pause > PAUSE {
+                    let by_host = pause.saturating_sub(stood - before).saturating_sub(ANSWER * answered);
+                    taken += by_host;
+                    due += by_host;
+                    paused += pause;
+                }
+                looked = last;
             }
-            while due <= Instant::now() && due < start + duration {
+            answered = 0;
+            while due <= Instant::now() && due < start + duration + taken {
                 let sender = self.senders[ordinal as usize % self.senders.len()].clone();
                 let (head, message, asked, metered) = (self.head.clone(), self.message.clone(), due, self.metered);
                 let expected = self.expected;
@@ -215,9 +251,10 @@ impl Load {
             }
             while let Some(Some(ended)) = running.next().now_or_never() {
                 micros.push(ended);
+                answered += 1;
             }
-            if running.is_empty() && due >= start + duration {
-                return Times { micros, elapsed: start.elapsed(), paused };
+            if running.is_empty() && due >= start + duration + taken {
+                return Times { micros, elapsed: start.elapsed(), paused, taken };
             }
             // Whoever shares the core goes first: a Redis that must wait for a slice of time answers milliseconds late.
             std::thread::yield_now();

@@ -10,6 +10,11 @@ use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
 
+/// How long cores are looked at before it is said which is the quietest.
+const GAUGED: Duration = Duration::from_millis(500);
+/// A spin that takes longer for a turn was not left alone.
+const GAP: Duration = Duration::from_micros(300);
+
 /// Who runs where: the server, the load, and the Redis beside them.
 pub struct Cores {
     server: String,
@@ -18,26 +23,14 @@ pub struct Cores {
 }
 
 impl Cores {
-    /// The first core this process may use for the server, the last for the load. Redis has the second, and shares the load's
-    /// where there are but two.
-    pub fn choose() -> Self {
-        let status = std::fs::read_to_string("/proc/self/status").expect("Linux");
-        let list = status.lines().find_map(|line| line.strip_prefix("Cpus_allowed_list:")).expect("cores").trim();
-        let number = |text: &str| text.parse::<u32>().expect("a core's number");
-        let cores: Vec<u32> = list
-            .split(',')
-            .flat_map(|range| match range.split_once('-') {
-                Some((first, last)) => number(first)..=number(last),
-                None => number(range)..=number(range),
-            })
-            .collect();
-        let [server, redis, .., load] = *cores else {
-            let [server, load] = *cores else {
-                panic!("the benchmark needs two cores: one for the server, one for the load")
-            };
-            return Cores { server: server.to_string(), load: load.to_string(), redis: load.to_string() };
+    /// Of these cores the quietest at this moment for the server, and the one that the host takes away the most for the load,
+    /// which knows when it stood still. Redis has the next to quietest, and shares the load's where there are but two.
+    pub fn choose(allowed: &[u32]) -> Self {
+        let cores = quietest_first(allowed);
+        let [server, .., load] = *cores else {
+            panic!("the benchmark needs two cores: one for the server, one for the load")
         };
-        Cores { server: server.to_string(), load: load.to_string(), redis: redis.to_string() }
+        Cores { server: server.to_string(), load: load.to_string(), redis: cores[1].to_string() }
     }
 
     pub fn pin_this_process(&self) {
@@ -68,6 +61,52 @@ impl Cores {
         command.arg("-c").arg(&self.server).arg(program);
         command
     }
+}
+
+/// The cores this process may use.
+pub fn allowed_cores() -> Vec<u32> {
+    let status = std::fs::read_to_string("/proc/self/status").expect("Linux");
+    let list = status.lines().find_map(|line| line.strip_prefix("Cpus_allowed_list:")).expect("cores").trim();
+    let number = |text: &str| text.parse::<u32>().expect("a core's number");
+    let cores = list.split(',').flat_map(|range| match range.split_once('-') {
+        Some((first, last)) => number(first)..=number(last),
+        None => number(range)..=number(range),
+    });
+    cores.collect()
+}
+
+/// These cores by how long a process that spins on each of them stood still.
+fn quietest_first(cores: &[u32]) -> Vec<u32> {
+    let spin = |core: &u32| {
+        let mut command = Command::new("taskset");
+        command.arg("-c").arg(core.to_string()).arg(std::env::current_exe().expect("this binary")).arg("--gauge");
+        let spinning = command.stdin(Stdio::null()).stdout(Stdio::piped()).spawn();
+        (*core, spinning.expect("taskset (util-linux) pins processes to cores"))
+    };
+    let spinning: Vec<(u32, Child)> = cores.iter().map(spin).collect();
+    let mut lost: Vec<(u64, u32)> = spinning
+        .into_iter()
+        .map(|(core, spun)| {
+            let said = spun.wait_with_output().expect("a child of ours").stdout;
+            (String::from_utf8_lossy(&said).trim().parse().expect("microseconds"), core)
+        })
+        .collect();
+    lost.sort_unstable();
+    lost.into_iter().map(|(_, core)| core).collect()
+}
+
+/// What finds the quietest core runs: says for how many microseconds it stood still.
+pub fn gauge() {
+    let start = Instant::now();
+    let (mut last, mut lost) = (start, Duration::ZERO);
+    while start.elapsed() < GAUGED {
+        let gap = last.elapsed();
+        last += gap;
+        if gap > GAP {
+            lost += gap;
+        }
+    }
+    println!("{}", lost.as_micros());
 }
 
 /// See [`Cores::stay_awake`].

@@ -67,5 +67,5 @@ pub async fn saturate(port: u16, script: &'static str, streams: usize, duration:
         });
     }
     local.await;
-    Times { micros: times.take(), elapsed: start.elapsed(), paused: Duration::ZERO }
+    Times { micros: times.take(), elapsed: start.elapsed(), paused: Duration::ZERO, taken: Duration::ZERO }
 }

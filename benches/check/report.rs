@@ -22,8 +22,10 @@ pub struct Measured {
     p999: f64,
     /// p99 of an ordinary tenth of a second, microseconds.
     ordinary_p99: f64,
-    /// The share of time that the load's own core was taken away while latency was measured.
+    /// The share of time that the load stood still while latency was measured.
     paused: f64,
+    /// Of it, what the host took.
+    taken: f64,
     /// CPU time of Redis for a decision, microseconds; 0 where there is none.
     redis: f64,
 }
@@ -38,6 +40,7 @@ impl Measured {
             p999: half.percentile(0.999),
             ordinary_p99: half.ordinary_percentile(0.99),
             paused: half.paused.as_secs_f64() / half.elapsed.as_secs_f64(),
+            taken: half.taken.as_secs_f64() / half.elapsed.as_secs_f64(),
             redis: 0.0,
         }
     }
@@ -52,7 +55,7 @@ impl fmt::Display for Measured {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,
-            "{:>9.0} req/s  {:>9.0} req/CPU-s  {:>6.2} us CPU  p50 {:>6.0}  p99 {:>6.0} (ordinary {:>6.0})  p99.9 {:>6.0} us  paused {:.1} %",
+            "{:>9.0} req/s  {:>9.0} req/CPU-s  {:>6.2} us CPU  p50 {:>6.0}  p99 {:>6.0} (ordinary {:>6.0})  p99.9 {:>6.0} us  paused {:.1} % (host {:.1})",
             self.rps,
             self.rps_per_cpu,
             1e6 / self.rps_per_cpu,
@@ -60,7 +63,8 @@ impl fmt::Display for Measured {
             self.p99,
             self.ordinary_p99,
             self.p999,
-            self.paused * 100.0
+            self.paused * 100.0,
+            self.taken * 100.0
         )?;
         if self.redis > 0.0 { write!(f, "  {:>5.2} us of Redis", self.redis) } else { Ok(()) }
     }
@@ -107,6 +111,7 @@ impl Report {
             p999: self.median(name, |m| m.p999),
             ordinary_p99: self.median(name, |m| m.ordinary_p99),
             paused: self.median(name, |m| m.paused),
+            taken: self.median(name, |m| m.taken),
             redis: self.median(name, |m| m.redis),
         }
     }
@@ -126,6 +131,7 @@ impl Report {
                 "p99_us_half_load_ordinary": median.ordinary_p99.round(),
                 "p999_us_half_load": median.p999.round(),
                 "load_paused_percent": round(median.paused * 100.0, 2),
+                "load_taken_by_host_percent": round(median.taken * 100.0, 2),
                 "rounds": self.rounds[name].len(),
             });
             if median.redis > 0.0 {
