@@ -151,7 +151,7 @@ impl KeySources {
         Err(error)
     }
 
-    /// See [`KeySource::renew`]; all of them at once.
+    /// Fetches what will be too old `ahead` of now, from all sources at once, so that no token has to wait for it.
     pub async fn renew(&self, ahead: Duration) {
         futures_util::future::join_all(self.0.iter().map(|source| source.renew(ahead))).await;
     }
