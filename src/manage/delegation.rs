@@ -2,10 +2,15 @@
 //! This is the only place that compares them. What a child leaves unset is no excess where the gate enforces the
 //! parent's value on every request too; where it does not (a key made with a key), the child takes the parent's.
 
+use std::collections::BTreeMap;
+use std::fmt::Display;
+
 use ipnet::IpNet;
 
 use crate::config::ModelEntry;
-use crate::domain::{BudgetDuration, BudgetWindow, Key, Limits, Money, Organization, Team, Timestamp, User, glob};
+use crate::domain::{
+    BudgetDuration, BudgetWindow, Key, Limits, ModelBudget, Organization, Team, Timestamp, User, glob,
+};
 
 use super::{ManageError, Result};
 
@@ -131,7 +136,7 @@ pub(super) fn check_handed_on(child: &Grant, parent: &Parent, catalog: &[ModelEn
         return Err(exceeds("models", parent, "all-team-models is more than its models"));
     }
     check(child, parent, catalog)?;
-    check_periods(&child.limits, parent)
+    check_handed_limits(&child.limits, parent, catalog)
 }
 
 /// Gives the child what it left unset and the parent has bounded.
@@ -147,9 +152,9 @@ pub(super) fn inherit(key: &mut Key, parent: &Grant) {
     }
     key.expires = key.expires.or(parent.expires);
     let (limits, bound) = (&mut key.limits, &parent.limits);
-    if limits.max_budget.is_none() {
-        limits.max_budget = bound.max_budget;
-        limits.budget_duration = limits.budget_duration.or(bound.budget_duration);
+    // An amount and its period belong together.
+    if limits.max_budget.is_none() && bound.max_budget.is_some() {
+        (limits.max_budget, limits.budget_duration) = (bound.max_budget, bound.budget_duration);
     }
     limits.rpm_limit = limits.rpm_limit.or(bound.rpm_limit);
     limits.tpm_limit = limits.tpm_limit.or(bound.tpm_limit);
@@ -167,72 +172,122 @@ pub(super) fn inherit(key: &mut Key, parent: &Grant) {
     for (model, limit) in &bound.model_tpm_limit {
         limits.model_tpm_limit.entry(model.clone()).or_insert(*limit);
     }
-}
-
-/// Whether one window of a budget never lets more through than another.
-fn is_within(window: &BudgetWindow, other: &BudgetWindow) -> bool {
-    window.budget_duration.as_duration() >= other.budget_duration.as_duration() && window.max_budget <= other.max_budget
-}
-
-/// The same amount more often is more.
-fn check_periods(child: &Limits, parent: &Parent) -> Result<()> {
-    let limit = &parent.grant.limits;
-    let period = |name, child: Option<BudgetDuration>, limit: Option<BudgetDuration>| match (child, limit) {
-        (Some(child), Some(limit)) if child.as_duration() < limit.as_duration() => Err(exceeds(
-            name,
-            parent,
-            &format!("it would start anew every {child}, that of {} every {limit}", parent.name),
-        )),
-        (Some(child), None) => Err(exceeds(
-            name,
-            parent,
-            &format!("it would start anew every {child}, that of {} never does", parent.name),
-        )),
-        _ => Ok(()),
-    };
-    if child.max_budget.is_some() && limit.max_budget.is_some() {
-        period("budget_duration", child.budget_duration, limit.budget_duration)?;
-    }
-    for (model, child) in &child.model_max_budget {
-        if let Some(limit) = limit.model_max_budget.get(model).filter(|limit| limit.max_budget.is_some()) {
-            period("model_max_budget", child.budget_duration, limit.budget_duration)?;
+    let entries = model_entries(bound);
+    for (model, own) in model_entries(limits) {
+        let Some(bound) = entries.get(&model) else { continue };
+        if let (None, Some(budget)) = (own.max_budget, bound.max_budget) {
+            let entry = limits.model_max_budget.entry(model.clone()).or_default();
+            (entry.max_budget, entry.budget_duration) = (Some(budget), bound.budget_duration);
         }
+        if let (None, Some(limit)) = (own.rpm_limit, bound.rpm_limit) {
+            limits.model_rpm_limit.insert(model.clone(), limit);
+        }
+        if let (None, Some(limit)) = (own.tpm_limit, bound.tpm_limit) {
+            limits.model_tpm_limit.insert(model, limit);
+        }
+    }
+}
+
+/// What single models may cost and take; the maps of rates stand before the one of budgets.
+fn model_entries(limits: &Limits) -> BTreeMap<String, ModelBudget> {
+    let mut entries = limits.model_max_budget.clone();
+    for (model, limit) in &limits.model_rpm_limit {
+        entries.entry(model.clone()).or_default().rpm_limit = Some(*limit);
+    }
+    for (model, limit) in &limits.model_tpm_limit {
+        entries.entry(model.clone()).or_default().tpm_limit = Some(*limit);
+    }
+    entries
+}
+
+/// The pattern or access group among entries that holds a model or pattern which has no entry of its own.
+fn holder<'e>(entries: &'e BTreeMap<String, ModelBudget>, name: &str, catalog: &[ModelEntry]) -> Option<&'e String> {
+    let is_in = |group: &String| {
+        catalog.iter().any(|model| model.model_name == name && model.model_info.access_groups.contains(group))
+    };
+    let holds = |other: &&String| glob::is_pattern(other) && glob::matches(other, name) || is_in(other);
+    if entries.contains_key(name) { None } else { entries.keys().find(holds) }
+}
+
+/// Whether one window of a budget never lets more through than another. Windows of two lengths do not begin together: less
+/// in a longer one may be more in a shorter.
+fn is_within(window: &BudgetWindow, other: &BudgetWindow) -> bool {
+    window.budget_duration == other.budget_duration && window.max_budget <= other.max_budget
+}
+
+/// What is compared where no request with the child is held to the parent's limits: the same amount more often is more, and
+/// so is a count of its own for a model that the parent counts among others.
+fn check_handed_limits(child: &Limits, parent: &Parent, catalog: &[ModelEntry]) -> Result<()> {
+    let limit = &parent.grant.limits;
+    if child.max_budget.is_some() && limit.max_budget.is_some() {
+        period("budget_duration", child.budget_duration, limit.budget_duration, parent)?;
+    }
+    let entries = model_entries(limit);
+    for (model, child) in model_entries(child) {
+        if let Some(holder) = holder(&entries, &model, catalog) {
+            let why = format!("limits of {model:?} would count apart from those of {holder:?}");
+            return Err(exceeds("model_max_budget", parent, &why));
+        }
+        let Some(limit) = entries.get(&model) else { continue };
+        at_most("model_max_budget", child.max_budget, limit.max_budget, parent)?;
+        if child.max_budget.is_some() && limit.max_budget.is_some() {
+            period("model_max_budget", child.budget_duration, limit.budget_duration, parent)?;
+        }
+        at_most("model_rpm_limit", child.rpm_limit, limit.rpm_limit, parent)?;
+        at_most("model_tpm_limit", child.tpm_limit, limit.tpm_limit, parent)?;
     }
     Ok(())
 }
 
+/// A budget may start anew no more often than the parent's.
+fn period(
+    name: &'static str,
+    child: Option<BudgetDuration>,
+    limit: Option<BudgetDuration>,
+    parent: &Parent,
+) -> Result<()> {
+    let Some(child) = child else { return Ok(()) };
+    match limit {
+        Some(limit) if child.as_duration() >= limit.as_duration() => Ok(()),
+        Some(limit) => Err(exceeds(name, parent, &format!("its budget starts anew every {limit}, not every {child}"))),
+        None => Err(exceeds(name, parent, &format!("its budget never starts anew, this one every {child}"))),
+    }
+}
+
+fn at_most<T: PartialOrd + Display>(
+    name: &'static str,
+    child: Option<T>,
+    limit: Option<T>,
+    parent: &Parent,
+) -> Result<()> {
+    match (child, limit) {
+        (Some(child), Some(limit)) if child > limit => {
+            Err(exceeds(name, parent, &format!("{name} {child} is above its {limit}")))
+        }
+        _ => Ok(()),
+    }
+}
+
 fn check_limits(child: &Limits, parent: &Parent) -> Result<()> {
     let limit = &parent.grant.limits;
-    let money = |name, child: Option<Money>, limit: Option<Money>| match (child, limit) {
-        (Some(child), Some(limit)) if child > limit => {
-            Err(exceeds(name, parent, &format!("{name} {child} is above its {limit}")))
-        }
-        _ => Ok(()),
-    };
-    let count = |name, child: Option<u64>, limit: Option<u64>| match (child, limit) {
-        (Some(child), Some(limit)) if child > limit => {
-            Err(exceeds(name, parent, &format!("{name} {child} is above its {limit}")))
-        }
-        _ => Ok(()),
-    };
-    money("max_budget", child.max_budget, limit.max_budget)?;
-    count("rpm_limit", child.rpm_limit, limit.rpm_limit)?;
-    count("tpm_limit", child.tpm_limit, limit.tpm_limit)?;
-    count("tpd_limit", child.tpd_limit, limit.tpd_limit)?;
-    count("max_parallel_requests", child.max_parallel_requests, limit.max_parallel_requests)?;
+    at_most("max_budget", child.max_budget, limit.max_budget, parent)?;
+    at_most("rpm_limit", child.rpm_limit, limit.rpm_limit, parent)?;
+    at_most("tpm_limit", child.tpm_limit, limit.tpm_limit, parent)?;
+    at_most("tpd_limit", child.tpd_limit, limit.tpd_limit, parent)?;
+    at_most("max_parallel_requests", child.max_parallel_requests, limit.max_parallel_requests, parent)?;
     for window in &child.budget_limits {
         let same = limit.budget_limits.iter().find(|other| other.budget_duration == window.budget_duration);
-        money("budget_limits", Some(window.max_budget), same.map(|other| other.max_budget))?;
+        at_most("budget_limits", Some(window.max_budget), same.map(|other| other.max_budget), parent)?;
     }
     for (model, child) in &child.model_max_budget {
         let limit = limit.model_max_budget.get(model);
-        money("model_max_budget", child.max_budget, limit.and_then(|limit| limit.max_budget))?;
+        at_most("model_max_budget", child.max_budget, limit.and_then(|limit| limit.max_budget), parent)?;
     }
     for (model, child) in &child.model_rpm_limit {
-        count("model_rpm_limit", Some(*child), limit.model_rpm_limit.get(model).copied())?;
+        at_most("model_rpm_limit", Some(*child), limit.model_rpm_limit.get(model).copied(), parent)?;
     }
     for (model, child) in &child.model_tpm_limit {
-        count("model_tpm_limit", Some(*child), limit.model_tpm_limit.get(model).copied())?;
+        at_most("model_tpm_limit", Some(*child), limit.model_tpm_limit.get(model).copied(), parent)?;
     }
     Ok(())
 }
@@ -278,7 +333,7 @@ mod tests {
 
     use super::*;
     use crate::config::ModelInfo;
-    use crate::domain::KeyHash;
+    use crate::domain::{KeyHash, Money};
 
     fn catalog() -> Vec<ModelEntry> {
         let entry = |name: &str, group: &str| ModelEntry {
@@ -418,6 +473,44 @@ mod tests {
     }
 
     #[test]
+    fn a_model_of_a_key_is_bounded_as_its_maker_is() {
+        let limits = |value: serde_json::Value| -> Limits { serde_json::from_value(value).unwrap() };
+        let budget = |name: &str, dollars: f64| limits(json!({"model_max_budget": {name: {"max_budget": dollars}}}));
+        for (parent, child, inherited, refused) in [
+            // Nothing of its own is what the maker has.
+            (budget("gpt-4o", 1.0), limits(json!({"model_max_budget": {"gpt-4o": {}}})), Some(1.0), None),
+            (budget("gpt-4o", 1.0), budget("haiku", 2.0), Some(1.0), None),
+            (budget("cheap", 1.0), budget("gpt-4o", 2.0), Some(2.0), None),
+            // A model counts among others, or apart from them.
+            (budget("gpt-*", 1.0), budget("gpt-*", 1.0), None, None),
+            (budget("gpt-*", 1.0), budget("gpt-4o", 0.5), Some(0.5), Some("model_max_budget")),
+            (budget("cheap", 1.0), limits(json!({"model_rpm_limit": {"haiku": 3}})), None, Some("model_max_budget")),
+            // Rates stand in two places.
+            (
+                limits(json!({"model_rpm_limit": {"gpt-4o": 5}})),
+                limits(json!({"model_max_budget": {"gpt-4o": {"rpm_limit": 9}}})),
+                None,
+                None,
+            ),
+            (
+                limits(json!({"model_max_budget": {"gpt-4o": {"tpm_limit": 5}}})),
+                limits(json!({"model_max_budget": {"gpt-4o": {"tpm_limit": 9}}})),
+                None,
+                Some("model_tpm_limit"),
+            ),
+        ] {
+            let parent = Parent { name: "the calling key".into(), grant: Grant { limits: parent, ..Grant::default() } };
+            let mut key = Key::new(KeyHash::of("sk-child"), Timestamp::millis(1_000));
+            key.limits = child.clone();
+            inherit(&mut key, &parent.grant);
+            let got = check_handed_on(&Grant::from(&key), &parent, &catalog()).err().and_then(|error| error.param);
+            assert_eq!(got.as_deref(), refused, "{child:?} of {:?}", parent.grant.limits);
+            let of_gpt = key.limits.model_max_budget.get("gpt-4o").and_then(|entry| entry.max_budget);
+            assert_eq!(of_gpt.map(|money| money.as_nanos() as f64 / 1e9), inherited, "{child:?}");
+        }
+    }
+
+    #[test]
     fn a_key_has_every_window_of_its_maker_or_one_within_it() {
         let window = |period: &str, dollars: i64| BudgetWindow {
             budget_duration: period.parse().unwrap(),
@@ -430,8 +523,7 @@ mod tests {
             (vec![], vec![("1d", 10), ("30d", 100)]),
             (vec![("1h", 1)], vec![("1h", 1), ("1d", 10), ("30d", 100)]),
             (vec![("1d", 5)], vec![("1d", 5), ("30d", 100)]),
-            (vec![("60d", 10)], vec![("60d", 10)]),
-            (vec![("60d", 50)], vec![("60d", 50), ("1d", 10)]),
+            (vec![("60d", 10)], vec![("60d", 10), ("1d", 10), ("30d", 100)]),
         ] {
             let windows = |list: &[(&str, i64)]| -> Vec<BudgetWindow> {
                 list.iter().map(|(period, dollars)| window(period, *dollars)).collect()

@@ -154,9 +154,13 @@ fn parents<'a>(actor: &'a Actor, caller: Option<&'a Key>, groups: &'a [AccessGro
         let lasting = Key { temp_budget_increase: None, ..caller.clone() };
         of_key("the calling key", &lasting, groups)
     });
-    let of_credential = actor.caller.grant.as_deref();
-    let of_credential =
-        of_credential.map(|grant| Parent { name: "what your credential allows".to_owned(), grant: grant.into() });
+    let of_credential = actor.caller.grant.as_deref().map(|grant| {
+        let mut grant = Grant::from(grant);
+        // What it says of money is in its user's own period.
+        let period = actor.user().and_then(|user| user.limits.budget_duration);
+        grant.limits.budget_duration = grant.limits.budget_duration.or(period);
+        Parent { name: "what your credential allows".to_owned(), grant }
+    });
     of_caller.into_iter().chain(of_credential)
 }
 
