@@ -114,9 +114,16 @@ pub fn spawn(
     });
 
     let gate = Arc::clone(&house.gate);
+    let stopping = stop.clone();
     every(KEYS, stop, tasks, move || {
-        let gate = Arc::clone(&gate);
-        async move { gate.renew_keys(2 * KEYS).await }
+        let (gate, stopping) = (Arc::clone(&gate), stopping.clone());
+        async move {
+            // A provider that hangs holds up neither the next look at the others nor the end.
+            tokio::select! {
+                () = stopping.cancelled() => {}
+                _ = tokio::time::timeout(KEYS, gate.renew_keys(2 * KEYS)) => {}
+            }
+        }
     });
 
     let (gate, metrics, current) = (Arc::clone(&house.gate), Arc::clone(&house.metrics), Arc::clone(in_force));

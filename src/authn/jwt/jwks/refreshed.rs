@@ -73,6 +73,16 @@ struct Flight {
     load: Shared<BoxFuture<'static, Landing>>,
 }
 
+/// What a newer copy is needed for.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Why {
+    Token,
+    /// A name that the copy does not have.
+    Look,
+    /// The copy will be too old soon, or there is none yet.
+    Renewal,
+}
+
 /// What there is for one who needs a newer copy.
 enum Next {
     Flight(Flight),
@@ -119,13 +129,13 @@ impl Refreshed {
         }
     }
 
-    /// Fetches where the copy will be too old `ahead` of now, and waits for that. A provider that failed is left alone as long
-    /// as tokens leave it alone.
+    /// Fetches where the copy will be too old `ahead` of now, and waits for that. A provider that failed a token is left alone
+    /// as long as tokens leave it alone; one that fails here is asked by the next token all the same.
     pub(super) async fn renew(&self, ahead: Duration) {
         let (copy, now) = (self.inner.copy.load_full(), (self.inner.clock)());
         let then = now.saturating_add(millis(ahead));
         if copy.as_ref().is_none_or(|copy| !self.inner.is_fresh(copy, then))
-            && let Next::Flight(flight) = self.inner.next(now, copy.as_ref(), false)
+            && let Next::Flight(flight) = self.inner.next(now, copy.as_ref(), Why::Renewal)
         {
             // Whoever needs the keys is told what is wrong, and the log is.
             let _ = flight.load.await;
@@ -164,7 +174,7 @@ impl Inner {
         if let Some(copy) = copy.as_ref().filter(|copy| self.is_fresh(copy, now)) {
             return Ok((Arc::clone(copy), None));
         }
-        let next = self.next(now, copy.as_ref(), false);
+        let next = self.next(now, copy.as_ref(), Why::Token);
         let old = copy.filter(|copy| self.is_usable(copy, now));
         let flight = match next {
             Next::Flight(flight) => flight,
@@ -200,7 +210,7 @@ impl Inner {
         arrived: u64,
     ) -> Result<Arc<PublicKey>, KeyError> {
         loop {
-            let is_last = match self.next((self.clock)(), Some(&copy), true) {
+            let is_last = match self.next((self.clock)(), Some(&copy), Why::Look) {
                 Next::Landed(newer) => {
                     copy = newer;
                     false
@@ -223,7 +233,7 @@ impl Inner {
     }
 
     /// The way to a newer copy than `seen`: one that has landed, the flight under way, or a new one.
-    fn next(self: &Arc<Self>, now: u64, seen: Option<&Arc<Held>>, is_look: bool) -> Next {
+    fn next(self: &Arc<Self>, now: u64, seen: Option<&Arc<Held>>, why: Why) -> Next {
         let mut state = self.state.lock();
         if let Some(copy) = self.copy.load_full()
             && seen.is_none_or(|seen| !Arc::ptr_eq(seen, &copy))
@@ -239,14 +249,14 @@ impl Inner {
         if now < self.retry_at.load(Ordering::Acquire) {
             return Next::Failing(if state.is_absent { UNKNOWN_KID } else { KeyError::Unavailable });
         }
-        if is_look && !state.looks.take(now) {
+        if why == Why::Look && !state.looks.take(now) {
             return Next::NotNow;
         }
         let id = self.begun.fetch_add(1, Ordering::AcqRel);
         let inner = Arc::clone(self);
         let load = async move {
             let loaded = inner.place.load(&inner.fetch).await;
-            inner.land(id, now, loaded)
+            inner.land(id, now, why, loaded)
         };
         let flight = Flight { id, at: now, is_slow: false, load: load.boxed().shared() };
         state.flight = Some(flight.clone());
@@ -261,7 +271,7 @@ impl Inner {
         }
     }
 
-    fn land(&self, id: u64, at: u64, loaded: Result<KeySet, LoadError>) -> Landing {
+    fn land(&self, id: u64, at: u64, why: Why, loaded: Result<KeySet, LoadError>) -> Landing {
         let mut state = self.state.lock();
         if state.flight.as_ref().is_some_and(|flight| flight.id == id) {
             state.flight = None;
@@ -288,6 +298,8 @@ impl Inner {
                 self.copy.store(None);
                 Err(LoadError::Absent)
             }
+            // It is tried again soon, and nobody was waiting for it.
+            Err(error) if why == Why::Renewal => Err(error),
             Err(error) => {
                 state.failures = state.failures.saturating_add(1);
                 state.is_absent = false;

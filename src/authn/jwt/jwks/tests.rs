@@ -164,20 +164,21 @@ async fn keys_are_fetched_before_a_token_needs_them() {
 }
 
 #[tokio::test]
-async fn a_provider_that_fails_is_not_asked_for_renewal_more_often_than_for_tokens() {
+async fn a_renewal_leaves_alone_whom_tokens_leave_alone_and_keeps_no_token_from_asking() {
     let world = World::new().await;
     world.serve("/jwks", Reply::Status(500));
     let sources = KeySources::new(vec![world.source("/jwks")]);
     let renew = || sources.renew(Duration::from_secs(20));
-    for _ in 0..3 {
-        renew().await;
-    }
-    assert_eq!(world.requests(), 1);
-    world.publish([&signer("a")]);
+    renew().await;
+    assert_eq!(sources.key(Some("a"), ALG).await.map(|_| ()), Err(UNAVAILABLE));
+    assert_eq!(world.requests(), 2, "the token has asked too");
+    renew().await;
+    assert_eq!(world.requests(), 2);
     world.pass(60_000);
     renew().await;
+    world.publish([&signer("a")]);
     assert_eq!(sources.key(Some("a"), ALG).await.map(|_| ()), Ok(()));
-    assert_eq!(world.requests(), 2);
+    assert_eq!(world.requests(), 4);
 }
 
 #[tokio::test]
