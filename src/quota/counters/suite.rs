@@ -12,6 +12,7 @@ macro_rules! counters_suite {
     ($world:expr) => {
         counters_suite!(@ $world, limits: [
             a_refused_request_consumes_nothing,
+            eleven_hundred_limits_are_judged_and_charged_as_one,
             a_second_admission_of_a_hold_charges_nothing,
             a_budget_that_is_not_loaded_is_never_zero,
             a_sum_that_a_settlement_has_overtaken_is_not_set,

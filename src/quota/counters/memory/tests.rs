@@ -4,7 +4,7 @@ use super::super::suite::counters_suite;
 use super::super::suite::world::*;
 use super::*;
 
-const SMALL: MemorySettings = MemorySettings { max_holds: 300, max_waiting: 4, max_ended: 1_000, max_counters: 100 };
+const SMALL: MemorySettings = MemorySettings { max_holds: 300, max_waiting: 4, max_ended: 1_000, max_counters: 1_200 };
 
 fn counters(settings: MemorySettings) -> (Arc<MemoryCounters>, World) {
     let (clock, books) = (Arc::new(TestClock::new()), Arc::new(TestBooks::default()));
@@ -87,10 +87,11 @@ async fn many_holds_that_end_at_once_all_end() {
 
 #[tokio::test]
 async fn more_counters_than_may_be_are_refused_until_a_sweep() {
-    let (counters, world) = counters(SMALL);
+    let settings = MemorySettings { max_counters: 100, ..SMALL };
+    let (counters, world) = counters(settings);
     let terms = Terms { gateway: GATEWAY, meter_required: true };
     let make = |number: u32| hold(0).numbered(number).on(counter(&number.to_string(), Kind::InFlight), 1, 1).done();
-    for number in 0..SMALL.max_counters as u32 {
+    for number in 0..settings.max_counters as u32 {
         world.admitted(&make(number)).await;
     }
     let one_more = counters.admit(make(1_000), terms).await;

@@ -226,8 +226,7 @@ impl Part {
         let mut own = Writer::with_capacity(kept.len() + 32 + 9 * self.limits.len());
         own.bytes(hold.id.as_bytes()).bytes(kept);
         self.amounts(hold, &mut own);
-        let (values, standings) = (2 + self.limits.len(), self.standings);
-        Message::Admission { head: head.take(), own: own.take(), values, standings }
+        Message::Admission { head: head.take(), own: own.take(), standings: self.standings }
     }
 
     /// What a settlement needs where the counters no longer have the hold: counters, amounts, accounts.

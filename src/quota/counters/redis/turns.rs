@@ -22,8 +22,6 @@ use crate::domain::HoldId;
 
 /// Messages in one call; a call of so many keeps Redis for less than a millisecond or two.
 const MOST: usize = 128;
-/// Values in one call: the script takes all of them at once, and Lua has room for 8,000.
-const MOST_VALUES: usize = 6_000;
 /// Calls under way for one shard and lane; more gather company.
 const UNDER_WAY: usize = 2;
 /// Connections: each thread uses its own as long as there are no more threads.
@@ -47,26 +45,14 @@ pub(super) type Hear = Box<dyn Fn(u32, News) + Send + Sync>;
 
 /// A message to the script; `script/` says what each holds.
 pub(super) enum Message {
-    /// An admission: what it has in common with others, which travels once a turn; its own part, and how many values that
-    /// is; and how many values say what its lines stand at.
+    /// An admission: what it has in common with others, which travels once a turn; its own part; and how many values say
+    /// what its lines stand at.
     Admission {
         head: Vec<u8>,
         own: Vec<u8>,
-        values: usize,
         standings: usize,
     },
     Other(Vec<u8>),
-}
-
-impl Message {
-    /// How many values it is in a call.
-    fn values(&self) -> usize {
-        match self {
-            // And the number of its head.
-            Message::Admission { values, .. } => 1 + values,
-            Message::Other(_) => 1,
-        }
-    }
 }
 
 impl From<Vec<u8>> for Message {
@@ -253,7 +239,7 @@ impl Turns {
                         let _ = late.answer.send(Err(unavailable("too much waits for it")));
                     }
                 }
-                let count = one_call(queue.jobs.iter().map(|job| job.message.values()));
+                let count = queue.jobs.len().min(MOST);
                 if count == 0 {
                     queue.under_way -= 1;
                     return;
@@ -428,17 +414,6 @@ impl Turns {
     }
 }
 
-/// How many of those that wait travel in one call: one at least.
-fn one_call(waiting: impl Iterator<Item = usize>) -> usize {
-    let mut room = MOST_VALUES;
-    let fits = |(at, values): &(usize, usize)| {
-        let fits = *at == 0 || *values <= room;
-        room = room.saturating_sub(*values);
-        fits
-    };
-    waiting.enumerate().take(MOST).take_while(fits).count()
-}
-
 /// What waits, as the script reads it: the heads of its admissions, then message after message.
 fn write(jobs: &[Job]) -> Vec<u8> {
     let mut heads: HashMap<&[u8], i64, ahash::RandomState> = HashMap::default();
@@ -468,19 +443,4 @@ fn replica_name() -> String {
     // Without randomness two replicas may share a name, and are taken for one.
     let _ = aws_lc_rs::rand::fill(&mut bytes);
     HoldId::new(bytes).hex()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_call_takes_what_lua_has_room_for_and_one_message_at_least() {
-        assert_eq!(one_call(std::iter::empty()), 0);
-        assert_eq!(one_call(std::iter::repeat_n(1, 1_000)), MOST);
-        assert_eq!(one_call(std::iter::repeat_n(100, 1_000)), 60);
-        assert_eq!(one_call([1, 2_000, 3_999, 1].into_iter()), 3);
-        assert_eq!(one_call([9_000, 1].into_iter()), 1);
-        assert_eq!(one_call([1, 9_000, 1].into_iter()), 1);
-    }
 }

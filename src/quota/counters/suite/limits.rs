@@ -26,6 +26,22 @@ pub(crate) async fn a_refused_request_consumes_nothing(world: World) {
     world.admitted(&hold(6).requests(10).tokens(40, 100).in_flight(10).spend(40, 100).done()).await;
 }
 
+pub(crate) async fn eleven_hundred_limits_are_judged_and_charged_as_one(world: World) {
+    let named = |at: u32| counter(&format!("tag-{at}"), Kind::Requests);
+    let make = |number| {
+        let limit = |at| if at == 1_050 { 2 } else { 10 };
+        (0..1_100).fold(hold(number), |make, at| make.on(named(at), 1, limit(at))).done()
+    };
+    assert_eq!(world.admitted(&make(1)).await.len(), 1_100);
+    world.admitted(&make(2)).await;
+    assert_eq!(world.refused(&make(3)).await.charge, 1_050);
+    for at in [0, 700, 1_050, 1_099] {
+        assert_eq!(world.read(&named(at)).await, (2, 0), "{at}");
+    }
+    world.counters.release(make(1).id).await.unwrap();
+    world.admitted(&make(3)).await;
+}
+
 pub(crate) async fn a_second_admission_of_a_hold_charges_nothing(world: World) {
     let one = hold(1).requests(1).tokens(100, 100).in_flight(1).spend(100, 100).done();
     let first = world.admitted(&one).await;

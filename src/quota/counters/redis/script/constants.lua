@@ -2,6 +2,8 @@
 -- script.rs puts these in their places (`<const>` is how Lua 5.4 says that a name never changes).
 
 local GIGA <const>, EXACT <const> = 1000000000, 9007199254740991
+-- Values that are read in one step: Lua has room for 8,000 that a function answers, and each takes a byte at least.
+local AT_A_TIME <const> = 6000
 -- What stands for false among doubles.
 local NOTHING <const> = -1e300
 -- Whole dollars whose nanos a double tells exactly.

@@ -16,7 +16,9 @@ local function format_of(count)
   return known
 end
 
+-- What does not have this form is no counter.
 local function read_counter(kind, raw)
+  if #raw < 24 or #raw % 8 ~= 0 or (kind == SPEND and #raw ~= 96) then return false end
   if kind == SPEND then
     local epoch, wait, hi, lo, held, passed, soft_hi, soft_lo, generation, from, to, of = undoubles('<dddddddddddd', raw)
     return {epoch, wait, hi ~= NOTHING and hi, lo, held, passed, soft_hi ~= NOTHING and soft_hi, soft_lo, generation,
@@ -41,9 +43,9 @@ local function keep(name, raw)
   if raw then
     local kind = byte(name)
     c = read_counter(kind, raw)
-    if kind == REQUESTS or kind == TOKENS then
+    if c and (kind == REQUESTS or kind == TOKENS) then
       advance(c)
-    elseif kind == SPEND and c[12] ~= era then
+    elseif c and kind == SPEND and c[12] ~= era then
       serial = serial + 1
       c[3], c[4], c[9], c[12] = false, 0, serial, era
       dirty[name] = true

@@ -64,12 +64,24 @@ local function read_holds(ids)
   for i = 1, #ended do read_ended(ended[i], found[i]) end
 end
 
+-- The values of a text, however many.
+local function values_of(written)
+  if #written <= AT_A_TIME then return {decode(written)} end
+  local values, at = {}, 0
+  while at ~= -1 do
+    local piece = {unpack_limit(written, AT_A_TIME, at)}
+    at = piece[1]
+    for i = 2, #piece do values[#values + 1] = piece[i] end
+  end
+  return values
+end
+
 -- What the holds of a caller's kind share; nothing where it was never told. The first hold of a kind brings it along.
 local function read_binding(name, raw)
   local b = raw and {raw = raw}
   if b then
     local _, lines = unpack_limit(raw, 1)
-    b.lines = {decode(lines)}
+    b.lines = values_of(lines)
   end
   B[name] = b or false
   return b

@@ -40,7 +40,13 @@ local P, call, pack, decode, unpack_limit = ARGV[1], redis.call, cmsgpack.pack, 
 local floor, max, min = math.floor, math.max, math.min
 local byte, sub, rep, format = string.byte, string.sub, string.rep, string.format
 local doubles, undoubles = struct.pack, struct.unpack
-local said, stale_after = {decode(ARGV[2])}, tonumber(ARGV[3])
+local said, stale_after = {unpack_limit(ARGV[2], AT_A_TIME)}, tonumber(ARGV[3])
+-- Before what was read stands where to go on.
+while said[1] ~= -1 do
+  local more = {unpack_limit(ARGV[2], AT_A_TIME, said[1])}
+  said[1] = more[1]
+  for i = 2, #more do said[#said + 1] = more[i] end
+end
 
 local time = call('TIME')
 local now = time[1] * 1000 + floor(time[2] / 1000)

@@ -12,8 +12,8 @@ do
       C[name], names[n], keys[n + 1] = false, name, P .. 'c:' .. name
     end
   end
-  for i = 1, #said[1] do
-    local head = head_of(said[1][i])
+  for i = 1, #said[2] do
+    local head = head_of(said[2][i])
     heads[i] = head
     local name = head.binding
     if #name ~= 16 then
@@ -39,7 +39,7 @@ do
       for line = 1, #lines, 8 do want(lines[line]) end
     end
   end
-  local at = 2
+  local at = 3
   while at <= last do
     local m = said[at]
     local head = heads[m]
@@ -63,7 +63,7 @@ do
     for i = 1, #part do found[first + i - 1] = part[i] end
   end
   second_held, second_started = floor(now / 1000), floor(now / 1000)
-  if found[1] then
+  if found[1] and #found[1] == 64 then
     local before, known, least = 0, 0, tonumber(ARGV[5])
     before, known, waiting, running, second_held, second_started, era, quiet_until = undoubles('<dddddddd', found[1])
     if now - before > LATE then quiet_until = now + LATE end
@@ -94,7 +94,7 @@ second_started = expire_due(STARTED, 'd:s:', second_started)
 
 local asked_how_many = {}
 do
-  local at = 2
+  local at = 3
   while at <= last do
     local m = said[at]
     local head = heads[m]
