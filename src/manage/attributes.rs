@@ -46,6 +46,8 @@ pub(super) const KEPT_FOR_ADMINS: &[&str] = &["allowed_passthrough_routes", "con
 
 /// The largest attributes object kept as free JSON (`metadata`, `permissions`, kept names), in bytes.
 const FREE_JSON_LIMIT: usize = 64 * 1024;
+/// Windows of one entity's budget: every request is held to each of them.
+const MOST_WINDOWS: usize = 64;
 
 /// Attributes not yet taken.
 #[derive(Clone, Debug, Default)]
@@ -230,8 +232,12 @@ fn bounded(name: &'static str, value: &Value) -> Result<()> {
     Ok(())
 }
 
-/// Refuses negative money. NaN and infinities are no JSON; counts are unsigned by type.
+/// Refuses negative money, and more budgets than a request should be held to. NaN and infinities are no JSON; counts are
+/// unsigned by type.
 pub(super) fn check_limits(limits: &Limits) -> Result<()> {
+    if limits.budget_limits.len() > MOST_WINDOWS {
+        return Err(ManageError::bad("budget_limits", format!("budget_limits has more than {MOST_WINDOWS} budgets")));
+    }
     not_negative("max_budget", limits.max_budget)?;
     not_negative("soft_budget", limits.soft_budget)?;
     for window in &limits.budget_limits {

@@ -69,6 +69,7 @@ async fn what_cannot_be_is_refused_and_names_the_parameter() {
         (json!({"spend": -1}), 400, "spend"),
         (json!({"auto_rotate": true}), 400, "rotation_interval"),
         (json!({"metadata": {"x": "y".repeat(70_000)}}), 400, "metadata"),
+        (json!({"budget_limits": vec![json!({"budget_duration": "1d", "max_budget": 1}); 65]}), 400, "budget_limits"),
     ] {
         let shown = params.to_string();
         let got = refused(house.generate(&admin(), params).await);
