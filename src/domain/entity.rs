@@ -39,6 +39,20 @@ pub struct Limits {
 }
 
 impl Limits {
+    /// What single models may cost and take: one entry of `model_max_budget`, `model_rpm_limit` and `model_tpm_limit`. The
+    /// latter two stand before the former.
+    #[must_use]
+    pub fn by_model(&self) -> BTreeMap<String, ModelBudget> {
+        let mut entries = self.model_max_budget.clone();
+        for (model, limit) in &self.model_rpm_limit {
+            entries.entry(model.clone()).or_default().rpm_limit = Some(*limit);
+        }
+        for (model, limit) in &self.model_tpm_limit {
+            entries.entry(model.clone()).or_default().tpm_limit = Some(*limit);
+        }
+        entries
+    }
+
     /// Fills what is absent here from a linked budget row; what is set here stands.
     #[must_use]
     pub fn or(mut self, budget: &Limits) -> Limits {

@@ -67,17 +67,9 @@ pub struct ModelLimits {
 }
 
 impl ModelLimits {
-    /// Unites `model_max_budget`, `model_rpm_limit` and `model_tpm_limit`; the latter two stand before the former.
     #[must_use]
     pub fn of(limits: &Limits) -> Self {
-        let mut entries = limits.model_max_budget.clone();
-        for (model, limit) in &limits.model_rpm_limit {
-            entries.entry(model.clone()).or_default().rpm_limit = Some(*limit);
-        }
-        for (model, limit) in &limits.model_tpm_limit {
-            entries.entry(model.clone()).or_default().tpm_limit = Some(*limit);
-        }
-        ModelLimits { entries }
+        ModelLimits { entries: limits.by_model() }
     }
 
     #[must_use]
