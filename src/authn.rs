@@ -12,7 +12,6 @@ pub mod claims;
 pub mod custom;
 mod digests;
 pub mod fetch;
-pub mod flight;
 pub mod jwt;
 mod kept;
 pub mod master_key;

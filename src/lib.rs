@@ -39,6 +39,8 @@ pub mod expression;
 
 pub mod proto;
 
+pub mod flights;
+
 pub mod uptime;
 
 pub mod domain;

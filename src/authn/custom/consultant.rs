@@ -11,7 +11,6 @@ use tokio::sync::{Semaphore, SemaphorePermit};
 use super::super::Ask;
 use super::super::breaker::{Breaker, Opens};
 use super::super::fetch::Fetch;
-use super::super::flight::Flights;
 use super::super::outage::Outage;
 use super::cache::{Key, Verdicts};
 use super::connect::{self, Target};
@@ -21,6 +20,7 @@ use super::{grpc, webhook};
 use crate::authz::Network;
 use crate::config::{AuthoriserAddress, CustomAuth, General};
 use crate::domain::{Denial, Trace};
+use crate::flights::Flights;
 use crate::uptime::Uptime;
 
 /// A file of certificates is never this large.

@@ -13,7 +13,6 @@ use tokio::sync::Semaphore;
 use super::super::breaker::{Breaker, Opens};
 use super::super::digests::Digests;
 use super::super::fetch::FetchError;
-use super::super::flight::Flights;
 use super::super::outage::Outage;
 use super::failure::Failure;
 use super::mapping::{Good, Judged};
@@ -21,6 +20,7 @@ use super::refused;
 use crate::authn::Assertion;
 use crate::authn::jwt::MAX_TOKEN;
 use crate::domain::{Denial, KeyHash, Secret, Timestamp, Trace};
+use crate::flights::Flights;
 
 /// What all answers that are kept may take, in bytes: tens of thousands of the usual ones.
 const GOOD_BYTES: u64 = 64 * 1024 * 1024;
