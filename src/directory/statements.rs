@@ -370,7 +370,7 @@ impl Statements {
             &self.setting,
             &self.insert_setting,
             &ledger.knows,
-            &ledger.knows_one,
+            &ledger.known.one,
             &ledger.page,
             &ledger.count,
             &ledger.page_of_key,

@@ -1,13 +1,13 @@
 //! [`Store`] on any engine: which statement each call is.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashSet};
 use std::sync::Arc;
 
 use async_trait::async_trait;
 
 use super::engine::{Engine, Reading, Writing};
 use super::import::{self, Bundle, Imported};
-use super::rows::{Column, Row, Value, day_of, read_record};
+use super::rows::{Column, Columns, Row, Value, day_of, read_record};
 use super::{
     AuditEntry, DirectoryError, KeyFilter, Page, Result, Store, Verification, identity, keys, ledger, retention,
     session, verify,
@@ -452,18 +452,23 @@ impl<E: Engine> Store for E {
     }
 
     async fn knows_records(&self, records: &[(HoldId, u32)]) -> Result<Vec<bool>> {
-        let records = records.to_vec();
+        let names: Vec<_> = records.iter().map(|(id, sequence)| (id.to_string(), i64::from(*sequence))).collect();
+        let asked = names.clone();
         let known = self.read(Reading::Row, move |session, statements| {
+            let rows =
+                asked.into_iter().map(|(id, sequence)| vec![Value::Text(id), Value::Integer(sequence)]).collect();
             Box::pin(async move {
-                let mut known = Vec::with_capacity(records.len());
-                for (id, sequence) in &records {
-                    let name = vec![Value::Text(id.to_string()), Value::Integer(i64::from(*sequence))];
-                    known.push(session::number(session, &statements.ledger.knows_one, name).await?.is_some());
-                }
+                let mut known = HashSet::new();
+                let mut take = |columns: &mut dyn Columns| {
+                    known.extend(columns.text()?.zip(columns.integer()?));
+                    Ok(())
+                };
+                session.each_of(&statements.ledger.known, rows, &mut take).await?;
                 Ok(known)
             })
         });
-        known.await
+        let known: HashSet<(String, i64)> = known.await?;
+        Ok(names.iter().map(|name| known.contains(name)).collect())
     }
 
     async fn records(&self, key: Option<&KeyHash>, offset: u64, limit: u64) -> Result<Page<Record>> {

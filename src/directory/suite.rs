@@ -416,6 +416,9 @@ async fn a_record_is_booked_once_and_read_back(store: &dyn Store) {
     assert_eq!(store.spent(&day_account(scope)).await.unwrap(), Money::nanos(90));
     assert!(store.knows_record(one.id).await.unwrap());
     assert!(!store.knows_record(HoldId::new([9; 16])).await.unwrap());
+    let names = [(one.id, 1), (HoldId::new([9; 16]), 0), (one.id, 0), (one.id, 2), (other.id, 0)];
+    assert_eq!(store.knows_records(&names).await.unwrap(), [true, false, true, false, true]);
+    assert!(store.knows_records(&[]).await.unwrap().is_empty());
     let page = store.records(None, 0, 1).await.unwrap();
     assert_eq!((page.total, page.rows), (3, vec![other]), "newest first");
     let of_key = store.records(Some(&KeyHash::of("sk-a")), 0, 10).await.unwrap();

@@ -5,16 +5,21 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
+use futures_util::future::try_join_all;
 use tokio::sync::mpsc;
 
-use super::counters::{Books, Counters, CountersError, Refusal, Remaining, Terms, Verdict};
+use super::counters::{Books, Counters, CountersError, Refusal, Remaining, Terms, Unseeded, Verdict};
 use super::session::Running;
 use super::token::Signer;
 use crate::domain::{Account, Hold, HoldId, Kind, Timestamp, Window};
+use crate::flights::Flights;
 use crate::spend::Prices;
 
 /// How often budgets are loaded and periods recomputed for one admission before it gives up.
 const MAX_ROUNDS: usize = 8;
+
+/// The longest that loading a budget may take, for all who wait for it.
+const LOADED_WITHIN: Duration = Duration::from_secs(5);
 
 /// Cancelled Checks whose holds wait to be released.
 const MAX_RELEASES: usize = 65_536;
@@ -27,6 +32,7 @@ pub struct Quota {
     pub(super) signer: Signer,
     pub(super) prices: Arc<Prices>,
     pub(super) running: Running,
+    loads: Flights<Unseeded, Result<bool, CountersError>>,
     soft_limits_passed: AtomicU64,
 }
 
@@ -101,6 +107,7 @@ impl Quota {
                 signer,
                 prices,
                 running: Running::default(),
+                loads: Flights::default(),
                 soft_limits_passed: AtomicU64::new(0),
             }),
             task,
@@ -137,12 +144,7 @@ impl Quota {
                         let error = "budgets changed faster than they could be loaded";
                         return Err(CountersError::Unavailable(error.to_owned()).into());
                     }
-                    for unseeded in missing {
-                        let Window::Period(period) = &unseeded.counter.window else { continue };
-                        let account = Account { scope: unseeded.counter.scope.clone(), period: period.clone() };
-                        let spent = self.books.spent(&account).await?;
-                        self.counters.seed(&unseeded.counter, unseeded.generation, spent).await?;
-                    }
+                    try_join_all(missing.into_iter().map(|missing| self.load(missing))).await?;
                 }
                 Verdict::WrongPeriod { now } => return Err(Refused::WrongPeriod { now }),
                 Verdict::MeterDead { retry_after } => return Err(Refused::MeterDead { retry_after }),
@@ -162,6 +164,17 @@ impl Quota {
                 }
             }
         }
+    }
+
+    /// Loads a budget; who misses what is being loaded waits for that.
+    async fn load(&self, missing: Unseeded) -> Result<bool, CountersError> {
+        let (counters, books) = (Arc::clone(&self.counters), Arc::clone(&self.books));
+        let load = |missing| async move {
+            let loading = tokio::time::timeout(LOADED_WITHIN, async { counters.load(&missing, &*books).await });
+            let late = |_| Err(CountersError::Unavailable("a budget could not be loaded in time".to_owned()));
+            loading.await.unwrap_or_else(late)
+        };
+        self.loads.join(missing.clone(), || load(missing)).await
     }
 
     fn watch_soft_limits(&self, hold: &Hold, remaining: &[Remaining]) {
@@ -210,5 +223,57 @@ impl Quota {
         };
         let account = Account { scope: charge.counter.scope.clone(), period: period.clone() };
         Ok(Some(self.books.spent(&account).await?.as_nanos()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::AtomicUsize;
+
+    use async_trait::async_trait;
+    use tokio::sync::Semaphore;
+
+    use super::*;
+    use crate::domain::{Money, Progress, Record};
+    use crate::quota::counters::memory::{MemoryCounters, MemorySettings};
+    use crate::quota::counters::suite::world::{GATEWAY, hold};
+    use crate::spend::PriceBook;
+
+    /// Books that are read when the test lets them.
+    struct SlowBooks {
+        readings: AtomicUsize,
+        may_read: Semaphore,
+    }
+
+    #[async_trait]
+    impl Books for SlowBooks {
+        fn book(&self, _: Record) {}
+        fn started(&self, _: &Arc<Hold>, _: Progress) {}
+        fn progressed(&self, _: &[(HoldId, Progress)]) {}
+        async fn spent(&self, _: &Account) -> Result<Money, CountersError> {
+            self.readings.fetch_add(1, Ordering::Relaxed);
+            let _one = self.may_read.acquire().await.unwrap();
+            Ok(Money::nanos(50))
+        }
+        async fn knows(&self, _: HoldId) -> Result<bool, CountersError> {
+            Ok(false)
+        }
+    }
+
+    #[tokio::test]
+    async fn all_who_miss_a_budget_wait_for_one_reading_of_the_books() {
+        let books = Arc::new(SlowBooks { readings: AtomicUsize::new(0), may_read: Semaphore::new(0) });
+        let counters = Arc::new(MemoryCounters::new(books.clone(), MemorySettings::default()));
+        let prices = Arc::new(Prices::new(PriceBook::builtin()));
+        let (quota, _) = Quota::new(counters, books.clone(), Signer::new(&[0; 32]), prices);
+        let ask = |number| {
+            let one = Arc::unwrap_or_clone(hold(0).numbered(number).spend(10, 100).done());
+            quota.admit(one, Terms { gateway: GATEWAY, meter_required: false }, Duration::ZERO)
+        };
+        let mut asking = Box::pin(futures_util::future::join_all((0..20).map(ask)));
+        assert!(futures_util::poll!(&mut asking).is_pending());
+        books.may_read.add_permits(1);
+        let admitted = asking.await.into_iter().filter(Result::is_ok).count();
+        assert_eq!((admitted, books.readings.load(Ordering::Relaxed)), (5, 1));
     }
 }

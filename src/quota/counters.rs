@@ -5,15 +5,16 @@ pub mod clock;
 pub mod memory;
 pub mod redis;
 #[cfg(test)]
-mod suite;
+pub(super) mod suite;
 mod window;
 
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
 
-use crate::domain::{Account, Amount, CounterKey, Hold, HoldId, Money, Progress, Record, Timestamp};
+use crate::domain::{Account, Amount, CounterKey, Hold, HoldId, Money, Progress, Record, Timestamp, Window};
 
 /// What `admit` answers.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -22,7 +23,7 @@ pub enum Verdict {
     Admitted { remaining: Vec<Remaining> },
     /// One limit refused; nothing was charged.
     Refused(Refusal),
-    /// Budget counters that are not loaded yet: load each with [`Books::spent`], `seed` it, and ask again.
+    /// Budget counters that are not loaded yet: [`Counters::load`] each, and ask again.
     Unseeded(Vec<Unseeded>),
     /// The period of a charge is not the one the counters' own clock is in: compute it again for `now`, and ask again.
     WrongPeriod { now: Timestamp },
@@ -32,11 +33,34 @@ pub enum Verdict {
 }
 
 /// A budget counter that is missing (never the same as zero).
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Unseeded {
     pub counter: CounterKey,
-    /// Names the moment; `seed` fails if the counter was settled upon since, and the load must be repeated.
+    /// Names the moment: a load that begins with another is in vain.
     pub generation: u64,
+}
+
+impl Unseeded {
+    /// The account that the counter counts; `None` where it is no budget.
+    #[must_use]
+    pub fn account(&self) -> Option<Account> {
+        let Window::Period(period) = &self.counter.window else { return None };
+        Some(Account { scope: self.counter.scope.clone(), period: period.clone() })
+    }
+}
+
+/// A record's hold and sequence.
+pub type RecordName = (HoldId, u32);
+
+/// What an account has spent by the books, record by record as far as that matters to whoever counts at the same time.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Sum {
+    pub spent: Money,
+    /// Records that are in the sum whether they are durable or not. Of all others those are in it that were durable when
+    /// it was read.
+    pub counted: HashSet<RecordName, ahash::RandomState>,
+    /// Those of them that were booked so lately that not every counter may have been told.
+    pub lately: Vec<RecordName>,
 }
 
 /// What is left of one limit after an admission.
@@ -159,8 +183,9 @@ pub trait Counters: Send + Sync {
     /// started hold.
     async fn release(&self, hold: HoldId) -> Result<HoldState, CountersError>;
 
-    /// Sets a missing budget counter; `false` where it was settled upon since `generation`, and must be loaded again.
-    async fn seed(&self, counter: &CounterKey, generation: u64, spent: Money) -> Result<bool, CountersError>;
+    /// Sets a missing budget counter to what the books say, so that every record is counted once, whatever is settled
+    /// meanwhile; `false` where it is still missing, and whoever needs it asks again.
+    async fn load(&self, missing: &Unseeded, books: &dyn Books) -> Result<bool, CountersError>;
 
     /// Adds an adjustment, opening or imported amount to the counters of its accounts and books it.
     async fn adjust(&self, record: Record) -> Result<(), CountersError>;
@@ -197,6 +222,16 @@ pub trait Books: Send + Sync {
 
     /// What an account has spent: durable rows and all that is booked but not written yet.
     async fn spent(&self, account: &Account) -> Result<Money, CountersError>;
+
+    /// The same, for counters that several replicas share.
+    async fn sum(&self, account: &Account) -> Result<Sum, CountersError> {
+        Ok(Sum { spent: self.spent(account).await?, ..Sum::default() })
+    }
+
+    /// Which of these records are durable, for counters that several replicas share.
+    async fn are_written(&self, _records: &[RecordName]) -> Result<Vec<bool>, CountersError> {
+        Err(CountersError::Unavailable("these books are of one replica".to_owned()))
+    }
 
     /// Whether the books take what is booked: the disks have room, and not too much waits.
     fn is_writable(&self) -> bool {

@@ -35,6 +35,26 @@ impl Bulk {
         Bulk { one, many, kinds }
     }
 
+    /// Answers those of many keys that a table has.
+    pub(super) fn find(dialect: Dialect, table: &str, key: &[(&str, Kind)]) -> Bulk {
+        let kinds: Vec<Kind> = key.iter().map(|(_, kind)| *kind).collect();
+        let names = key.iter().map(|(name, _)| *name).collect::<Vec<_>>().join(", ");
+        let equal = |value: &str| {
+            let equal = key.iter().enumerate().map(|(n, (name, _))| format!("{name} = {value}{}", n + 1));
+            equal.collect::<Vec<_>>().join(" AND ")
+        };
+        let one = dialect.write(&format!("SELECT {names} FROM {table} WHERE {}", equal("$")));
+        let many = match dialect {
+            Dialect::Sqlite => None,
+            Dialect::Postgres => {
+                let asked = (1..=kinds.len()).map(|n| format!("v{n}")).collect::<Vec<_>>().join(", ");
+                let from = arrays(&kinds);
+                Some(format!("SELECT {names} FROM {from} AS asked ({asked}) JOIN {table} ON {}", equal("v")))
+            }
+        };
+        Bulk { one, many, kinds }
+    }
+
     /// Adds `$1` to the spend of the entity with the key `$2` (and `$3`).
     pub(super) fn add(dialect: Dialect, table: &str, key: &[&str]) -> Bulk {
         let kinds: Vec<Kind> = std::iter::once(Kind::Integer).chain(key.iter().map(|_| Kind::Text)).collect();

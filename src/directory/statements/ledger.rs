@@ -9,8 +9,8 @@ pub(in super::super) struct Ledger {
     /// Answers id and sequence of what was inserted.
     pub insert: Bulk,
     pub knows: String,
-    /// The same for one sequence of it.
-    pub knows_one: String,
+    /// The same for many, each with its sequence: answers those that are there.
+    pub known: Bulk,
     pub page: String,
     pub count: String,
     pub page_of_key: String,
@@ -61,7 +61,7 @@ impl Ledger {
                 "ON CONFLICT (day, id, sequence) DO NOTHING RETURNING id, sequence",
             ),
             knows: write("SELECT sequence FROM ledger WHERE id = $1 LIMIT 1"),
-            knows_one: write("SELECT sequence FROM ledger WHERE id = $1 AND sequence = $2"),
+            known: Bulk::find(dialect, "ledger", &[("id", text), ("sequence", number)]),
             page: page("", 1),
             count: write("SELECT COUNT(*) FROM ledger"),
             page_of_key: page(" WHERE token = $1", 2),

@@ -18,7 +18,7 @@ use parking_lot::{Mutex, MutexGuard};
 use tokio::sync::Notify;
 
 use super::clock::{Clock, SystemClock};
-use super::{Books, Counters, CountersError, HoldState, Settled, SoftLimitPassed, Terms, Verdict};
+use super::{Books, Counters, CountersError, HoldState, Settled, SoftLimitPassed, Terms, Unseeded, Verdict};
 use crate::domain::{
     Account, Amount, CounterKey, Hold, HoldId, Kind, Money, Period, Progress, Record, Timestamp, Window,
 };
@@ -184,8 +184,10 @@ impl Counters for MemoryCounters {
         Ok(found)
     }
 
-    async fn seed(&self, counter: &CounterKey, generation: u64, spent: Money) -> Result<bool, CountersError> {
-        Ok(self.state().seed(counter, generation, spent))
+    async fn load(&self, missing: &Unseeded, books: &dyn Books) -> Result<bool, CountersError> {
+        let Some(account) = missing.account() else { return Ok(false) };
+        let spent = books.spent(&account).await?;
+        Ok(self.state().seed(&missing.counter, missing.generation, spent))
     }
 
     async fn adjust(&self, record: Record) -> Result<(), CountersError> {

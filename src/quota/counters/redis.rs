@@ -5,6 +5,7 @@
 mod backlog;
 mod books;
 mod link;
+mod loading;
 mod local;
 mod message;
 mod news;
@@ -13,6 +14,7 @@ mod places;
 mod remote;
 mod rooms;
 mod script;
+mod settling;
 mod streams;
 #[cfg(test)]
 mod tests;
@@ -29,7 +31,7 @@ use async_trait::async_trait;
 use tokio::sync::Notify;
 
 use super::clock::Clock;
-use super::{Books, Counters, CountersError, HoldState, Settled, SoftLimitPassed, Terms, Verdict};
+use super::{Books, Counters, CountersError, HoldState, Settled, SoftLimitPassed, Terms, Unseeded, Verdict};
 use crate::config::OnCounterFailure;
 use crate::domain::{Account, Amount, CounterKey, Hold, HoldId, Money, Progress, Record, Secret, Timestamp};
 use backlog::{Backlog, Told};
@@ -215,8 +217,8 @@ impl Counters for RedisCounters {
         Ok(HoldState::Held)
     }
 
-    async fn seed(&self, counter: &CounterKey, generation: u64, spent: Money) -> Result<bool, CountersError> {
-        self.remote.seed(counter, generation, spent).await
+    async fn load(&self, missing: &Unseeded, books: &dyn Books) -> Result<bool, CountersError> {
+        self.load_from(missing, books).await
     }
 
     async fn adjust(&self, record: Record) -> Result<(), CountersError> {

@@ -15,7 +15,7 @@ macro_rules! counters_suite {
             eleven_hundred_limits_are_judged_and_charged_as_one,
             a_second_admission_of_a_hold_charges_nothing,
             a_budget_that_is_not_loaded_is_never_zero,
-            a_sum_that_a_settlement_has_overtaken_is_not_set,
+            what_is_settled_while_a_budget_is_loaded_counts_once,
             a_sum_that_comes_second_changes_nothing,
             two_hundred_at_once_pass_a_budget_for_fifty_exactly_fifty_times,
             what_is_left_and_when_it_is_whole_again_are_exact,

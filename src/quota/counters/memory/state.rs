@@ -177,6 +177,7 @@ impl State {
         (settled, open)
     }
 
+    /// Sets a missing budget; `false` where something was settled on it since `generation`.
     pub(super) fn seed(&mut self, key: &CounterKey, generation: u64, spent: Money) -> bool {
         let now = self.now;
         let Some(counter) = self.table.lookup(key) else { return false };

@@ -49,14 +49,11 @@ async fn counters_that_say_nothing_leave_the_table() {
 #[tokio::test]
 async fn a_budget_nobody_loads_leaves_the_table() {
     let (counters, world) = counters(SMALL);
-    let terms = Terms { gateway: GATEWAY, meter_required: true };
-    let Verdict::Unseeded(missing) = counters.admit(hold(1).spend(1, 9).done(), terms).await.unwrap() else {
-        panic!("not loaded")
-    };
+    let missing = world.missing(&hold(1).spend(1, 9).done()).await;
     world.pass(60 * SECOND);
     counters.sweep(world.now());
     assert_eq!(counters.counters(), 0);
-    assert!(!counters.seed(&missing[0].counter, missing[0].generation, Money::ZERO).await.unwrap(), "too late");
+    assert!(!counters.load(&missing, &*world.books).await.unwrap(), "too late");
 }
 
 #[tokio::test]

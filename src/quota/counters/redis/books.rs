@@ -3,12 +3,13 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
 use parking_lot::Mutex;
 
-use super::super::{Books, CountersError};
+use super::super::{Books, CountersError, RecordName, Sum};
 use super::RedisCounters;
 use super::message::{Malformed, Reader};
 use super::turns::unavailable;
@@ -23,6 +24,13 @@ pub(super) struct Entry {
     pub id: String,
 }
 
+impl Entry {
+    /// When it was booked, by the clock of its shard.
+    fn millis(&self) -> Option<i64> {
+        self.id.split('-').next()?.parse().ok()
+    }
+}
+
 /// The entries of this replica's own records that are not known to be written.
 #[derive(Default)]
 pub(super) struct Stream {
@@ -30,9 +38,6 @@ pub(super) struct Stream {
     /// Those of them whose records are written, and that Redis could not be told to drop.
     undropped: Mutex<Vec<RecordName>>,
 }
-
-/// A record's hold and sequence.
-pub(super) type RecordName = (HoldId, u32);
 
 impl Stream {
     pub(super) fn note(&self, record: &Record, shard: u32, id: String) {
@@ -142,8 +147,12 @@ pub trait Unwritten: Send + Sync {
     /// What the directory has on an account.
     async fn written(&self, account: &Account) -> Result<Money, CountersError>;
     /// Which of these records the directory has.
-    async fn has_written(&self, records: &[(HoldId, u32)]) -> Result<Vec<bool>, CountersError>;
+    async fn has_written(&self, records: &[RecordName]) -> Result<Vec<bool>, CountersError>;
 }
+
+/// A record that was booked in one shard so long ago is told to no other one any more as if it had been booked just now: the
+/// script takes a third of this.
+const LATELY: Duration = Duration::from_secs(15);
 
 /// How often an account is read before it is said to change too fast.
 const READINGS: usize = 20;
@@ -160,29 +169,41 @@ impl Books for SharedBooks {
     fn progressed(&self, _: &[(HoldId, Progress)]) {}
 
     async fn spent(&self, account: &Account) -> Result<Money, CountersError> {
+        Ok(self.sum(account).await?.spent)
+    }
+
+    async fn sum(&self, account: &Account) -> Result<Sum, CountersError> {
         // Where the directory does not answer nothing else is worth reading.
         self.unwritten.written(account).await?;
-        let mut booked: HashMap<(HoldId, u32), Money, ahash::RandomState> = HashMap::default();
+        let mut booked: HashMap<RecordName, Money, ahash::RandomState> = HashMap::default();
         let pending = self.unwritten.pending_on(account).into_iter().map(|(id, sequence, cost)| ((id, sequence), cost));
         booked.extend(pending);
         let streamed = self.counters.in_streams(|record| record.accounts.contains(account)).await?;
-        booked.extend(streamed.into_iter().map(|record| ((record.id, record.sequence), record.cost)));
-        let (ids, costs): (Vec<_>, Vec<_>) = booked.into_iter().unzip();
-        if ids.is_empty() {
-            return self.unwritten.written(account).await;
+        let since = self.counters.remote.turns.server_millis() - LATELY.as_millis() as i64;
+        let late = streamed.iter().filter(|(entry, _)| entry.millis().is_none_or(|millis| millis >= since));
+        let lately = late.map(|(_, record)| (record.id, record.sequence)).collect();
+        booked.extend(streamed.iter().map(|(_, record)| ((record.id, record.sequence), record.cost)));
+        let (names, costs): (Vec<_>, Vec<_>) = booked.into_iter().unzip();
+        if names.is_empty() {
+            return Ok(Sum { spent: self.unwritten.written(account).await?, ..Sum::default() });
         }
         // Records only ever become written: where the same ones were before and after, the sum holds exactly those.
-        let mut before = self.unwritten.has_written(&ids).await?;
+        let mut before = self.unwritten.has_written(&names).await?;
         for _ in 0..READINGS {
             let written = self.unwritten.written(account).await?;
-            let after = self.unwritten.has_written(&ids).await?;
+            let after = self.unwritten.has_written(&names).await?;
             if before == after {
-                let beside = costs.iter().zip(&after).filter(|(_, written)| !**written).map(|(cost, _)| *cost);
-                return Ok(written + beside.sum());
+                let beside: Money =
+                    costs.iter().zip(&after).filter(|(_, written)| !**written).map(|(cost, _)| *cost).sum();
+                return Ok(Sum { spent: written + beside, counted: names.into_iter().collect(), lately });
             }
             before = after;
         }
         Err(unavailable("the books change faster than they can be read"))
+    }
+
+    async fn are_written(&self, records: &[RecordName]) -> Result<Vec<bool>, CountersError> {
+        self.unwritten.has_written(records).await
     }
 
     fn is_writable(&self) -> bool {

@@ -7,11 +7,12 @@ use std::sync::Arc;
 use parking_lot::Mutex;
 
 use super::super::clock::Clock;
-use super::super::{Books, CountersError, HoldState, Settled, Terms, Verdict};
+use super::super::{Books, CountersError, HoldState, Terms, Verdict};
 use super::RedisSettings;
 use super::books;
 use super::link::{AddressError, Target};
-use super::message::{self, Malformed, Reader, Writer, join, split};
+use super::loading::record_name;
+use super::message::{self, Malformed, Reader, Writer, join};
 use super::news::Shared;
 use super::places::{self, Asked, How, Part, Places};
 use super::turns::{Answer, Message, Turns, unavailable};
@@ -67,7 +68,7 @@ impl Remote {
     }
 
     /// Where the counters of a binding lie.
-    fn places<'h>(&self, hold: &'h Hold) -> Option<&'h Places> {
+    pub(super) fn places<'h>(&self, hold: &'h Hold) -> Option<&'h Places> {
         let shards = self.turns.shards();
         let places = hold.binding.places.get_or_init(|| Places::of(&hold.binding, shards))?;
         (places.shards() == shards).then_some(places)
@@ -152,7 +153,7 @@ fn state(code: i64) -> HoldState {
     }
 }
 
-fn unplaced() -> CountersError {
+pub(super) fn unplaced() -> CountersError {
     unavailable("this binding was placed by other counters")
 }
 
@@ -208,45 +209,26 @@ impl Remote {
         Ok(found)
     }
 
-    pub(super) async fn seed(
-        &self,
-        counter: &CounterKey,
-        generation: u64,
-        spent: Money,
-    ) -> Result<bool, CountersError> {
-        let shard = places::shard_of(&counter.scope, self.turns.shards());
-        let mut message = Writer::list(5);
-        message.bytes("D").bytes(places::name(counter)).count(generation).money(spent);
-        self.ask(shard, message.take()).await?.said.bool().map_err(unavailable)
-    }
-
     pub(super) async fn adjust(&self, record: Record) -> Result<(), CountersError> {
         let places = Places::of(
             &Binding::new(Vec::new(), record.accounts.clone(), record.parties.clone(), Arc::clone(&record.model)),
             self.turns.shards(),
         );
-        for part in &places.parts {
-            let home = part.is_home(&places);
-            let mut message = Writer::list(5);
-            message.bytes("J").raw(&part.accounts).money(record.cost);
-            if home {
-                message.bytes(books::to_bytes(&record)?);
-            } else {
-                message.bytes("");
-            }
-            let answered = self.ask(part.shard, message.take()).await;
-            if let (Err(error), false) = (&answered, home) {
-                // It is booked; these budgets hear of it when they are loaded again.
+        let Some((home, elsewhere)) = places.parts.split_first() else { return Ok(()) };
+        let mut message = Writer::list(6);
+        message.bytes("J").raw(&home.accounts).money(record.cost);
+        message.bytes(record_name((record.id, record.sequence))).bytes(books::to_bytes(&record)?);
+        let entry = self.ask(home.shard, message.take()).await?.said.text().map_err(unavailable)?;
+        for part in elsewhere {
+            // Whoever loads these budgets at this moment has seen the record or not.
+            let mut message = Writer::list(2);
+            message.bytes("X").raw(&part.accounts);
+            if let Err(error) = self.ask(part.shard, message.take()).await {
                 tracing::warn!(%error, "an adjustment is booked, and not counted everywhere yet");
-                self.shared.load_elsewhere(&record, places.parts[0].shard);
-                continue;
-            }
-            let mut answer = answered?;
-            if home {
-                let entry = answer.said.text().map_err(unavailable)?;
-                self.shared.book(record.clone(), part.shard, entry);
+                self.shared.load_elsewhere(&record, home.shard);
             }
         }
+        self.shared.book(record, home.shard, entry);
         Ok(())
     }
 
@@ -312,7 +294,7 @@ fn write_progress(progress: Progress, message: &mut Writer) {
     message.int(progress.cost.as_nanos().clamp(0, message::EXACT));
 }
 
-fn read_progress(said: &mut Reader) -> Result<Progress, Malformed> {
+pub(super) fn read_progress(said: &mut Reader) -> Result<Progress, Malformed> {
     Ok(Progress { input_tokens: said.count()?, output_tokens: said.count()?, cost: Money::nanos(said.int()?) })
 }
 
@@ -333,72 +315,4 @@ fn read_budgets(said: &mut Reader, found: &mut Vec<(Account, Money)>) -> Result<
         found.push((Account { scope, period }, spent));
     }
     Ok(cursor)
-}
-
-impl Remote {
-    pub(super) async fn settle(
-        &self,
-        hold: &Arc<Hold>,
-        tokens: Amount,
-        mut record: Record,
-        forgotten: bool,
-    ) -> Result<Settled, CountersError> {
-        let places = self.places(hold).ok_or_else(unplaced)?;
-        record.id = hold.id;
-        record.sequence = 0;
-        let bytes = books::to_bytes(&record)?;
-        let (dollars, nanos) = split(record.cost.as_nanos());
-        let message = |part: &Part, bytes: &[u8], full: bool, forgotten: bool| {
-            let mut message = Writer::list(10);
-            message.bytes("T").bytes(hold.id.as_bytes()).int(tokens.clamp(0, message::EXACT)).int(dollars).int(nanos);
-            message.bool(forgotten).bytes(bytes);
-            if full {
-                part.in_full(hold, &mut message);
-            } else {
-                message.bool(false).bool(false).bool(false);
-            }
-            message.take()
-        };
-        let mut outcome = Settled::Applied;
-        // What the home has done before was done elsewhere or not; what it does now is to be done there too.
-        let mut again = false;
-        for part in &places.parts {
-            let home = part.is_home(places);
-            // Elsewhere the record is not booked; what the home said holds there too.
-            let (bytes, forgotten) = if home { (&bytes[..], forgotten) } else { (&[][..], !again) };
-            let mut full = forgotten;
-            let mut said;
-            let code = loop {
-                said = self.ask(part.shard, message(part, bytes, full, forgotten)).await?.said;
-                said.list().map_err(unavailable)?;
-                match said.int().map_err(unavailable)? {
-                    4 if !full => full = true,
-                    code => break code,
-                }
-            };
-            if !home {
-                if code == 3 {
-                    self.shared.load_elsewhere(&record, places.parts[0].shard);
-                }
-                continue;
-            }
-            match code {
-                0 => {}
-                1 => {
-                    let before = read_progress(&mut said).map_err(unavailable)?;
-                    books::correct(&mut record, before);
-                    outcome = Settled::Corrected;
-                }
-                2 => {
-                    (outcome, again) = (Settled::Duplicate, true);
-                    continue;
-                }
-                3 => return Ok(Settled::Forgotten),
-                _ => return Err(unavailable(Malformed)),
-            }
-            let entry = said.text().map_err(unavailable)?;
-            self.shared.book(record.clone(), part.shard, entry);
-        }
-        Ok(outcome)
-    }
 }

@@ -6,9 +6,9 @@ use std::time::Duration;
 
 use redis::{FromRedisValue, Value};
 
-use super::super::CountersError;
+use super::super::{CountersError, RecordName};
 use super::RedisCounters;
-use super::books::{Entry, RecordName, read_entry};
+use super::books::{Entry, read_entry};
 use super::turns::unavailable;
 use crate::domain::Record;
 
@@ -117,11 +117,14 @@ impl RedisCounters {
     }
 
     /// Every record in the streams that is of concern.
-    pub(super) async fn in_streams(&self, concerns: impl Fn(&Record) -> bool) -> Result<Vec<Record>, CountersError> {
+    pub(super) async fn in_streams(
+        &self,
+        concerns: impl Fn(&Record) -> bool,
+    ) -> Result<Vec<(Entry, Record)>, CountersError> {
         let shards =
             (0..self.remote.turns.shards()).map(|shard| self.entries(shard, None, |record, _| concerns(record)));
         let found = futures_util::future::join_all(shards).await.into_iter().collect::<Result<Vec<_>, _>>()?;
-        Ok(found.into_iter().flatten().map(|(_, record)| record).collect())
+        Ok(found.into_iter().flatten().collect())
     }
 
     /// These records are in the directory: their entries are dropped. One that was there before, or whose entry is gone,

@@ -1,3 +1,4 @@
+mod loading;
 mod replicas;
 
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -26,9 +27,15 @@ fn settings(url: String) -> RedisSettings {
 }
 
 fn world_at(url: String) -> World {
+    world_of(&settings(url)).1
+}
+
+fn world_of(settings: &RedisSettings) -> (Arc<RedisCounters>, World) {
     let (clock, books) = (Arc::new(TestClock::new()), Arc::new(TestBooks::default()));
-    let counters = RedisCounters::with_clock(books.clone(), &settings(url), Some(clock.clone())).unwrap();
-    World { counters: Arc::new(counters), clock, books, max_holds: 300, max_waiting: 4, journals: false, cases: 48 }
+    let counters = Arc::new(RedisCounters::with_clock(books.clone(), settings, Some(clock.clone())).unwrap());
+    let world =
+        World { counters: counters.clone(), clock, books, max_holds: 300, max_waiting: 4, journals: false, cases: 48 };
+    (counters, world)
 }
 
 mod single {

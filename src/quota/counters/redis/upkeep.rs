@@ -176,6 +176,11 @@ impl RedisCounters {
                     Settled::Forgotten if !self.remote.shared.books.knows(hold.id).await? => {
                         self.remote.settle(&hold, tokens, *record, true).await.map(drop)
                     }
+                    Settled::Forgotten => {
+                        // It is booked, and whatever else has heard of it or not.
+                        self.remote.shared.again.lock().extend(record.accounts);
+                        Ok(())
+                    }
                     _ => Ok(()),
                 }
             }

@@ -2,9 +2,11 @@
 
 use std::time::Duration;
 
+use parking_lot::Mutex;
+
 use super::world::*;
 use crate::domain::{Kind, Money, Period, RecordStatus, Timestamp};
-use crate::quota::counters::{Books, Terms, Verdict};
+use crate::quota::counters::{Books, Terms, Unseeded, Verdict};
 
 const TERMS: Terms = Terms { gateway: GATEWAY, meter_required: true };
 
@@ -57,42 +59,51 @@ pub(crate) async fn a_second_admission_of_a_hold_charges_nothing(world: World) {
 pub(crate) async fn a_budget_that_is_not_loaded_is_never_zero(world: World) {
     let budget = counter("t", Kind::Spend);
     let one = hold(1).requests(5).spend(1, 100).done();
-    let Verdict::Unseeded(missing) = world.counters.admit(one.clone(), TERMS).await.unwrap() else {
-        panic!("the budget is not loaded")
-    };
-    assert_eq!(missing.len(), 1);
-    assert_eq!(missing[0].counter, budget);
+    let missing = world.missing(&one).await;
+    assert_eq!(missing.counter, budget);
     assert_eq!(world.counters.read(&budget).await.unwrap(), None);
     assert_eq!(world.read(&counter("t", Kind::Requests)).await, (0, 0), "nothing is charged before it is");
-    assert!(!world.counters.seed(&budget, missing[0].generation + 1, Money::ZERO).await.unwrap());
-    assert!(world.counters.seed(&budget, missing[0].generation, Money::nanos(100)).await.unwrap());
+    world.books.book(record(&hold(9).booked(&budget).done(), 0, 100, world.now()));
+    let other = Unseeded { generation: missing.generation + 1, ..missing.clone() };
+    assert!(!world.counters.load(&other, &*world.books).await.unwrap());
+    assert!(world.counters.load(&missing, &*world.books).await.unwrap());
     assert_eq!(world.refused(&one).await.spent, 100);
 }
 
-pub(crate) async fn a_sum_that_a_settlement_has_overtaken_is_not_set(world: World) {
-    let Verdict::Unseeded(missing) = world.counters.admit(hold(1).spend(1, 100).done(), TERMS).await.unwrap() else {
-        panic!("the budget is not loaded")
-    };
-    let summed = world.books.spent(&account_of(&missing[0].counter)).await.unwrap();
-    // A hold that was charged elsewhere settles on the same account while the sum is on its way.
-    let other = hold(2).requests(5).booked(&missing[0].counter).done();
-    world.admitted(&other).await;
-    world.settle(&other, 0, 30).await;
-    assert!(!world.counters.seed(&missing[0].counter, missing[0].generation, summed).await.unwrap());
-    world.admitted(&hold(1).spend(1, 100).done()).await;
-    assert_eq!(world.read(&missing[0].counter).await, (30, 1));
+pub(crate) async fn what_is_settled_while_a_budget_is_loaded_counts_once(world: World) {
+    let budget = counter("t", Kind::Spend);
+    let running = |number| hold(number).requests(500).booked(&budget).done();
+    for number in 10..16 {
+        world.admitted(&running(number)).await;
+    }
+    let first = hold(1).spend(1, 1_000).done();
+    let missing = world.missing(&first).await;
+    // One is settled before the load, and one on either side of each reading as long as there are any.
+    world.settle(&running(10), 0, 30).await;
+    let (before, after) = (Mutex::new(vec![running(11), running(12)]), Mutex::new(vec![running(13), running(14)]));
+    let books = BusyBooks { world: &world, before, after };
+    let mut missing = vec![missing];
+    while let Some(one) = missing.pop() {
+        world.counters.load(&one, &books).await.unwrap();
+        if let Verdict::Unseeded(still) = world.counters.admit(first.clone(), TERMS).await.unwrap() {
+            missing = still;
+        }
+    }
+    let settled = world.books.records.lock().len() as i64;
+    assert!(settled >= 3, "{settled}");
+    assert_eq!(world.read(&budget).await, (30 * settled, 1));
+    world.settle(&running(15), 0, 30).await;
+    assert_eq!(world.read(&budget).await, (30 * (settled + 1), 1));
 }
 
 pub(crate) async fn a_sum_that_comes_second_changes_nothing(world: World) {
     let one = hold(1).spend(10, 100).done();
-    let Verdict::Unseeded(missing) = world.counters.admit(one.clone(), TERMS).await.unwrap() else {
-        panic!("the budget is not loaded")
-    };
-    let (counter, generation) = (&missing[0].counter, missing[0].generation);
-    assert!(world.counters.seed(counter, generation, Money::nanos(5)).await.unwrap());
+    let missing = world.missing(&one).await;
+    world.books.book(record(&hold(9).booked(&missing.counter).done(), 0, 5, world.now()));
+    assert!(world.counters.load(&missing, &*world.books).await.unwrap());
     world.admitted(&one).await;
-    assert!(world.counters.seed(counter, generation, Money::ZERO).await.unwrap());
-    assert_eq!(world.read(counter).await, (5, 10));
+    assert!(world.counters.load(&missing, &TestBooks::default()).await.unwrap());
+    assert_eq!(world.read(&missing.counter).await, (5, 10));
 }
 
 pub(crate) async fn two_hundred_at_once_pass_a_budget_for_fifty_exactly_fifty_times(world: World) {

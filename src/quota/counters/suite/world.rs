@@ -12,7 +12,9 @@ use crate::domain::{
     Record, RecordStatus, Scope, ScopeKind, Timestamp, Usage, Window,
 };
 use crate::quota::counters::clock::Clock;
-use crate::quota::counters::{Books, Counters, CountersError, Refusal, Remaining, Settled, Terms, Verdict};
+use crate::quota::counters::{
+    Books, Counters, CountersError, RecordName, Refusal, Remaining, Settled, Sum, Terms, Unseeded, Verdict,
+};
 
 /// A round moment: the start of a bucket, an hour and a day.
 pub(crate) const START: i64 = 1_800_057_600_000;
@@ -56,8 +58,54 @@ impl Books for TestBooks {
         let records = self.records.lock();
         Ok(records.iter().filter(|record| record.accounts.contains(account)).map(|record| record.cost).sum())
     }
+    async fn sum(&self, account: &Account) -> Result<Sum, CountersError> {
+        let counted = self.records.lock().iter().map(|record| (record.id, record.sequence)).collect();
+        Ok(Sum { spent: self.spent(account).await?, counted, lately: Vec::new() })
+    }
+    async fn are_written(&self, records: &[RecordName]) -> Result<Vec<bool>, CountersError> {
+        Ok(vec![false; records.len()])
+    }
     async fn knows(&self, hold: HoldId) -> Result<bool, CountersError> {
         Ok(self.records.lock().iter().any(|record| record.id == hold))
+    }
+}
+
+/// The books of a world in which these holds are settled for 30 nano-dollars while the books are read: one before it and one
+/// after it, each time.
+pub(crate) struct BusyBooks<'w> {
+    pub(crate) world: &'w World,
+    pub(crate) before: Mutex<Vec<Arc<Hold>>>,
+    pub(crate) after: Mutex<Vec<Arc<Hold>>>,
+}
+
+impl BusyBooks<'_> {
+    async fn settle_one(&self, holds: &Mutex<Vec<Arc<Hold>>>) {
+        let hold = holds.lock().pop();
+        if let Some(hold) = hold {
+            self.world.settle(&hold, 0, 30).await;
+        }
+    }
+}
+
+#[async_trait]
+impl Books for BusyBooks<'_> {
+    fn book(&self, _: Record) {}
+    fn started(&self, _: &Arc<Hold>, _: Progress) {}
+    fn progressed(&self, _: &[(HoldId, Progress)]) {}
+    async fn spent(&self, account: &Account) -> Result<Money, CountersError> {
+        Ok(self.sum(account).await?.spent)
+    }
+    async fn sum(&self, account: &Account) -> Result<Sum, CountersError> {
+        self.settle_one(&self.before).await;
+        let sum = self.world.books.sum(account).await?;
+        self.settle_one(&self.after).await;
+        Ok(sum)
+    }
+    async fn are_written(&self, records: &[RecordName]) -> Result<Vec<bool>, CountersError> {
+        self.world.books.are_written(records).await
+    }
+    async fn knows(&self, hold: HoldId) -> Result<bool, CountersError> {
+        self.world.books.knows(hold).await
     }
 }
 
@@ -90,12 +138,20 @@ impl World {
             match self.counters.admit(hold.clone(), terms).await.unwrap() {
                 Verdict::Unseeded(missing) => {
                     for budget in missing {
-                        let spent = self.books.spent(&account_of(&budget.counter)).await.unwrap();
-                        self.counters.seed(&budget.counter, budget.generation, spent).await.unwrap();
+                        self.counters.load(&budget, &*self.books).await.unwrap();
                     }
                 }
                 verdict => return verdict,
             }
+        }
+    }
+
+    /// The budget of this hold, which is not loaded.
+    pub(crate) async fn missing(&self, hold: &Arc<Hold>) -> Unseeded {
+        let terms = Terms { gateway: GATEWAY, meter_required: true };
+        match self.counters.admit(hold.clone(), terms).await.unwrap() {
+            Verdict::Unseeded(mut missing) if missing.len() == 1 => missing.remove(0),
+            other => panic!("a budget that is not loaded expected, got {other:?}"),
         }
     }
 

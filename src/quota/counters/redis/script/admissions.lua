@@ -114,6 +114,10 @@ local function judge(head, amounts)
     local amount, kind, c = said[amounts + at], kinds[at], counters[at]
     if kind == SPEND and c[3] == false then
       if not lines[i + 7] and not forced then
+        if c[13] == NOT_NOTED then
+          c[13] = 0
+          dirty[lines[i]] = true
+        end
         unseeded = unseeded or {2}
         unseeded[#unseeded + 1] = at - 1
         unseeded[#unseeded + 1] = c[9]

@@ -38,9 +38,9 @@ expire = function(id, h)
   if status then
     if h.token == '' then
       -- Another shard books it; the counters here take what the ledger says.
-      unseed(h.accounts)
+      unload_all(h.accounts)
     else
-      spend(h.accounts, floor(booked[3] / GIGA), booked[3] % GIGA)
+      spend(h.accounts, id .. FIRST, floor(booked[3] / GIGA), booked[3] % GIGA)
       local event = {status, booked[1], booked[2], booked[3], now, h.token}
       event[7] = call('XADD', P .. 'books', '*', 'e', pack(event), 'w', ARGV[6])
       booked_here = true

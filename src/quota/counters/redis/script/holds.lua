@@ -2,17 +2,6 @@
 
 local expire
 
--- Whole numbers as text: the same few in every turn.
-local texts = {}
-local function text(number)
-  local t = texts[number]
-  if not t then
-    t = format('%d', number)
-    texts[number] = t
-  end
-  return t
-end
-
 -- A hold is no longer in the state it was in.
 local function leave(h)
   if h.state == HELD then waiting = max(0, waiting - 1) elseif h.state == STARTED then running = max(0, running - 1) end

@@ -38,12 +38,14 @@ local function charge_late(names, amounts, tokens, request)
   end
 end
 
--- {'T', hold, tokens, dollars, nanos, forgotten, record | '', counters | false, amounts | false, accounts | false}.
--- Answers {0, entry} applied, {1, in, out, cost, entry} corrected by what was booked before, {2} duplicate, {3} forgotten,
+-- {'T', hold, tokens, dollars, nanos, forgotten, record | booked at, counters | false, amounts | false, accounts | false}.
+-- The home of the hold is told the record first, and books it. The others are told when that was (ms), or 0 where nobody
+-- knows. Answers {0, entry} applied, {1, in, out, cost, entry} corrected by what was booked before, {2} duplicate, {3} forgotten,
 -- {4} where the counters and accounts are needed and were not sent.
 local function settle(m)
   local id, tokens, hi, lo = m[2], m[3], m[4], m[5]
   local h = hold(id)
+  local record = type(m[7]) == 'string' and m[7]
   local accounts, booked, answer
   if h and not h.ended then
     whole(h)
@@ -70,15 +72,15 @@ local function settle(m)
       charge_late(m[8], m[9], function() return tokens end, true)
     end
   end
-  if m[7] == '' and (not h or h.ended) then
-    -- The home has booked it, and whoever loads these budgets may have seen that or not.
-    unseed(accounts)
+  if not record and (not h or h.ended or now - m[7] > JUST_NOW) then
+    -- It is booked, and whoever loaded these budgets may have seen that or not.
+    unload_all(accounts)
   else
-    spend(accounts, hi, lo)
+    spend(accounts, id .. (booked and SECOND or FIRST), hi, lo)
   end
   finish(id, h, SETTLED, false)
-  if m[7] ~= '' then
-    answer[#answer + 1] = call('XADD', P .. 'books', '*', 'r', pack({m[7], booked or false}), 'w', ARGV[6])
+  if record then
+    answer[#answer + 1] = call('XADD', P .. 'books', '*', 'r', pack({record, booked or false}), 'w', ARGV[6])
     booked_here = true
   else
     answer[#answer + 1] = ''
@@ -105,23 +107,60 @@ local function release(m)
   return found
 end
 
--- {'D', counter, generation, dollars, nanos}. Answers whether the budget is loaded now.
-local function seed(m)
-  local c = counter(m[2])
+-- Whether one of these records is of a hold that is open here: it is booked, and here it is still to be counted.
+local function is_still_to_come(records)
+  local length = 4000 * RECORD_NAME
+  for first = 1, #records, length do
+    local ids = {}
+    for at = first, min(first + length, #records + 1) - RECORD_NAME, RECORD_NAME do
+      ids[#ids + 1] = sub(records, at, at + 15)
+    end
+    local open = call('HMGET', P .. 'o', unpack(ids))
+    for i = 1, #ids do
+      -- One whose time is over ends by being looked at.
+      local h = (open[i] or H[ids[i]]) and hold(ids[i])
+      if h and not h.ended then return true end
+    end
+  end
+  return false
+end
+
+-- {'D', counter, generation, dollars, nanos, noted | -1, records}: what is spent on a budget, with so many of what was noted
+-- here in it, and with these records, of which some may be noted after those. Answers whether it is loaded now; or what is
+-- noted, a list of records, each with dollars and nanos as doubles, where the books were read without knowing of it.
+local function load(m)
+  local name, generation, hi, lo, known, records = m[2], m[3], m[4], m[5], m[6], m[7]
+  -- This comes first: a hold that ends may have this budget loaded again.
+  local waits = records ~= '' and is_still_to_come(records)
+  local c = counter(name)
   if not c then return false end
   if c[3] ~= false then return true end
-  if c[9] ~= m[3] then return false end
-  c[3], c[4] = m[4], m[5]
-  dirty[m[2]] = true
+  if waits or c[9] ~= generation or c[13] < known then return false end
+  local noted = c[13] == 0 and {} or call('LRANGE', P .. 'n:' .. text(generation), '0', '-1')
+  if #noted ~= c[13] then
+    unload(name, c)
+    return false
+  end
+  if known < 0 and #noted > 0 then return noted end
+  local counted = {}
+  for at = 1, #records, RECORD_NAME do counted[sub(records, at, at + RECORD_NAME - 1)] = true end
+  for i = max(0, known) + 1, #noted do
+    if not counted[sub(noted[i], 1, RECORD_NAME)] then
+      local dollars, nanos = undoubles('<dd', noted[i], RECORD_NAME + 1)
+      nanos = lo + nanos
+      hi, lo = hi + dollars + floor(nanos / GIGA), nanos % GIGA
+    end
+  end
+  c[3], c[4], c[13] = hi, lo, NOT_NOTED
+  dirty[name] = true
   return true
 end
 
--- {'J', accounts, dollars, nanos, record | ''}. Answers the entry.
+-- {'J', accounts, dollars, nanos, record's name, record}. Answers the entry.
 local function adjust(m)
-  spend(m[2], m[3], m[4])
-  if m[5] == '' then return '' end
+  spend(m[2], m[5], m[3], m[4])
   booked_here = true
-  return call('XADD', P .. 'books', '*', 'r', pack({m[5], false}), 'w', ARGV[6])
+  return call('XADD', P .. 'books', '*', 'r', pack({m[6], false}), 'w', ARGV[6])
 end
 
 -- {'Q', counter}. Answers {dollars, nanos, held}, or {0, spent, held}, or nothing where it is not loaded.
@@ -160,13 +199,13 @@ local function answer_to(m)
   if what == 'T' then return settle(m) end
   if what == 'R' then return renew(m) end
   if what == 'L' then return release(m) end
-  if what == 'D' then return seed(m) end
+  if what == 'D' then return load(m) end
   if what == 'J' then return adjust(m) end
   if what == 'Q' then return query(m) end
   if what == 'B' then return budgets(m) end
   -- {'X', accounts}: what is spent on them is loaded again.
   if what == 'X' then
-    unseed(m[2])
+    unload_all(m[2])
     return true
   end
   -- {'M', gateway, last start}: another shard saw this meter alive.

@@ -24,7 +24,9 @@
 --                       r, t  {epoch, wait, sum, held, (bucket, last, sum, held)...}   requests, tokens in 60 s
 --                       f     {epoch, wait, held}                                       in flight
 --                       s     {epoch, wait, dollars | false, nanos, held, passed, soft dollars | false, soft nanos,
---                              generation, start | false, end | false, era}             money
+--                              generation, start | false, end | false, era, noted}      money
+--          n:<generation>  what was spent on a budget since somebody began to load it, so often as its counter says: the
+--                       record's name, dollars and nanos as doubles
 --          b:<binding>  a text with the lines one after the other, {counters} {accounts} token's beginning: what all holds of
 --                       a caller's kind share. The first of a kind has it in place of its name
 --          o            a hash of all open holds: <hold> is when it was admitted (13 digits) and {gateway, in, out, cost,

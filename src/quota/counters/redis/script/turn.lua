@@ -67,8 +67,14 @@ do
     local before, known, least = 0, 0, tonumber(ARGV[5])
     before, known, waiting, running, second_held, second_started, era, quiet_until = undoubles('<dddddddd', found[1])
     if now - before > LATE then quiet_until = now + LATE end
-    if known < least then era = serial end
-    now, serial = max(now, before), max(serial, known + 1, least + 1)
+    -- It counts on by ones, never with the clock: a replica that was silent lately must not hide a loss from the others.
+    if known < least then
+      serial = max(serial, least + 1)
+      era = serial
+    else
+      serial = known + 1
+    end
+    now = max(now, before)
   else
     era, quiet_until = serial, now + LATE
   end

@@ -44,8 +44,7 @@ impl Replica {
             match self.counters.admit(hold.clone(), terms).await? {
                 Verdict::Unseeded(missing) => {
                     for budget in missing {
-                        let spent = books.spent(&account_of(&budget.counter)).await?;
-                        self.counters.seed(&budget.counter, budget.generation, spent).await?;
+                        self.counters.load(&budget, books).await?;
                     }
                 }
                 verdict => return Ok(verdict),
@@ -402,6 +401,23 @@ async fn the_user_of_the_documentation_may_do_all_that_is_needed() {
     .await;
     one.counters.sweep().await;
     assert!(!one.counters.is_down());
+}
+
+#[tokio::test]
+async fn a_replica_that_was_silent_hides_no_loss_from_the_others() {
+    let redis = Redis::start(&[]);
+    let settings = settings(redis.url());
+    let ((busy, world), (silent, _)) = (world_of(&settings), world_of(&settings));
+    world.admitted(&hold(1).spend(10, 100).done()).await;
+    assert_eq!(silent.holds().await.unwrap(), (1, 0));
+    let keys = ["clock", "c:s|total|team:t", "o"].map(|key| format!("{}:{{0}}:{key}", settings.prefix));
+    let copy = |from: &str, to: &str| assert_eq!(redis.command(&["COPY", from, to, "REPLACE"]), "1", "{from}");
+    keys.iter().for_each(|key| copy(key, &format!("saved:{key}")));
+    world.settle(&hold(1).spend(10, 100).done(), 0, 30).await;
+    // Redis comes back as it was before, and answers first the one that has not heard of the settlement.
+    keys.iter().for_each(|key| copy(&format!("saved:{key}"), key));
+    silent.holds().await.unwrap();
+    assert_eq!(busy.read(&counter("t", Kind::Spend)).await.unwrap(), None, "it is loaded again");
 }
 
 /// What this replica's ledger has pending, over a directory.
