@@ -41,6 +41,22 @@ async fn a_free_model_before_a_dear_one_makes_nothing_free() {
 }
 
 #[tokio::test]
+async fn a_tag_too_long_for_any_limit_does_not_keep_a_request_from_being_booked() {
+    let stack = shared();
+    let key = stack.key(json!({"max_budget": 1.0})).await;
+    stack.chat(&key).header("x-litellm-tags", &"t".repeat(49_200)).usage(1000, 1000).send().await.allowed();
+    stack.wait_any_spend(&key).await;
+}
+
+#[tokio::test]
+async fn an_alias_makes_no_dear_model_a_cheap_one() {
+    let stack = shared();
+    let key = stack.key(json!({"models": ["gpt-4o-mini"], "aliases": {"gpt-4o": "gpt-4o-mini"}})).await;
+    stack.chat_with(&key, "gpt-4o").send().await.denied(403, "key_model_access_denied");
+    stack.chat_with(&key, "gpt-4o-mini").send().await.allowed();
+}
+
+#[tokio::test]
 async fn a_budget_on_a_model_closes_what_cannot_be_metered_and_a_soft_budget_does_not() {
     let stack = shared();
     let path = "/v1/realtime/client_secrets";

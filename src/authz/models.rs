@@ -93,7 +93,12 @@ impl<'a> Names<'a> {
     fn of(ask: &ModelAsk<'a>, asked: &'a str) -> Self {
         let identity = &ask.caller.identity;
         let of_team = |name: &str| identity.team.as_ref()?.model_aliases.get(name).map(String::as_str);
-        let of_key = |name: &str| identity.key.as_ref()?.aliases.get(name).map(String::as_str);
+        // A body goes to the upstream as it came: what is a model there would be asked for under its own name, and paid and
+        // allowed as another.
+        let of_key = |name: &str| {
+            let target = identity.key.as_ref()?.aliases.get(name)?;
+            (!ask.catalog.is_known(name)).then_some(target.as_str())
+        };
         let team = of_team(asked);
         let first = team.unwrap_or(asked);
         let key = of_key(first);

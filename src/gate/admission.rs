@@ -16,6 +16,7 @@ use crate::domain::{
     ScopeKind, Standing, Timestamp,
 };
 use crate::quota::counters::Terms;
+use crate::quota::token::MAX_TOKEN;
 use crate::quota::{Admitted, Ask, AskModel, Bound, Plan, Refused, TokenHold, headers, refusal};
 use crate::request::HttpRequest;
 
@@ -81,7 +82,17 @@ impl Gate {
             };
             bound = next.ok_or_else(denial)?;
         };
-        Ok(self.answer(settings, http, vetted, shadow, id, Some(&admitted)))
+        let allow = self.answer(settings, http, vetted, shadow, id, Some(&admitted));
+        // What the meter would refuse to read would never be settled.
+        if allow.metadata.values().len() > MAX_TOKEN {
+            self.quota.release(id);
+            return Err(Denial::new(
+                ErrorType::BadRequest,
+                "hold.too_long",
+                "Too many tags and limits bind this request for it to be accounted; send fewer tags",
+            ));
+        }
+        Ok(allow)
     }
 
     /// What an admitted request gets: less where something in shadow mode would have refused it.
@@ -119,7 +130,7 @@ impl Gate {
             .map(|model| AskModel {
                 names: [&model.name, &model.target],
                 groups: &model.groups,
-                default_limits: settings.default_key_limits.get(&model.name),
+                default_limits: settings.default_key_limits.get(&model.target, &model.name),
             })
             .collect();
         let general = &settings.config.general_settings;

@@ -26,9 +26,10 @@ impl DefaultKeyLimits {
         DefaultKeyLimits(limits)
     }
 
+    /// Those of what aliases made of a model, else of the model as it was asked for.
     #[must_use]
-    pub fn get(&self, model: &str) -> Option<&ModelBudget> {
-        self.0.get(model)
+    pub fn get(&self, target: &str, asked: &str) -> Option<&ModelBudget> {
+        self.0.get(target).or_else(|| self.0.get(asked))
     }
 }
 

@@ -77,32 +77,48 @@ impl ModelLimits {
         self.entries.is_empty()
     }
 
-    /// The entry that binds a model: its own name, else one of its access groups, else the longest `*` pattern. All
-    /// models of a group or a pattern share that entry's counters, so an alias never doubles a quota.
+    /// What binds a model, with the name of the entry that says so. Requests, tokens and the budget are looked for one by
+    /// one: under the model's own name, else under one of its access groups, else under the longest `*` pattern that has
+    /// that limit, else in `defaults`. All models of a group or a pattern share that entry's counters, so an alias never
+    /// doubles a quota.
     #[must_use]
-    pub fn entry(&self, names: &[&str], groups: &[impl AsRef<str>]) -> Option<(&str, &ModelBudget)> {
-        let exact = names.iter().find_map(|name| self.entries.get_key_value(*name));
-        let group = || groups.iter().find_map(|group| self.entries.get_key_value(group.as_ref()));
-        let pattern = || {
-            let hits = self.entries.iter().filter(|(pattern, _)| {
-                glob::is_pattern(pattern) && names.iter().any(|name| glob::matches(pattern, name))
-            });
-            hits.max_by_key(|(pattern, _)| pattern.len())
-        };
-        exact.or_else(group).or_else(pattern).map(|(name, entry)| (name.as_str(), entry))
+    pub fn binding<'l>(
+        &'l self,
+        names: &[&str],
+        groups: &[impl AsRef<str>],
+        defaults: Option<(&'l str, &'l ModelBudget)>,
+    ) -> Vec<(&'l str, Limits)> {
+        let mut bound: Vec<(&str, Limits)> = Vec::new();
+        let parts: [fn(&ModelBudget) -> Limits; 3] = [
+            |entry| Limits { rpm_limit: entry.rpm_limit, ..Limits::default() },
+            |entry| Limits { tpm_limit: entry.tpm_limit, ..Limits::default() },
+            |entry| Limits {
+                max_budget: entry.max_budget,
+                budget_duration: entry.max_budget.and(entry.budget_duration),
+                ..Limits::default()
+            },
+        ];
+        for part in parts {
+            let has = |(name, entry): (&'l String, &'l ModelBudget)| {
+                let limits = part(entry);
+                (!limits.is_unlimited()).then_some((name.as_str(), limits))
+            };
+            let exact = || names.iter().find_map(|name| has(self.entries.get_key_value(*name)?));
+            let group = || groups.iter().find_map(|group| has(self.entries.get_key_value(group.as_ref())?));
+            let pattern = || {
+                let matching = self.entries.iter().filter(|(pattern, _)| {
+                    glob::is_pattern(pattern) && names.iter().any(|name| glob::matches(pattern, name))
+                });
+                matching.filter_map(has).max_by_key(|(pattern, _)| pattern.len())
+            };
+            let default = || {
+                let (name, limits) = (defaults?.0, part(defaults?.1));
+                (!limits.is_unlimited()).then_some((name, limits))
+            };
+            bound.extend(exact().or_else(group).or_else(pattern).or_else(default));
+        }
+        bound
     }
-}
-
-/// The lines of one model's entry.
-pub fn of_model(scope: &Scope, entry: &ModelBudget, lines: &mut Vec<Line>) {
-    let limits = Limits {
-        max_budget: entry.max_budget,
-        budget_duration: entry.budget_duration,
-        rpm_limit: entry.rpm_limit,
-        tpm_limit: entry.tpm_limit,
-        ..Limits::default()
-    };
-    of_limits(scope, &limits, Which::All, lines);
 }
 
 #[cfg(test)]
@@ -119,7 +135,7 @@ mod tests {
             ..Limits::default()
         };
         let models = ModelLimits::of(&limits);
-        let bound = |name, groups: &[&str]| models.entry(&[name], groups).map(|(entry, _)| entry.to_owned());
+        let bound = |name, groups: &[&str]| models.binding(&[name], groups, None).first().map(|(entry, _)| *entry);
         for (name, groups, expected) in [
             ("gpt-4o", &["cheap"][..], Some("gpt-4o")),
             ("gpt-4o-mini", &["cheap"], Some("cheap")),
@@ -127,8 +143,29 @@ mod tests {
             ("gpt-3.5", &[], Some("gpt-*")),
             ("claude", &[], None),
         ] {
-            assert_eq!(bound(name, groups).as_deref(), expected, "{name} {groups:?}");
+            assert_eq!(bound(name, groups), expected, "{name} {groups:?}");
         }
+    }
+
+    #[test]
+    fn an_entry_hides_no_limit_that_it_does_not_have() {
+        let budget = ModelBudget { max_budget: Some(Money::nanos(5)), ..ModelBudget::default() };
+        let limits = Limits {
+            model_max_budget: [("gpt-*".to_owned(), budget)].into(),
+            model_rpm_limit: [("gpt-4o".to_owned(), 100)].into(),
+            ..Limits::default()
+        };
+        let models = ModelLimits::of(&limits);
+        let defaults = ModelBudget { rpm_limit: Some(7), tpm_limit: Some(8), ..ModelBudget::default() };
+        let bound = models.binding(&["gpt-4o"], &[] as &[&str], Some(("base", &defaults)));
+        let bound: Vec<_> = bound
+            .into_iter()
+            .map(|(name, limits)| (name, limits.rpm_limit, limits.tpm_limit, limits.max_budget.map(Money::as_nanos)))
+            .collect();
+        assert_eq!(
+            bound,
+            [("gpt-4o", Some(100), None, None), ("base", None, Some(8), None), ("gpt-*", None, None, Some(5))]
+        );
     }
 
     #[test]

@@ -4,13 +4,13 @@
 use std::sync::Arc;
 
 use super::bindings::{Bindings, Span};
-use super::lines::{Line, ModelLimits, Which, of_limits, of_model};
+use super::lines::{Line, ModelLimits, Which, of_limits};
 use super::periods::Periods;
 use crate::config::Config;
 use crate::directory::Registry;
 use crate::domain::{
-    Account, Amount, Amounts, Binding, Caller, Charge, CounterKey, EndUser, Kind, Limit, Limits, ModelBudget, Money,
-    Parties, Period, Scope, ScopeKind, Timestamp, Window,
+    Account, Amount, Amounts, Binding, BudgetDuration, Caller, Charge, CounterKey, EndUser, Kind, Limit, Limits,
+    ModelBudget, Money, Parties, Period, Scope, ScopeKind, Timestamp, Window,
 };
 
 /// All limits that bind one identity whatever it asks, and the scopes its spend is added to.
@@ -19,6 +19,8 @@ pub struct Plan {
     pub parties: Parties,
     lines: Vec<Line>,
     totals: Vec<Scope>,
+    /// Periods of budgets that do not bind, and that what is spent counts on.
+    booked: Vec<(Scope, BudgetDuration)>,
     models: Vec<PerModel>,
     /// What was bound lately.
     bindings: Bindings,
@@ -144,6 +146,7 @@ impl Plan {
             },
             lines: Vec::new(),
             totals: Vec::new(),
+            booked: Vec::new(),
             models: Vec::new(),
             bindings: Bindings::default(),
             valid_until: Timestamp::millis(i64::MAX),
@@ -176,6 +179,13 @@ impl Plan {
             let (which, per_model) =
                 if personal { (Which::All, Some(ScopeKind::ModelPerUser)) } else { (Which::Rates, None) };
             plan.add(ScopeKind::User, &[&user.user_id], &user.limits, which, per_model);
+            if !personal {
+                // What a user spends on a team's key is spent, though it is the team that is asked.
+                let scope = Scope::new(ScopeKind::User, &[&user.user_id]);
+                let windows = user.limits.budget_limits.iter().map(|window| window.budget_duration);
+                let durations = user.limits.budget_duration.into_iter().chain(windows);
+                plan.booked.extend(durations.map(|duration| (scope.clone(), duration)));
+            }
         } else if let Some(user_id) = &plan.parties.user_id {
             plan.totals.push(Scope::new(ScopeKind::User, &[user_id]));
         }
@@ -242,6 +252,9 @@ impl Plan {
         for line in self.lines.iter().chain(&own) {
             compiled.push(line, ask, periods, now);
         }
+        for (scope, duration) in self.booked.iter().filter(|_| ask.cost.is_some()) {
+            compiled.account(scope, periods.at(Some(*duration), now));
+        }
         let mut parties = self.parties.clone();
         parties.end_user_id = ask.end_user.map(|end_user| Arc::clone(&end_user.user_id));
         parties.tags = ask.tags.to_vec();
@@ -256,8 +269,9 @@ impl Plan {
         totals.push(scope);
         let limits = ModelLimits::of(&end_user.limits);
         for model in ask.models {
-            if let Some((name, entry)) = limits.entry(&model.names, model.groups) {
-                of_model(&Scope::new(ScopeKind::ModelPerEndUser, &[&end_user.user_id, name]), entry, own);
+            for (name, limits) in limits.binding(&model.names, &groups_of(ask, model), None) {
+                let scope = Scope::new(ScopeKind::ModelPerEndUser, &[&end_user.user_id, name]);
+                of_limits(&scope, &limits, Which::All, own);
             }
         }
     }
@@ -291,19 +305,24 @@ impl Plan {
                     totals.push(scope);
                 }
             }
+            let groups = groups_of(ask, model);
             for per_model in &self.models {
-                let entry = per_model.limits.entry(&model.names, model.groups);
-                let fallback = (per_model.kind == ScopeKind::ModelPerKey)
-                    .then(|| model.default_limits.map(|limits| (model.names[1], limits)))
-                    .flatten();
-                if let Some((name, entry)) = entry.or(fallback) {
+                let of_key = per_model.kind == ScopeKind::ModelPerKey;
+                let defaults = model.default_limits.filter(|_| of_key).map(|limits| (model.names[1], limits));
+                for (name, limits) in per_model.limits.binding(&model.names, &groups, defaults) {
                     let mut names: Vec<&str> = per_model.names.iter().map(|name| &**name).collect();
                     names.push(name);
-                    of_model(&Scope::new(per_model.kind, &names), entry, own);
+                    of_limits(&Scope::new(per_model.kind, &names), &limits, Which::All, own);
                 }
             }
         }
     }
+}
+
+/// The access groups of a model, those of the directory by id and by name.
+fn groups_of<'a>(ask: &Ask<'a>, model: &AskModel<'a>) -> Vec<&'a str> {
+    let names = model.groups.iter().filter_map(|group| Some(&*ask.registry.access_group(group)?.access_group_name));
+    model.groups.iter().map(|group| &**group).chain(names).collect()
 }
 
 /// A binding in the making.
@@ -315,6 +334,15 @@ struct Compiled {
 }
 
 impl Compiled {
+    /// What is spent counts on this account.
+    fn account(&mut self, scope: &Scope, period: Period) {
+        self.span.narrow(&period);
+        let account = Account { scope: scope.clone(), period };
+        if !self.accounts.contains(&account) {
+            self.accounts.push(account);
+        }
+    }
+
     fn push(&mut self, line: &Line, ask: &Ask<'_>, periods: &Periods, now: Timestamp) {
         let window = match line.kind {
             Kind::Requests | Kind::Tokens => Window::Minute,
@@ -322,11 +350,7 @@ impl Compiled {
             Kind::Spend if ask.cost.is_none() => return,
             Kind::Spend => {
                 let period = periods.at(line.duration, now);
-                self.span.narrow(&period);
-                let account = Account { scope: line.scope.clone(), period: period.clone() };
-                if !self.accounts.contains(&account) {
-                    self.accounts.push(account);
-                }
+                self.account(&line.scope, period.clone());
                 Window::Period(period)
             }
         };
@@ -344,7 +368,7 @@ impl Compiled {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::{AuthMethod, Calendar, Identity, Key, KeyHash, Role};
+    use crate::domain::{AuthMethod, Calendar, Identity, Key, KeyHash, Role, Team, User};
 
     const NOW: Timestamp = Timestamp::millis(1_000_000);
 
@@ -356,7 +380,10 @@ mod tests {
     }
 
     fn bound(limits: Limits, models: &[&str]) -> Bound {
-        let caller = caller(limits);
+        bound_for(&caller(limits), models)
+    }
+
+    fn bound_for(caller: &Caller, models: &[&str]) -> Bound {
         let models: Vec<AskModel<'_>> =
             models.iter().map(|name| AskModel { names: [name, name], groups: &[], default_limits: None }).collect();
         let (registry, model) = (Arc::default(), Arc::from(models[0].names[0]));
@@ -370,7 +397,31 @@ mod tests {
             cost: Some(Money::nanos(7)),
         };
         let periods = Periods::new(Calendar::new("UTC", "00:00").unwrap());
-        Plan::of(&caller, &Config::default(), NOW).bind(&caller, &ask, &periods, NOW)
+        Plan::of(caller, &Config::default(), NOW).bind(caller, &ask, &periods, NOW)
+    }
+
+    #[test]
+    fn what_a_user_spends_on_a_teams_key_counts_on_the_budget_that_binds_personal_ones() {
+        let limits = Limits {
+            max_budget: Some(Money::nanos(9)),
+            budget_duration: Some("30d".parse().unwrap()),
+            ..Limits::default()
+        };
+        let user = User { user_id: "u".into(), limits, ..User::default() };
+        let personal = Identity { user: Some(Arc::new(user)), ..Identity::default() };
+        let of_team = Identity { team: Some(Arc::new(Team::default())), ..personal.clone() };
+        let [personal, of_team] = [personal, of_team].map(|identity| {
+            let caller = Caller::new(AuthMethod::VirtualKey, Role::InternalUser, Arc::new(identity));
+            bound_for(&caller, &["a"])
+        });
+        let budgets = |bound: &Bound| bound.charges().filter(|charge| charge.counter.kind == Kind::Spend).count();
+        assert_eq!((budgets(&personal), budgets(&of_team)), (1, 0));
+        let account = |bound: &Bound| {
+            let of_user = |account: &&Account| account.scope.kind() == ScopeKind::User && !account.period.is_total();
+            bound.binding.accounts.iter().find(of_user).cloned()
+        };
+        assert!(account(&personal).is_some());
+        assert_eq!(account(&of_team), account(&personal));
     }
 
     #[test]

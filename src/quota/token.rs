@@ -21,7 +21,7 @@ const TAG: usize = 32;
 /// Keeps these signatures apart from all others made with the same key.
 const CONTEXT: &[u8] = b"tollward hold token\0";
 /// A longer text is refused unread.
-pub const MAX_TOKEN: usize = 64 * 1024;
+pub const MAX_TOKEN: usize = 256 * 1024;
 
 /// Why a text is not a hold token. It tells nothing that would help to forge one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]

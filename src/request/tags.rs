@@ -7,6 +7,8 @@ use super::RequestView;
 
 /// A comma-separated list of tags.
 const HEADER: &str = "x-litellm-tags";
+/// A longer one is no tag of ours.
+const MAX_TAG: usize = 256;
 /// Tags one request may carry; each is a scope to charge, so further ones of the header are dropped.
 const MAX_TAGS: usize = 128;
 
@@ -19,7 +21,7 @@ impl<'a> RequestView<'a> {
         let of_header = self.http.headers.all(HEADER).filter_map(|value| std::str::from_utf8(value).ok());
         let of_header = of_header.flat_map(|value| value.split(',')).map(|tag| Cow::Borrowed(tag.trim()));
         for tag in of_body.chain(of_header) {
-            if !tag.is_empty() && tags.len() < MAX_TAGS && !tags.contains(&tag) {
+            if !tag.is_empty() && tag.len() <= MAX_TAG && tags.len() < MAX_TAGS && !tags.contains(&tag) {
                 tags.push(tag);
             }
         }

@@ -82,6 +82,11 @@ impl Catalog {
         self.aliases.get(model).map(String::as_str)
     }
 
+    /// Whether a name means a model already: `model_list`, the alias map or the price table has it.
+    pub fn is_known(&self, model: &str) -> bool {
+        self.aliases.contains_key(model) || self.facts(model).next().is_some() || (self.provider_of)(model).is_some()
+    }
+
     /// Access groups of a model: those of its entry, or of every pattern that matches where it has none of its own.
     pub fn groups(&self, model: &str) -> impl Iterator<Item = &str> {
         self.facts(model).flat_map(|facts| facts.groups.iter().map(String::as_str))

@@ -228,6 +228,10 @@ fn aliases_lead_to_their_target_and_cannot_widen_a_key() {
     assert_eq!(target(aliased(&["gpt-4o"], "fast", "gpt-4o"), "fast").as_deref(), Some("gpt-4o"));
     assert_eq!(target(aliased(&["cheap-one"], "cheap-one", "gpt-4o"), "cheap-one"), None, "only the target counts");
     assert_eq!(target(key_of(&[]), "A").as_deref(), Some("M"));
+    for known in ["gpt-4o", "vertex_ai/gemini", "claude-3", "A"] {
+        let renamed = aliased(&["mini"], known, "mini");
+        assert_eq!(target(renamed, known), None, "{known} goes to the upstream under its own name");
+    }
     assert_eq!(target(aliased(&["N"], "M", "N"), "A").as_deref(), Some("N"), "a key's alias after the global one");
 
     let mut teamed = team_of(&["fancy"], &["x"]);

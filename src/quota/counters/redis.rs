@@ -60,6 +60,9 @@ pub struct RedisSettings {
     pub max_waiting: usize,
 }
 
+/// Epochs of Redis count on from the microseconds since 1970, those of counters in this process from nothing.
+const SERIALS: u64 = 1 << 40;
+
 /// The counters in Redis. [`RedisCounters::run`] must run as long as they are used.
 pub struct RedisCounters {
     remote: Remote,
@@ -159,7 +162,8 @@ impl Counters for RedisCounters {
     }
 
     async fn wait_for_room(&self, counter: &CounterKey, epoch: u64, patience: Duration) -> bool {
-        if self.remote.turns.any_down() {
+        let shard = places::shard_of(&counter.scope, self.remote.turns.shards());
+        if epoch < SERIALS || self.remote.turns.is_down(shard) {
             return self.local.wait_for_room(counter, epoch, patience).await;
         }
         self.remote.shared.rooms.wait(&places::name(counter), epoch, patience, self.max_waiting).await
@@ -179,6 +183,7 @@ impl Counters for RedisCounters {
     }
 
     async fn renew(&self, running: &[(Arc<Hold>, Progress)]) -> Result<(), CountersError> {
+        self.local.renew(running).await;
         self.remote.renew(running).await
     }
 

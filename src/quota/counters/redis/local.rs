@@ -117,6 +117,14 @@ impl Local {
         }
     }
 
+    pub(super) async fn renew(&self, running: &[(Arc<Hold>, Progress)]) {
+        let parts: Vec<_> = {
+            let holds = self.holds.lock();
+            running.iter().filter_map(|(hold, progress)| Some((Arc::clone(holds.get(&hold.id)?), *progress))).collect()
+        };
+        let _ = self.counters.renew(&parts).await;
+    }
+
     /// The request is over: `tokens` were used.
     pub(super) async fn settle(&self, hold: HoldId, tokens: Amount) {
         let part = self.holds.lock().remove(&hold);

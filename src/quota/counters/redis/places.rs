@@ -187,6 +187,17 @@ impl Part {
         places.parts.first().is_some_and(|home| home.shard == self.shard)
     }
 
+    /// What a hold keeps of its amounts: of requests and tokens nothing where they are in no window.
+    fn kept_amounts(&self, hold: &Hold, how: How, writer: &mut Writer) {
+        for (at, amount) in self.limits.iter().map(|at| (*at, hold.amounts.get(*at).copied().unwrap_or_default())) {
+            let kind = hold.binding.limits().get(at).map(|limit| limit.counter.kind);
+            match kind {
+                Some(Kind::Requests | Kind::Tokens) if how == How::ChargeLate => writer.bool(false),
+                _ => writer.int(amount.clamp(0, EXACT)),
+            };
+        }
+    }
+
     /// Amounts held under the lines of this part, one after the other.
     fn amounts(&self, hold: &Hold, writer: &mut Writer) {
         for at in &self.limits {
@@ -210,7 +221,7 @@ impl Part {
         let mut kept = Writer::with_capacity(384 + binding.len());
         kept.array(6).bytes(terms.gateway).count(hold.input_tokens).count(hold.output_tokens);
         kept.int(hold.estimate.as_nanos().clamp(0, EXACT));
-        self.amounts(hold, kept.array(self.limits.len()));
+        self.kept_amounts(hold, terms.how, kept.array(self.limits.len()));
         kept.bytes(binding);
         let mut own = Vec::with_capacity(256);
         if self.is_home(places) {

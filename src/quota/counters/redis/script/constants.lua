@@ -12,6 +12,8 @@ local FAR <const> = 9000000
 local MINUTE <const>, BUCKET <const> = 60000, 5000
 local UNTIL_START <const>, UNTIL_RENEWAL <const>, REMEMBERED <const> = 30000, 45000, 600000
 local ALIVE <const>, PROBE <const>, LATE <const> = 30000, 5000, 5000
+-- After a silence of Redis itself: long enough for all replicas to renew their running streams, as they do every 15 s.
+local QUIET <const> = 20000
 -- How long ago a record may have been booked at its home that is told elsewhere as booked just now.
 local JUST_NOW <const> = 5000
 -- How long a refused caller may wait for room, generously.

@@ -118,7 +118,7 @@ local function hold(id)
       deadline = tonumber(sub(h.raw, 1, 13)) + UNTIL_START
     end
     h.deadline = deadline
-    if deadline <= now then
+    if deadline <= now and not (h.progress and now < quiet_until) then
       expire(id, h)
       h = H[id]
     end
@@ -133,7 +133,8 @@ local function close(h, used)
   for i = 1, #names do
     local name = names[i]
     local c = name ~= '' and counter(name)
-    if c then
+    -- What was too late for any window holds nothing there.
+    if c and amounts[i] then
       local amount, kind = amounts[i], byte(name)
       dirty[name] = true
       wake(name, c)

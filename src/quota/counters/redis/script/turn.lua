@@ -66,7 +66,8 @@ do
   if found[1] and #found[1] == 64 then
     local before, known, least = 0, 0, tonumber(ARGV[5])
     before, known, waiting, running, second_held, second_started, era, quiet_until = undoubles('<dddddddd', found[1])
-    if now - before > LATE then quiet_until = now + LATE end
+    -- Where there are replicas one of them speaks every second.
+    if now - before > LATE and call('ZCOUNT', P .. 'replicas', '-inf', '+inf') > 0 then quiet_until = now + QUIET end
     -- It counts on by ones, never with the clock: a replica that was silent lately must not hide a loss from the others.
     if known < least then
       serial = max(serial, least + 1)
@@ -96,7 +97,7 @@ do
 end
 
 second_held = expire_due(HELD, 'd:h:', second_held)
-second_started = expire_due(STARTED, 'd:s:', second_started)
+if now >= quiet_until then second_started = expire_due(STARTED, 'd:s:', second_started) end
 
 local asked_how_many = {}
 do

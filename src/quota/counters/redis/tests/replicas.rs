@@ -276,7 +276,12 @@ async fn a_hold_that_its_shards_end_apart_is_counted_in_both_as_it_is_booked() {
     world.admitted(&both(1)).await;
     let progress = Progress { input_tokens: 1, output_tokens: 2, cost: Money::nanos(7) };
     world.counters.start(&both(1), GATEWAY, progress).await.unwrap();
-    world.pass(46 * SECOND);
+    // Redis is asked all the time; only this hold is not renewed.
+    for _ in 0..11 {
+        world.pass(4 * SECOND);
+        world.counters.holds().await.unwrap();
+    }
+    world.pass(2 * SECOND);
     // The other shard is asked first, and ends the hold before it is booked.
     assert_eq!(world.counters.read(&other).await.unwrap(), None, "nobody knows yet what will be booked");
     let early = hold(2).on(other.clone(), 10, 100).done();
@@ -418,6 +423,52 @@ async fn a_replica_that_was_silent_hides_no_loss_from_the_others() {
     keys.iter().for_each(|key| copy(&format!("saved:{key}"), key));
     silent.holds().await.unwrap();
     assert_eq!(busy.read(&counter("t", Kind::Spend)).await.unwrap(), None, "it is loaded again");
+}
+
+#[tokio::test]
+async fn what_is_told_too_late_for_any_window_takes_nothing_off_it() {
+    let (counters, world) = world_of(&settings(Redis::shared().url()));
+    world.admitted(&hold(1).tokens(500, 10_000).done()).await;
+    let late = hold(2).tokens(4_000, 10_000).in_flight(5).done();
+    let terms = Terms { gateway: GATEWAY, meter_required: false };
+    counters.remote.admit(&late, terms, places::How::ChargeLate).await.unwrap();
+    assert_eq!(world.settle(&late, 100, 0).await, Settled::Applied);
+    assert_eq!(world.read(&counter("t", Kind::Tokens)).await, (0, 500));
+    assert_eq!(world.read(&counter("t", Kind::InFlight)).await, (0, 0));
+}
+
+#[tokio::test]
+async fn a_silence_of_redis_ends_no_stream_before_its_replica_could_renew_it() {
+    let (counters, world) = world_of(&settings(Redis::shared().url()));
+    let running = hold(1).spend(10, 100).done();
+    world.admitted(&running).await;
+    world.start(&running).await;
+    let beat = || {
+        let mut message = message::Writer::list(2);
+        message.bytes("H").bytes("replica");
+        counters.remote.ask(0, message.take())
+    };
+    beat().await.unwrap();
+    // Nobody could tell it anything for longer than a stream lives unrenewed.
+    world.pass(46 * SECOND);
+    beat().await.unwrap();
+    assert_eq!(counters.holds().await.unwrap(), (0, 1));
+    counters.renew(&[(running.clone(), Progress { cost: Money::nanos(3), ..Progress::default() })]).await.unwrap();
+    for _ in 0..7 {
+        world.pass(4 * SECOND);
+        beat().await.unwrap();
+    }
+    assert_eq!(world.settle(&running, 0, 10).await, Settled::Applied);
+    // One that its replica does not renew ends all the same.
+    let silent = hold(2).spend(10, 100).done();
+    world.admitted(&silent).await;
+    world.start(&silent).await;
+    world.pass(46 * SECOND);
+    for _ in 0..6 {
+        beat().await.unwrap();
+        world.pass(4 * SECOND);
+    }
+    assert_eq!(counters.holds().await.unwrap(), (0, 0));
 }
 
 /// What this replica's ledger has pending, over a directory.
