@@ -193,8 +193,8 @@ impl Calendar {
     }
 
     /// The period of `duration` that holds `at`. `1d` begins at the reset time of day, `7d` and `1w` on a Monday, `30d`
-    /// and `1mo` on the first of a month; hours and minutes count from the start of the day; all other durations are
-    /// blocks counted from Monday 1970-01-05.
+    /// and `1mo` on the first of a month; hours and minutes count from the start of the day, `24h` being a day; all
+    /// other durations are blocks counted from Monday 1970-01-05.
     #[must_use]
     pub fn period(&self, duration: BudgetDuration, at: Timestamp) -> Period {
         let (start, end) = self.bounds(duration, at).unwrap_or((Timestamp::millis(0), Timestamp::millis(i64::MAX - 1)));
@@ -207,6 +207,9 @@ impl Calendar {
         match duration.unit {
             DurationUnit::Seconds | DurationUnit::Minutes | DurationUnit::Hours => {
                 let length = duration.rough_seconds() * 1_000;
+                if length % 86_400_000 == 0 {
+                    return self.days(today, length / 86_400_000);
+                }
                 if length >= 86_400_000 {
                     let start = at.as_millis().div_euclid(length) * length;
                     return Some((Timestamp::millis(start), Timestamp::millis(start + length)));
@@ -274,6 +277,15 @@ mod tests {
             ("UTC", "00:00", "15m", "2026-11-24T13:14:59Z", "2026-11-24T13:00:00Z", "2026-11-24T13:15:00Z"),
             ("Europe/Berlin", "00:00", "1d", "2026-11-24T23:30:00Z", "2026-11-24T23:00:00Z", "2026-11-25T23:00:00Z"),
             ("America/New_York", "00:00", "1d", "2026-11-01T12:00:00Z", "2026-11-01T04:00:00Z", "2026-11-02T05:00:00Z"),
+            (
+                "America/New_York",
+                "06:00",
+                "24h",
+                "2026-11-01T12:00:00Z",
+                "2026-11-01T11:00:00Z",
+                "2026-11-02T11:00:00Z",
+            ),
+            ("UTC", "00:00", "48h", "2026-11-24T13:00:00Z", "2026-11-23T00:00:00Z", "2026-11-25T00:00:00Z"),
         ] {
             let period = Calendar::new(zone, reset).unwrap().period(duration.parse().unwrap(), at(now));
             assert_eq!((period.start, period.end), (at(start), at(end)), "{duration} at {now} in {zone}");

@@ -42,7 +42,15 @@ impl Engine {
     /// Puts a new configuration in force for all requests that begin from now on.
     pub fn reload(&self, config: Arc<Config>) -> Result<(), String> {
         let edge = Arc::new(edge_settings(&config));
+        let calendar = |config: &Config| {
+            let litellm = &config.litellm_settings;
+            (litellm.timezone.clone(), litellm.budget_reset_time.clone())
+        };
+        let (before, after) = (calendar(&self.gate.settings().config), calendar(&config));
         self.gate.reload(config)?;
+        if before != after {
+            tracing::warn!("timezone or budget_reset_time changed: budgets that follow them begin anew");
+        }
         self.edge.store(edge);
         tell_shadow(&self.gate.settings().config, &self.metrics);
         Ok(())
