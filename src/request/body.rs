@@ -1,6 +1,6 @@
 //! The body of a request, read by a scanner over its bytes: every top-level key is seen, values nobody asks for are
 //! skipped, and nothing is built into a tree. What two readers could understand differently (a key that stands twice,
-//! text behind the document, over-deep nesting) is refused.
+//! a name in another case, text behind the document, over-deep nesting) is refused.
 
 mod banned;
 mod caps;
@@ -9,6 +9,7 @@ mod form;
 mod json;
 mod place;
 mod size;
+mod spelling;
 #[cfg(test)]
 mod tests;
 

@@ -17,7 +17,7 @@ pub const CONFIGS: &[&str] = &[
 ];
 
 /// Every name of an output cap.
-const CAPS: &[&str] = &[
+pub const CAPS: &[&str] = &[
     "max_tokens",
     "max_completion_tokens",
     "max_output_tokens",
@@ -30,7 +30,7 @@ const CAPS: &[&str] = &[
 ];
 
 /// Every name of a number of answers.
-const CHOICES: &[&str] =
+pub const CHOICES: &[&str] =
     &["n", "best_of", "candidateCount", "candidate_count", "sampleCount", "numberOfImages", "num_generations"];
 
 pub fn is_cap(name: &str) -> bool {

@@ -1,5 +1,6 @@
 //! Picks what the gate asks for out of a body as its tokens pass. It follows only the objects that it reads; in those a
-//! key that stands twice is refused, since two readers may choose differently between its values.
+//! key that stands twice is refused, since two readers may choose differently between its values, and so is a name that
+//! is read in another case, since some readers take it for the name itself.
 
 use std::borrow::Cow;
 
@@ -19,6 +20,9 @@ const MAX_NAMES: usize = 128;
 const MAX_NAME: usize = 1024;
 /// Bytes a tag may have.
 const MAX_TAG: usize = 256;
+
+/// A name that is read, in another case.
+pub const MISSPELT: Fault = Fault::Unfit("the name of a parameter is written in another case than its own");
 
 /// A single value.
 #[derive(Clone, Debug)]
@@ -191,7 +195,10 @@ impl<'a> Extract<'a> {
         if siblings.contains(&name) {
             return Err(Fault::Duplicate);
         }
-        if self.view.banned.is_none() && place.may_ban() && banned::is_banned(&name) {
+        if let Some(meant) = place.meant(&name) {
+            return Err(if siblings.iter().any(|sibling| sibling == meant) { Fault::Duplicate } else { MISSPELT });
+        }
+        if self.view.banned.is_none() && place.bans(&name) {
             self.view.banned = Some(name.clone());
         }
         self.names.push(name);

@@ -6,7 +6,7 @@ use std::borrow::Cow;
 use memchr::memmem;
 
 use super::super::query::form_decode;
-use super::extract::{Extract, Scalar};
+use super::extract::{Extract, MISSPELT, Scalar};
 use super::json::Fault;
 use super::place::Place;
 use super::{BodyView, caps};
@@ -119,8 +119,11 @@ impl Form {
         if let Some((object, inner)) =
             name.split_once('[').and_then(|(object, inner)| Some((object, inner.strip_suffix(']')?)))
         {
-            let Some(place) = Place::Body.within(object, true) else { return Ok(()) };
-            return extract.member(place, inner, scalar(value));
+            return match Place::Body.within(object, true) {
+                Some(place) => extract.member(place, inner, scalar(value)),
+                None if Place::Body.meant(object).is_some() => Err(MISSPELT),
+                None => Ok(()),
+            };
         }
         extract.member(Place::Body, name, scalar(value))
     }
@@ -172,7 +175,7 @@ impl Form {
 /// Whether a member of this name would be read if it were text.
 fn is_read(name: &str) -> bool {
     let name = name.split('[').next().unwrap_or_default();
-    Place::Body.reads(name) || caps::is_cap(name)
+    Place::Body.reads(name) || caps::is_cap(name) || Place::Body.meant(name).is_some()
 }
 
 fn scalar(value: &str) -> Scalar<'_> {

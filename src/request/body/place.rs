@@ -1,6 +1,8 @@
 //! Where in a body a value stands, as far as the gate reads it: which object leads to which, and what each may say.
 
-use super::caps;
+use std::borrow::Cow;
+
+use super::{banned, caps, spelling};
 
 /// A container that is read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -15,6 +17,8 @@ pub enum Place {
     LiteLlmMetadata,
     /// `litellm_params`, `litellm_embedding_config`: read for what may not be sent.
     Params,
+    /// `stream_options`: whether the stream tells its usage.
+    Options,
     /// `session` and `completion`: name a model.
     Session,
     /// `requests`: a batch; each names a model.
@@ -56,6 +60,7 @@ impl Place {
             (Place::Body | Place::Extra | Place::Fallback, "litellm_params" | "litellm_embedding_config", true) => {
                 Some(Place::Params)
             }
+            (Place::Body | Place::Extra, "stream_options", true) => Some(Place::Options),
             (Place::Body | Place::Extra, "session" | "completion", true) => Some(Place::Session),
             (Place::Body, "requests", false) => Some(Place::Requests),
             (Place::Requests, _, true) => Some(Place::Request),
@@ -100,6 +105,24 @@ impl Place {
         )
     }
 
+    /// The name that is read here and that `name` differs from in case alone. What people keep in metadata has names of
+    /// their own.
+    pub fn meant(self, name: &str) -> Option<&'static str> {
+        spelling::meant(name).filter(|meant| self.knows(meant))
+    }
+
+    /// Whether a member of this name is read, whatever its value.
+    pub fn knows(self, name: &str) -> bool {
+        let is_own = matches!(self, Place::Metadata | Place::LiteLlmMetadata);
+        !is_own && (self.reads(name) || self.within(name, true).is_some() || self.within(name, false).is_some())
+    }
+
+    /// Whether a member of this name is refused here, in any case; what people keep in metadata is compared as it is.
+    pub fn bans(self, name: &str) -> bool {
+        let is_own = matches!(self, Place::Metadata | Place::LiteLlmMetadata);
+        self.may_ban() && banned::is_banned(&if is_own { Cow::Borrowed(name) } else { spelling::folded(name) })
+    }
+
     /// Whether a text under this name is read; others are never decoded.
     pub fn reads(self, name: &str) -> bool {
         match self {
@@ -108,6 +131,7 @@ impl Place {
             Place::Metadata => matches!(name, "user_id" | "tags"),
             Place::LiteLlmMetadata => matches!(name, "user" | "tags"),
             Place::Session | Place::Request => name == "model",
+            Place::Options => name == "include_usage",
             Place::Config(_) => caps::is_cap(name) || caps::is_choices(name),
             Place::Params | Place::Router | Place::Requests => false,
             Place::Body | Place::Extra => {

@@ -208,6 +208,38 @@ fn what_two_readers_could_read_differently_is_refused() {
 }
 
 #[test]
+fn a_name_that_is_read_is_refused_in_another_case() {
+    let duplicate = Err(Fault::Duplicate);
+    let misspelt = Err(extract::MISSPELT);
+    let cases = [
+        (r#"{"model":"gpt-4o-mini","Model":"gpt-4o"}"#, duplicate),
+        (r#"{"model":"a","max_tokens":1,"Max_Tokens":9}"#, duplicate),
+        (r#"{"n":1,"\u004e":9}"#, duplicate),
+        (r#"{"user":"a","u\u017fer":"b"}"#, duplicate),
+        (r#"{"max_tokens":1,"max_to\u212aens":9}"#, duplicate),
+        (r#"{"Model":"gpt-4o"}"#, misspelt),
+        (r#"{"MODEL":"a","model":"b"}"#, misspelt),
+        (r#"{"extra_body":{"mOdel":"a"}}"#, misspelt),
+        (r#"{"Extra_Body":{"model":"a"}}"#, misspelt),
+        (r#"{"session":{"Model":"a"}}"#, misspelt),
+        (r#"{"requests":[{"model":"a"},{"Model":"b"}]}"#, misspelt),
+        (r#"{"fallbacks":[{"Model":"b"}]}"#, misspelt),
+        (r#"{"generationConfig":{"maxoutputtokens":5}}"#, misspelt),
+        (r#"{"stream_options":{"include_usage":true,"Include_Usage":false}}"#, duplicate),
+        (r#"{"stream_options":{"include_usage":true,"include_usage":false}}"#, duplicate),
+        (r#"{"metadata":{"User_Id":"a","Tags":[],"tags":[]},"Messages":[{"Model":1}],"Temperature":1}"#, Ok(())),
+    ];
+    for (body, expected) in cases {
+        assert_eq!(chat(body).map(|_| ()), expected, "{body}");
+    }
+    for body in ["Model=a", "Metadata[tags]=a", "model=a&MODEL=b"] {
+        assert!(urlencoded(body.as_bytes(), Api::OpenAiImages, DEPTH).is_err(), "{body}");
+    }
+    assert_eq!(chat(r#"{"Api_Base":"x"}"#).unwrap().banned.as_deref(), Some("Api_Base"));
+    assert_eq!(chat(r#"{"metadata":{"AWS_REGION":"x"}}"#).unwrap().banned, None);
+}
+
+#[test]
 fn half_an_emoji_in_a_prompt_is_no_reason_to_refuse() {
     assert!(chat(r#"{"model":"m","prompt":"\ud83d","messages":[{"content":"\ude00"}]}"#).is_ok());
 }
