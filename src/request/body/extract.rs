@@ -16,6 +16,11 @@ use crate::domain::{Api, PromptSize};
 const MAX_KEYS: usize = 512;
 /// Names (models, tags) a list may hold.
 const MAX_NAMES: usize = 128;
+/// What looking at the keys and names of one document may cost, in comparisons: some milliseconds, whoever asks. A batch
+/// of a hundred thousand requests stays below.
+const MAX_EFFORT: usize = 1 << 22;
+/// Comparisons a key costs besides those with its siblings.
+const KEY_EFFORT: usize = 16;
 /// Bytes a name may have.
 const MAX_NAME: usize = 1024;
 /// Bytes a tag may have.
@@ -33,6 +38,17 @@ pub enum Scalar<'a> {
     Null,
 }
 
+/// What is left of [`MAX_EFFORT`].
+#[derive(Debug, Default)]
+struct Effort(usize);
+
+impl Effort {
+    fn spend(&mut self, comparisons: usize) -> Result<(), Fault> {
+        self.0 = self.0.checked_sub(comparisons).ok_or(Fault::Unfit("its objects and lists hold too many names"))?;
+        Ok(())
+    }
+}
+
 /// What was found so far.
 #[derive(Debug)]
 pub struct Extract<'a> {
@@ -44,6 +60,7 @@ pub struct Extract<'a> {
     skipped: usize,
     /// Keys of the open objects that are read, outermost first.
     names: Vec<Cow<'a, str>>,
+    effort: Effort,
     /// An array of `target_model_names`, as it grows.
     targets: Option<String>,
     cap: OutputCap,
@@ -62,6 +79,7 @@ impl<'a> Extract<'a> {
             open: SmallVec::new(),
             skipped: 0,
             names: Vec::with_capacity(16),
+            effort: Effort(MAX_EFFORT),
             targets: None,
             cap: OutputCap::default(),
             users: [None, None, None, None],
@@ -90,10 +108,7 @@ impl<'a> Extract<'a> {
         match token {
             Token::Object => self.enter(true),
             Token::Array => self.enter(false),
-            Token::Close => {
-                self.leave();
-                Ok(())
-            }
+            Token::Close => self.leave(),
             Token::Key(key) => self.key(key.decode()?),
             Token::Text(text) => match self.open.last() {
                 Some((place, _)) if place.reads(self.current()) => self.scalar(Scalar::Text(text.decode()?)),
@@ -115,8 +130,8 @@ impl<'a> Extract<'a> {
         }
         self.open.push((place, self.names.len()));
         let done = self.key(name).and_then(|()| self.scalar(value));
-        self.leave();
-        done
+        let left = self.leave();
+        done.and(left)
     }
 
     pub fn finish(mut self, prompt: PromptSize) -> BodyView<'a> {
@@ -170,20 +185,18 @@ impl<'a> Extract<'a> {
         Ok(())
     }
 
-    fn leave(&mut self) {
-        let Some((place, from)) = self.open.pop() else { return };
+    fn leave(&mut self) -> Result<(), Fault> {
+        let Some((place, from)) = self.open.pop() else { return Ok(()) };
         if place == Place::Body {
-            return;
+            return Ok(());
         }
         self.names.truncate(from);
         if place == Place::Targets
-            && let Some(targets) = self.targets.take().filter(|targets| !targets.is_empty())
+            && let Some(targets) = self.targets.take()
         {
-            let targets = Cow::Owned(targets);
-            if !self.view.other_models.contains(&targets) {
-                self.view.other_models.push(targets);
-            }
+            push(&mut self.effort, &mut self.view.other_models, Cow::Owned(targets))?;
         }
+        Ok(())
     }
 
     fn key(&mut self, name: Cow<'a, str>) -> Result<(), Fault> {
@@ -192,6 +205,7 @@ impl<'a> Extract<'a> {
         if siblings.len() >= MAX_KEYS {
             return Err(Fault::Unfit("an object holds too many keys"));
         }
+        self.effort.spend(siblings.len() + KEY_EFFORT)?;
         if siblings.contains(&name) {
             return Err(Fault::Duplicate);
         }
@@ -272,25 +286,25 @@ impl<'a> Extract<'a> {
             (Place::Body | Place::Extra, "quality") => keep_text(&mut self.view.image_quality, value),
             (Place::Body | Place::Extra, "target_model_names") => {
                 if let Scalar::Text(names) = value {
-                    push(&mut self.view.other_models, names)?;
+                    push(&mut self.effort, &mut self.view.other_models, names)?;
                 }
             }
             (Place::Fallbacks | Place::Fallback, _) if place == Place::Fallbacks || name == "model" => {
                 if let Scalar::Text(model) = value {
-                    push(&mut self.view.fallback_models, model)?;
+                    push(&mut self.effort, &mut self.view.fallback_models, model)?;
                 }
             }
             (Place::Targets, _) => self.target(value)?,
             (Place::Tags(slot), _) => {
                 if let (Scalar::Text(tag), Some(tags)) = (value, self.tags.get_mut(slot)) {
-                    push_tag(tags, tag)?;
+                    push_tag(&mut self.effort, tags, tag)?;
                 }
             }
             (_, "tags") => {
                 if let (Some(Place::Tags(slot)), Scalar::Text(tag)) = (place.within(name, false), value)
                     && let Some(tags) = self.tags.get_mut(slot)
                 {
-                    push_tag(tags, tag)?;
+                    push_tag(&mut self.effort, tags, tag)?;
                 }
             }
             _ => {
@@ -323,7 +337,7 @@ impl<'a> Extract<'a> {
             self.view.model = Some(model);
             return Ok(());
         }
-        push(&mut self.view.other_models, model)
+        push(&mut self.effort, &mut self.view.other_models, model)
     }
 
     fn target(&mut self, value: Scalar<'a>) -> Result<(), Fault> {
@@ -349,13 +363,18 @@ impl<'a> Extract<'a> {
             return Ok(());
         }
         inner.open.push((place, 0));
-        loop {
+        inner.effort = std::mem::take(&mut self.effort);
+        let is_json = loop {
             match tokens.next() {
                 Ok(Some(token)) => inner.see(token)?,
-                Ok(None) => break,
+                Ok(None) => break true,
                 Err(fault @ Fault::Depth(_)) => return Err(fault),
-                Err(_) => return Ok(()),
+                Err(_) => break false,
             }
+        };
+        self.effort = inner.effort;
+        if !is_json {
+            return Ok(());
         }
         for (mine, theirs) in self.users.iter_mut().zip(inner.users) {
             if mine.is_none() {
@@ -364,14 +383,14 @@ impl<'a> Extract<'a> {
         }
         for (mine, theirs) in self.tags.iter_mut().zip(inner.tags) {
             for tag in theirs {
-                push(mine, Cow::Owned(tag.into_owned()))?;
+                push(&mut self.effort, mine, Cow::Owned(tag.into_owned()))?;
             }
         }
         for model in inner.view.fallback_models {
-            push(&mut self.view.fallback_models, Cow::Owned(model.into_owned()))?;
+            push(&mut self.effort, &mut self.view.fallback_models, Cow::Owned(model.into_owned()))?;
         }
         for model in inner.view.other_models {
-            push(&mut self.view.other_models, Cow::Owned(model.into_owned()))?;
+            push(&mut self.effort, &mut self.view.other_models, Cow::Owned(model.into_owned()))?;
         }
         self.cap.join(inner.cap);
         self.view.choices = self.view.choices.max(inner.view.choices);
@@ -418,16 +437,17 @@ fn keep_text<'a>(slot: &mut Option<Cow<'a, str>>, value: Scalar<'a>) {
     }
 }
 
-/// Adds a name that is not there yet.
 /// Tags travel in headers, holds and records: each is short.
-fn push_tag<'a>(tags: &mut Vec<Cow<'a, str>>, tag: Cow<'a, str>) -> Result<(), Fault> {
+fn push_tag<'a>(effort: &mut Effort, tags: &mut Vec<Cow<'a, str>>, tag: Cow<'a, str>) -> Result<(), Fault> {
     if tag.len() > MAX_TAG {
         return Err(Fault::Unfit("a tag is longer than 256 bytes"));
     }
-    push(tags, tag)
+    push(effort, tags, tag)
 }
 
-fn push<'a>(names: &mut Vec<Cow<'a, str>>, name: Cow<'a, str>) -> Result<(), Fault> {
+/// Adds a name that is not there yet.
+fn push<'a>(effort: &mut Effort, names: &mut Vec<Cow<'a, str>>, name: Cow<'a, str>) -> Result<(), Fault> {
+    effort.spend(names.len() + 1)?;
     if name.trim().is_empty() || names.contains(&name) {
         return Ok(());
     }

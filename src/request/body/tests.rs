@@ -262,6 +262,35 @@ fn lists_of_names_are_bounded() {
     assert!(chat(&Value::Object(keys).to_string()).is_err());
 }
 
+/// The gate reads bodies of strangers: what comparing the names of one may cost is bounded, however large it is.
+#[test]
+fn the_names_of_a_document_cost_no_more_than_a_bound() {
+    let object = |keys: usize| -> String {
+        let members: Vec<String> = (0..keys).map(|at| format!("\"k{at}\":1")).collect();
+        format!("{{{}}}", members.join(","))
+    };
+    let list = |name: &str, item: &str, times: usize| format!("{{\"{name}\":[{}]}}", vec![item; times].join(","));
+    let distinct: Vec<String> = (0..128).map(|at| format!("\"m{at}\"")).collect();
+    let quoted = format!("{{\"extra_body\":{{\"metadata\":{}}}}}", Value::from(object(400)));
+    let cases = [
+        ("requests of many keys", list("requests", &object(512), 10), true),
+        ("too many requests of many keys", list("requests", &object(512), 40), false),
+        ("a large batch", list("requests", r#"{"custom_id":"a","model":"m"}"#, 100_000), true),
+        ("one name, often", list("fallbacks", "\"m\"", 100_000), true),
+        ("many names, often", list("fallbacks", &distinct.join(","), 1_000), false),
+        (
+            "many lists of names in a fallback",
+            list("fallbacks", r#"{"extra_body":{"target_model_names":["a"]}}"#, 200_000),
+            false,
+        ),
+        ("too many objects in strings", list("fallbacks", &quoted, 200), false),
+    ];
+    for (about, body, is_ok) in cases {
+        let read = chat(&body);
+        assert_eq!(read.is_ok(), is_ok, "{about}: {:?}", read.err());
+    }
+}
+
 #[test]
 fn media_is_told_from_text() {
     let cases: &[(&str, u64, u32, u64, u64)] = &[
