@@ -1,5 +1,6 @@
 //! Forms: `multipart/form-data` (RFC 7578) and `application/x-www-form-urlencoded`. They say what a JSON body says, so
-//! their members go the same way; a member that is read and stands twice is refused.
+//! their members go the same way; a member that is read and stands twice is refused, and so is what some readers of forms
+//! take for the end of a part, of a member or of a name, and others do not.
 
 use std::borrow::Cow;
 
@@ -30,6 +31,10 @@ pub fn urlencoded(bytes: &[u8], api: Api, max_depth: usize) -> Result<BodyView<'
     if let Some(b'{' | b'[') = text.trim_start().as_bytes().first() {
         return Err(Fault::Unfit("it says it is a form and looks like JSON"));
     }
+    // Between members, too, to older readers; browsers write `%3B`.
+    if text.contains(';') {
+        return Err(Fault::Unfit("a form holds a semicolon that is not percent-encoded"));
+    }
     let mut form = Form::new(bytes.len());
     let mut decoded = Vec::new();
     for member in text.split('&').filter(|member| !member.is_empty()) {
@@ -59,6 +64,7 @@ pub fn multipart<'a>(bytes: &'a [u8], content_type: &str, api: Api, max_depth: u
     let mut extract = Extract::form(api, max_depth);
     let delimiter = [b"\r\n--", boundary.as_bytes()].concat();
     let finder = memmem::Finder::new(&delimiter);
+    let within = memmem::Finder::new(delimiter.get(2..).unwrap_or_default());
     // Nothing may stand before the first boundary: a reader of JSON would take it for the body.
     let mut rest = bytes
         .strip_prefix(delimiter.get(2..).unwrap_or_default())
@@ -78,6 +84,11 @@ pub fn multipart<'a>(bytes: &'a [u8], content_type: &str, api: Api, max_depth: u
         }
         let end = finder.find(rest).ok_or(Fault::Cut)?;
         let (part, after) = rest.split_at(end);
+        // Some readers need no line break before a boundary, or are content with half of one. Nobody who chooses a
+        // boundary chooses one that stands in a part (RFC 2046, section 5.1.1).
+        if within.find(part).is_some() {
+            return Err(Fault::Unfit("a part of the form holds the boundary"));
+        }
         rest = after.get(delimiter.len()..).unwrap_or_default();
         let part = Part::read(part)?;
         form.part(&mut extract, &part)?;
@@ -186,16 +197,22 @@ fn scalar(value: &str) -> Scalar<'_> {
     }
 }
 
-/// The boundary a content type names.
+/// The boundary a content type names, of the characters that RFC 2046 gives it but for the space.
 fn boundary(content_type: &str) -> Option<&str> {
+    // With `boundary*` and `boundary*0` (RFC 2231), which some readers know and take first.
     let mut found = content_type.split(';').skip(1).filter_map(|parameter| {
         let (name, value) = parameter.trim().split_once('=')?;
-        name.trim().eq_ignore_ascii_case("boundary").then(|| value.trim().trim_matches('"'))
+        let (name, extension) = name.trim().split_once('*').map_or((name.trim(), None), |(name, of)| (name, Some(of)));
+        name.eq_ignore_ascii_case("boundary").then_some((value.trim(), extension))
     });
-    let boundary = found.next()?;
+    let (value, None) = found.next()? else { return None };
+    let boundary = match value.strip_prefix('"') {
+        Some(quoted) => quoted.strip_suffix('"')?,
+        None => value,
+    };
     let is_usable = !boundary.is_empty()
         && boundary.len() <= MAX_BOUNDARY
-        && boundary.bytes().all(|byte| byte.is_ascii_graphic() || byte == b' ')
+        && boundary.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"'()+_,-./:=?".contains(&byte))
         && found.next().is_none();
     is_usable.then_some(boundary)
 }
@@ -206,10 +223,18 @@ impl<'a> Part<'a> {
         let end = memmem::find(bytes, b"\r\n\r\n").filter(|end| *end <= MAX_PART_HEADERS).ok_or(BROKEN)?;
         let (head, content) = bytes.split_at(end);
         let head = std::str::from_utf8(head).map_err(|_| BROKEN)?;
+        // A reader that is content with one of the two would see more fields, or more of the content.
+        if head.replace("\r\n", "").contains(['\r', '\n']) {
+            return Err(BROKEN);
+        }
         let mut disposition = None;
         let mut media = "";
         for field in head.split("\r\n") {
             let (name, value) = field.split_once(':').ok_or(BROKEN)?;
+            // What begins with a space goes on with the line before it.
+            if name.contains([' ', '\t']) {
+                return Err(BROKEN);
+            }
             if name.eq_ignore_ascii_case("content-disposition") {
                 if disposition.replace(value.trim()).is_some() {
                     return Err(BROKEN);
@@ -233,8 +258,9 @@ impl<'a> Part<'a> {
                     file = file.or(Some(value));
                     continue;
                 }
-                // RFC 7578, section 4.2: no extended form of `name`; a reader that knows it sees another member.
-                () if parameter.eq_ignore_ascii_case("name*") => return Err(BROKEN),
+                // RFC 7578, section 4.2: no extended form of `name`, nor one in pieces (`name*0`, RFC 2231); a reader
+                // that knows them sees another member, or a file.
+                () if parameter.contains('*') => return Err(BROKEN),
                 () => continue,
             };
             if slot.replace(value).is_some() {

@@ -378,7 +378,15 @@ fn forms_say_what_json_says() {
     assert_eq!((view.model.as_deref(), view.choices, view.stream), (Some("gpt-4o"), 3, Some(true)));
     assert_eq!((view.end_user.as_deref(), view.banned.as_deref()), (Some("a b"), Some("api_base")));
     assert_eq!(names(&view.tags), ["one", "two"]);
-    for body in [&b"model=a&model=b"[..], b"model=a&mod%65l=b", b"model=%ff", b"{\"model\":1}", b"model[]=a", b"\xff"] {
+    for body in [
+        &b"model=a&model=b"[..],
+        b"model=a&mod%65l=b",
+        b"model=%ff",
+        b"{\"model\":1}",
+        b"model[]=a",
+        b"\xff",
+        b"user=a;model=b",
+    ] {
         assert!(urlencoded(body, Api::OpenAiImages, DEPTH).is_err(), "{body:?}");
     }
 }
@@ -420,6 +428,16 @@ fn a_form_with_two_readings_is_refused() {
         format!("{}--B--", part("name=\"model\"; filename=\"m\"", "a")),
         format!("{}--B--", part("name=\"model\"; name=\"user\"", "a")),
         format!("{}--B--", part("name*=utf-8''model; name=x", "a")),
+        format!("{}--B--", part("name=x; name*0=mod; name*1=el", "a")),
+        format!("{}--B--", part("name=x; Name*0*=utf-8''model", "a")),
+        format!("{}--B--", part("name=model; filename*0=a", "a")),
+        format!("{}--B--", part("name=x", "1\n--B\nContent-Disposition: form-data; name=model\n\na")),
+        format!("{}--B--", part("name=x; filename=y", "1\r--B\rContent-Disposition: form-data; name=model\r\ra")),
+        format!("{}--B--", part("name=x", "1--B--")),
+        format!("{}--B--", part("name=x\r\nX: y\nContent-Disposition: form-data; name=model", "a")),
+        format!("{}--B--", part("name=x\r\nX: y\n\na", "a")),
+        format!("{}--B--", part("name=model\r\nX: y\r\n\t; filename=\"a:b\"", "a")),
+        format!("{}--B--", part("name=model\r\nContent-Disposition : form-data; name=x", "a")),
         format!("{}--B--", part("name=\"mo\\del\"", "a")),
         format!("{}--B--", part("name=\"model\"\r\nContent-Transfer-Encoding: base64", "YQ==")),
         format!("{}--B--", part("filename=\"x\"", "a")),
@@ -430,6 +448,33 @@ fn a_form_with_two_readings_is_refused() {
         assert!(form(&body).is_err(), "{body}");
     }
     assert!(multipart(model.as_bytes(), "multipart/form-data", Api::OpenAiImages, DEPTH).is_err());
+    let file = part("name=\"file\"; filename*=utf-8''a.mp3", "12345");
+    assert_eq!(form(&format!("{model}{file}--B--")).unwrap().prompt.audio_bytes, 5);
+}
+
+#[test]
+fn a_boundary_with_two_readings_is_refused() {
+    let body = format!("{}--B--", part("name=model", "a"));
+    for (parameters, is_ok) in [
+        ("boundary=B", true),
+        ("charset=utf-8; Boundary=\"B\"", true),
+        ("boundary=B; boundary=C", false),
+        ("boundary=B; boundary*=utf-8''C", false),
+        ("boundary*0=B", false),
+        ("boundary=B; boundary*0=C; boundary*1=D", false),
+        ("boundary=\"B", false),
+        ("boundary=B\"", false),
+        ("boundary=\"\"", false),
+    ] {
+        let content_type = format!("multipart/form-data; {parameters}");
+        let read = multipart(body.as_bytes(), &content_type, Api::OpenAiImages, DEPTH);
+        assert_eq!(read.is_ok(), is_ok, "{parameters}");
+    }
+    for odd in ["\\B", "B C"] {
+        let body = body.replace("--B", &format!("--{odd}"));
+        let content_type = format!("multipart/form-data; boundary=\"{odd}\"");
+        assert!(multipart(body.as_bytes(), &content_type, Api::OpenAiImages, DEPTH).is_err(), "{odd}");
+    }
 }
 
 fn value() -> impl Strategy<Value = Value> {
