@@ -1,5 +1,5 @@
 //! The one reading of a path: percent-encodings resolved once, dot segments and repeated slashes resolved, a slash at
-//! the end dropped. A path that servers read differently (an encoded slash, a backslash, `//..`) is refused.
+//! the end dropped. A path that servers read differently (an encoded slash, a backslash, a semicolon, `//..`) is refused.
 
 use std::borrow::Cow;
 
@@ -31,6 +31,11 @@ pub fn normalise(path_and_query: &str) -> Result<(Cow<'_, str>, &str), &'static 
     let decoded = percent_decode(path).ok_or("its percent-encoding is broken or not UTF-8")?;
     if decoded.chars().any(char::is_control) {
         return Err("it holds an encoded control character");
+    }
+    // Behind it stand parameters of a segment (RFC 3986, section 3.3), which some servers drop before they look at the
+    // path, and `..;` is then `..`; no API of models has them.
+    if decoded.contains(';') {
+        return Err("it holds a semicolon");
     }
     if !decoded.contains("//") && !decoded.contains("/.") && (decoded.len() == 1 || !decoded.ends_with('/')) {
         return Ok((decoded, query));
@@ -92,6 +97,12 @@ mod tests {
             ("/v1/%ff", Err(())),
             ("/v1/%4", Err(())),
             ("/v1/a b", Err(())),
+            ("/v1/models;x=1", Err(())),
+            ("/v1/models%3bx", Err(())),
+            ("/open/..;/key/generate", Err(())),
+            ("/open/.;/key/generate", Err(())),
+            ("/open/%2e%2e;x/key/generate", Err(())),
+            ("/v1/models?a=;", Ok("/v1/models")),
             ("/v1#x", Err(())),
             ("", Err(())),
             ("v1/models", Err(())),

@@ -170,13 +170,8 @@ fn classify<'p>(root: &str, method: &str, path: &'p str) -> Found<'p> {
     if found.0 != Api::NotModel {
         return found;
     }
-    // Some servers ignore case and drop what follows a semicolon. What they would take for a model path is not free.
-    let folded: Vec<String> = path
-        .split('/')
-        .map(|segment| segment.split(';').next().unwrap_or_default().to_ascii_lowercase())
-        .filter(|segment| !segment.is_empty())
-        .collect();
-    let folded = folded.join("/");
+    // Some servers ignore case. What they would take for a model path is not free.
+    let folded = path.to_ascii_lowercase();
     let root = root.trim_matches('/').to_ascii_lowercase();
     let beneath = if root.is_empty() { None } else { below(&folded, &root) };
     let is_model = |path: &str| known("POST", path).0.is_model_route();
@@ -290,7 +285,9 @@ fn operation<'p>(method: &str, path: &'p str) -> Found<'p> {
         None if is_reading(method) || FREE.contains(&path) => Api::Free,
         // Running a thread generates; stopping anything does not.
         None if ends("/cancel") => Api::Free,
-        None if STORED.contains(&first) && !path.split('/').any(|segment| segment == "runs") => Api::Free,
+        None if STORED.contains(&first) && !path.split('/').any(|segment| segment.eq_ignore_ascii_case("runs")) => {
+            Api::Free
+        }
         None => Api::Unmeterable,
     };
     (api, None)

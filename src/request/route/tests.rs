@@ -162,8 +162,8 @@ const CASES: &[(&str, &str, Api, Option<&str>)] = &[
     ("POST", "/openai", Api::Unmeterable, None),
     ("POST", "/a2a/agent/message/send", Api::Unmeterable, None),
     // What a lax server would take for a model path.
-    ("POST", "/v1/chat/completions;x=1", Api::Unmeterable, None),
-    ("POST", "/v1;x/chat/completions", Api::Unmeterable, None),
+    ("POST", "/v1/threads/t/Runs", Api::Unmeterable, None),
+    ("POST", "/v1/threads/RUNS", Api::Unmeterable, None),
     ("POST", "/V1/Chat/Completions", Api::Unmeterable, None),
     // Everything else.
     ("GET", "/", Api::NotModel, None),
@@ -200,14 +200,16 @@ fn a_path_is_normalised_before_its_root_is_taken_away() {
     assert_eq!(Route::read_below("/genai", "POST", "/genai/../v1/chat/completions").unwrap().api, Api::OpenAiChat);
     assert_eq!(Route::read_below("/genai", "POST", "/other/v1/chat/completions").unwrap().api, Api::NotModel);
     // What a lax server takes for a path below the root is not free.
-    for path in ["/genai;x/v1/chat/completions", "/GenAI/v1/chat/completions", "/genai/v1;x/chat/completions"] {
+    for path in ["/GenAI/v1/chat/completions", "/GENAI/V1/chat/completions", "/genai/V1/Chat/completions"] {
         assert_eq!(Route::read_below("/genai", "POST", path).unwrap().api, Api::Unmeterable, "{path}");
     }
 }
 
 #[test]
 fn a_path_with_two_readings_is_refused_with_400() {
-    for path in ["/v1%2fchat/completions", "/v1/%5c", "/v1\\chat", "/a//../b", "/%00", "/%c3", "v1"] {
+    let paths = ["/v1%2fchat/completions", "/v1/%5c", "/v1\\chat", "/a//../b", "/%00", "/%c3", "v1"];
+    let lax = ["/v1/chat/completions;x=1", "/v1;x/chat/completions", "/v1/threads/t/runs;x", "/open/..;/v1/messages"];
+    for path in paths.into_iter().chain(lax) {
         let denial = Route::read("POST", path).unwrap_err();
         assert_eq!((denial.status, denial.kind.as_str()), (400, "bad_request_error"), "{path}");
     }
