@@ -1,6 +1,7 @@
 //! What is asked: one request as Envoy describes it, read once. Everything here borrows from the Check's bytes; nothing
 //! here knows who calls.
 
+mod alike;
 pub mod body;
 pub mod cookie;
 pub mod credential;
@@ -10,17 +11,21 @@ mod model;
 mod path;
 mod query;
 mod read;
+mod rest;
 pub mod rewrite;
 mod route;
 mod stream;
+pub mod subprotocol;
 mod tags;
 
 use std::borrow::Cow;
 use std::net::IpAddr;
 
+pub use alike::{begins_alike, is_alike};
 pub use credential::{CREDENTIAL_HEADERS, CredentialSettings};
 pub use end_user::EndUserSettings;
 pub use read::ReadSettings;
+pub use rest::Rest;
 pub use rewrite::{RewriteAsk, rewrite};
 
 use crate::domain::{Api, Denial, PromptSize};
@@ -63,7 +68,7 @@ impl<'a> Headers<'a> {
     }
 
     /// All fields of this name, in order.
-    pub fn all<'s>(&'s self, name: &'s str) -> impl Iterator<Item = &'a [u8]> + 's {
+    pub fn all<'s>(&'s self, name: &'s str) -> impl Iterator<Item = &'a [u8]> + Clone + 's {
         self.0.iter().filter(move |(field, _)| *field == name).map(|(_, value)| *value)
     }
 }

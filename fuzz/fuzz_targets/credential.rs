@@ -6,7 +6,7 @@ use std::net::Ipv4Addr;
 use libfuzzer_sys::fuzz_target;
 use tollward::request::cookie;
 use tollward::request::credential::{CREDENTIAL_HEADERS, CredentialSettings, read};
-use tollward::request::{CredentialRead, CredentialSource, Headers, HttpRequest, Route};
+use tollward::request::{CredentialRead, CredentialSource, Headers, HttpRequest, Rest, Route};
 
 fuzz_target!(|data: &[u8]| {
     let mut lines = data.split(|byte| *byte == b'\n');
@@ -41,7 +41,7 @@ fuzz_target!(|data: &[u8]| {
             }
         }
     }
-    if let Some(cookie::Rest::Field(rest)) = cookie::without(&http, "s") {
+    if let Some(Rest::Field(rest)) = cookie::without(&http, "s") {
         let rest = HttpRequest { headers: Headers(vec![("cookie", rest.as_bytes())]), ..http.clone() };
         assert_eq!(cookie::without(&rest, "s"), None);
     }

@@ -185,19 +185,17 @@ impl Gate {
         let standing = standing(vetted, which, admitted.map(|admitted| &*admitted.hold.binding));
         let is_set = |name: &str| name == upstream::REQUEST_ID || standing.upstream_headers.has(name);
         let mut remove_headers = upstream::client_copies(http, settings.identity_headers.as_deref(), is_set);
-        let (header, query) = upstream::credential_place(&vetted.view.credential);
         let request_id = id.hex();
         let mut upstream_headers = Fields::with_capacity(2, 128);
         upstream_headers.push(upstream::REQUEST_ID, &request_id);
-        match provider {
-            Some((name, value)) => {
-                remove_headers.extend(upstream::other_credentials(http, &name));
-                remove_headers.extend(header.filter(|header| *header != name));
-                upstream_headers.push(name, &value);
-            }
-            None => remove_headers.extend(header),
+        let credential = &settings.read.credential;
+        let injected = provider.as_ref().map(|(name, _)| &**name);
+        let (set, mut remove_query) = (&mut upstream_headers, Vec::new());
+        upstream::take_credentials(&vetted.view, credential, injected, set, &mut remove_headers, &mut remove_query);
+        if let Some((name, value)) = provider {
+            upstream_headers.push(name, &value);
         }
-        let session_cookie = settings.read.credential.session_cookie.as_deref();
+        let session_cookie = credential.session_cookie.as_deref();
         upstream::take_session_cookie(http, session_cookie, &mut upstream_headers, &mut remove_headers);
         let mut metadata = Fields::with_capacity(2, 1_536);
         metadata.push("request_id", &request_id);
@@ -213,7 +211,7 @@ impl Gate {
             standing,
             upstream_headers,
             remove_headers,
-            remove_query: query.into_iter().collect(),
+            remove_query,
             response_headers,
             metadata,
             hold: admitted.map(|admitted| admitted.hold.id),

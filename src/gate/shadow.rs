@@ -210,9 +210,14 @@ impl Gate {
         denial.caller.get_or_insert_with(|| vetted.caller.clone());
         let mut allow = self.pass_as_it_came(settings, http, Some(vetted), denial, Some(id), admitted);
         if !settings.shadow.whole {
-            let (header, query) = upstream::credential_place(&vetted.view.credential);
-            allow.remove_headers.extend::<Option<Cow<'static, str>>>(header);
-            allow.remove_query.extend(query);
+            upstream::take_credentials(
+                &vetted.view,
+                &settings.read.credential,
+                None,
+                &mut allow.upstream_headers,
+                &mut allow.remove_headers,
+                &mut allow.remove_query,
+            );
         }
         allow
     }

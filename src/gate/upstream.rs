@@ -10,10 +10,12 @@ use crate::authn::IdentityHeaders;
 use crate::config::{ModelEntry, UpstreamIdentity};
 use crate::domain::decision::Header;
 use crate::domain::{Caller, Fields, Secret, Standing, glob};
-use crate::request::credential::CREDENTIAL_HEADERS;
-use crate::request::{CredentialRead, CredentialSource, HttpRequest, cookie};
+use crate::request::{
+    Credential, CredentialRead, CredentialSettings, CredentialSource, HttpRequest, RequestView, Rest, begins_alike,
+    cookie, credential, subprotocol,
+};
 
-/// The prefix of our own headers; client copies of them are always removed.
+/// The prefix of our own headers; client copies of them are always removed, and so is what a server may take for them.
 const OURS: &str = "x-tollward-";
 /// The one of them that every upstream and every client gets.
 pub const REQUEST_ID: &str = "x-tollward-request-id";
@@ -99,7 +101,7 @@ pub fn client_copies(
     identity: Option<&IdentityHeaders>,
     is_set: impl Fn(&str) -> bool,
 ) -> Vec<Cow<'static, str>> {
-    let is_ours = |name: &str| name.starts_with(OURS) && !is_set(name);
+    let is_ours = |name: &str| begins_alike(OURS, name) && !is_set(name);
     let is_identity = |name: &str| identity.is_some_and(|headers| headers.holds(name));
     let mut copies: Vec<Cow<'static, str>> = Vec::new();
     for (name, _) in &http.headers.0 {
@@ -110,17 +112,35 @@ pub fn client_copies(
     copies
 }
 
-/// Where the credential stood: a header, or a parameter of the query.
-#[must_use]
-pub fn credential_place(read: &CredentialRead<'_>) -> (Option<Cow<'static, str>>, Option<Cow<'static, str>>) {
-    let CredentialRead::Found(credential) = read else { return (None, None) };
-    match &credential.source {
-        CredentialSource::Header(name) => (Some(Cow::Owned(name.clone().into_owned())), None),
-        CredentialSource::WebSocketProtocol => (Some(Cow::Borrowed("sec-websocket-protocol")), None),
-        CredentialSource::Query => (None, Some(Cow::Borrowed("key"))),
-        // Taken out with every other request that has it.
-        CredentialSource::Cookie(_) => (None, None),
+/// Takes the credential out of what goes upstream, wherever the request shows it: clients send one key in several places.
+/// Where a provider's key is put into the header `injected`, no other credential header goes on, whatever it holds. A
+/// session cookie is taken out of every request.
+pub fn take_credentials(
+    view: &RequestView<'_>,
+    settings: &CredentialSettings,
+    injected: Option<&str>,
+    set: &mut Fields,
+    remove: &mut Vec<Cow<'static, str>>,
+    remove_query: &mut Vec<Cow<'static, str>>,
+) {
+    let found = if let CredentialRead::Found(found) = &view.credential { Some(found) } else { None };
+    let all = injected.is_some();
+    let shown = |name: &str, value: &[u8]| {
+        let is_read = |found: &Credential<'_>| matches!(&found.source, CredentialSource::Header(read) if read == name);
+        all || found.is_some_and(|found| is_read(found) || credential::shows(value, &found.secret))
+    };
+    let headers = credential::places(view.http, settings, shown).into_iter().filter(|name| Some(*name) != injected);
+    remove.extend(headers.map(|name| Cow::Owned(name.to_owned())));
+    if let Some(found) = found {
+        let mut parameters: Vec<&str> = credential::parameters(view.route.query, &found.secret).collect();
+        // By its own name too, where it is written with escapes.
+        parameters.extend((found.source == CredentialSource::Query).then_some("key"));
+        parameters.sort_unstable();
+        parameters.dedup();
+        remove_query.extend(parameters.into_iter().map(|name| Cow::Owned(name.to_owned())));
     }
+    let is_shown = |key: &[u8]| all || found.is_some_and(|found| key == found.secret.as_bytes());
+    put(subprotocol::FIELD, subprotocol::without(view.http, is_shown), set, remove);
 }
 
 /// Takes the session cookie out of what goes upstream, whoever's credential the request shows: other cookies stay.
@@ -130,9 +150,14 @@ pub fn take_session_cookie(
     set: &mut Fields,
     remove: &mut Vec<Cow<'static, str>>,
 ) {
-    match name.and_then(|name| cookie::without(http, name)) {
-        Some(cookie::Rest::Field(rest)) => set.push("cookie", &rest),
-        Some(cookie::Rest::Nothing) => remove.push(Cow::Borrowed("cookie")),
+    put("cookie", name.and_then(|name| cookie::without(http, name)), set, remove);
+}
+
+/// Puts what is left of a list in the place of it.
+fn put(name: &'static str, rest: Option<Rest>, set: &mut Fields, remove: &mut Vec<Cow<'static, str>>) {
+    match rest {
+        Some(Rest::Field(rest)) => set.push(name, &rest),
+        Some(Rest::Nothing) => remove.push(Cow::Borrowed(name)),
         None => {}
     }
 }
@@ -195,12 +220,5 @@ impl ProviderKeys {
     }
 }
 
-/// Every credential header the client sent but `except`: none of them may reach a provider whose key is injected.
-#[must_use]
-pub fn other_credentials(http: &HttpRequest<'_>, except: &str) -> Vec<Cow<'static, str>> {
-    CREDENTIAL_HEADERS
-        .iter()
-        .filter(|name| **name != except && http.headers.get(name).is_some())
-        .map(|name| Cow::Borrowed(*name))
-        .collect()
-}
+#[cfg(test)]
+mod tests;

@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 
+use super::rest::Rest;
 use super::{CredentialRead, CredentialSource, HttpRequest, credential};
 use crate::authn::session::PREFIX;
 
@@ -18,31 +19,14 @@ pub(super) fn read<'a>(http: &HttpRequest<'a>, name: &str) -> Option<CredentialR
     Some(credential::result(value.map(Cow::Borrowed), source))
 }
 
-/// What the upstream gets in place of the `cookie` fields of a request.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Rest {
-    /// All cookies but the one.
-    Field(String),
-    /// Nothing: there is no other, or they are not plain text.
-    Nothing,
-}
-
 /// The cookies without the one of this name; `None` where it is not among them.
 #[must_use]
 pub fn without(http: &HttpRequest<'_>, name: &str) -> Option<Rest> {
-    let is_ours = |item: &[u8]| Ours::of(item, name).is_some();
-    if !http.headers.all(COOKIE).flat_map(items).any(is_ours) {
-        return None;
-    }
-    let others = http.headers.all(COOKIE).flat_map(items).filter(|item| !item.is_empty() && !is_ours(item));
-    let rest = others.collect::<Vec<_>>().join(&b"; "[..]);
-    match String::from_utf8(rest) {
-        Ok(rest) if !rest.is_empty() && !rest.chars().any(char::is_control) => Some(Rest::Field(rest)),
-        _ => Some(Rest::Nothing),
-    }
+    let items = http.headers.all(COOKIE).flat_map(items);
+    Rest::without(items, b"; ", |item| Ours::of(item, name).is_some())
 }
 
-fn items(field: &[u8]) -> impl Iterator<Item = &[u8]> {
+fn items(field: &[u8]) -> impl Iterator<Item = &[u8]> + Clone {
     field.split(|byte| *byte == b';').map(<[u8]>::trim_ascii)
 }
 

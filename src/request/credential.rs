@@ -5,7 +5,7 @@ use std::borrow::Cow;
 
 use memchr::memchr;
 
-use super::{Credential, CredentialRead, CredentialSource, HttpRequest, Route, cookie, query};
+use super::{Credential, CredentialRead, CredentialSource, HttpRequest, Route, cookie, is_alike, query, subprotocol};
 
 /// Every header a credential is read from, in order; all of them are removed from what goes upstream.
 pub const CREDENTIAL_HEADERS: [&str; 7] = [
@@ -18,10 +18,6 @@ pub const CREDENTIAL_HEADERS: [&str; 7] = [
     "ocp-apim-subscription-key",
 ];
 
-/// Offers protocols for a WebSocket (RFC 6455), and is where browsers can put a key.
-const WEBSOCKET_PROTOCOL: &str = "sec-websocket-protocol";
-/// The item of `sec-websocket-protocol` that browsers send a key in.
-const WEBSOCKET_KEY: &str = "openai-insecure-api-key.";
 /// AWS Signature Version 4, whose access key id may carry a key.
 const AWS_V4: &str = "AWS4-HMAC-SHA256";
 
@@ -58,7 +54,7 @@ pub fn read<'a>(http: &HttpRequest<'a>, route: &Route<'a>, settings: &Credential
     if route.is_websocket {
         return header(http, "authorization", Form::Scheme)
             .or_else(|| header(http, "api-key", Form::Raw))
-            .or_else(|| websocket(http))
+            .or_else(|| subprotocol::read(http))
             .or_else(of_cookie)
             .unwrap_or(CredentialRead::Missing);
     }
@@ -140,17 +136,38 @@ fn bearer(value: &str) -> Option<&str> {
     is_known.then(|| key.trim_matches(' '))
 }
 
-fn websocket<'a>(http: &HttpRequest<'a>) -> Option<CredentialRead<'a>> {
-    let mut found: Option<Option<&'a str>> = None;
-    for list in http.headers.all(WEBSOCKET_PROTOCOL) {
-        for item in list.split(|byte| *byte == b',') {
-            if let Some(key) = item.trim_ascii().strip_prefix(WEBSOCKET_KEY.as_bytes()) {
-                let key = std::str::from_utf8(key).ok();
-                found = Some(key.filter(|_| found.is_none_or(|other| other == key)));
-            }
+/// The headers that are read for a credential, or that a server may take for one of them, where `is_meant` is true of
+/// name and value.
+pub fn places<'a>(
+    http: &HttpRequest<'a>,
+    settings: &CredentialSettings,
+    is_meant: impl Fn(&str, &[u8]) -> bool,
+) -> Vec<&'a str> {
+    let read = |name: &str| {
+        let own = settings.key_header_name.as_deref();
+        CREDENTIAL_HEADERS.into_iter().chain(own).any(|known| is_alike(known, name))
+    };
+    let mut names: Vec<&'a str> = Vec::new();
+    for (name, value) in &http.headers.0 {
+        if read(name) && is_meant(name, value) && !names.contains(name) {
+            names.push(name);
         }
     }
-    found.map(|key| result(key.map(Cow::Borrowed), CredentialSource::WebSocketProtocol))
+    names
+}
+
+/// Whether the value of a header shows this secret, by itself or behind a scheme.
+#[must_use]
+pub fn shows(value: &[u8], secret: &str) -> bool {
+    let value = String::from_utf8_lossy(value);
+    let is_it = |item: &str| item == secret || of_scheme(item) == Some(secret);
+    is_it(value.trim()) || value.split(',').map(str::trim).any(is_it)
+}
+
+/// Parameters of the query, undecoded, that show this secret where Google's clients send a key.
+pub fn parameters<'q>(query: &'q str, secret: &str) -> impl Iterator<Item = &'q str> {
+    let is_it = |text: &str, wanted: &str| query::percent_decode(text).is_some_and(|text| text == wanted);
+    query::members(query).filter(move |(name, value)| is_it(name, "key") && is_it(value, secret)).map(|(name, _)| name)
 }
 
 /// `?key=` of Google's API, only where Google's clients send it.

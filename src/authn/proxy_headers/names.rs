@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use crate::config::ProxyMappings;
+use crate::request::is_alike;
 
 /// What a header says of a caller.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -58,7 +59,7 @@ impl IdentityHeaders {
     }
 
     /// Whether a header of this name is one of them, or would be taken for one of them by a server that reads `_` as
-    /// `-` (as CGI and its heirs do).
+    /// `-`.
     #[must_use]
     pub fn holds(&self, name: &str) -> bool {
         self.fields.iter().map(|(_, _, mapped)| mapped).chain(&self.signed).any(|known| is_alike(known, name))
@@ -68,9 +69,4 @@ impl IdentityHeaders {
     pub(super) fn is_look_alike(&self, name: &str) -> bool {
         self.holds(name) && !self.fields.iter().any(|(_, _, mapped)| mapped == name)
     }
-}
-
-fn is_alike(one: &str, other: &str) -> bool {
-    let plain = |byte: u8| if byte == b'_' { b'-' } else { byte.to_ascii_lowercase() };
-    one.len() == other.len() && one.bytes().map(plain).eq(other.bytes().map(plain))
 }

@@ -173,7 +173,7 @@ proptest! {
         query in "[a-z=&%0-9]{0,20}",
     ) {
         let prefixes: [&[u8]; 4] = [b"", b"Bearer ", b"AWS4-HMAC-SHA256 Credential=", b"openai-insecure-api-key."];
-        let names = [&CREDENTIAL_HEADERS[..], &[WEBSOCKET_PROTOCOL, "x-mine"]].concat();
+        let names = [&CREDENTIAL_HEADERS[..], &[subprotocol::FIELD, "x-mine"]].concat();
         let owned: Vec<(usize, Vec<u8>)> =
             values.into_iter().map(|(at, value)| (at, [prefixes[prefix], &value].concat())).collect();
         let headers: Vec<(&str, &[u8])> = owned.iter().map(|(at, value)| (names[*at], value.as_slice())).collect();
