@@ -31,7 +31,9 @@ pub fn read<'a>(
         names.extend(body.model.clone());
         names.extend(body.other_models.iter().cloned());
     }
-    for name in ["model", "target_model_names"] {
+    // Azure names the deployment there where a socket is opened.
+    let deployment = route.path.split('/').any(|segment| segment == "realtime").then_some("deployment");
+    for name in ["model", "target_model_names"].into_iter().chain(deployment) {
         for value in query::values(route.query, name) {
             names.push(value.ok_or_else(|| refuse("The query names a model that cannot be read."))?);
         }

@@ -110,6 +110,12 @@ fn read_body<'a>(
     if is_cut && settings.partial_body == PartialBody::Deny {
         return Err(cut());
     }
+    // A socket is opened with GET (RFC 6455, section 4.1). Envoy shows no body of a request that says it opens one, and a
+    // server that has no socket there may read it.
+    let opens = matches!(http.method, "GET" | "CONNECT");
+    if route.is_websocket && !opens && bytes.is_empty() && route.api.is_model_route() {
+        return Err(unreadable("A WebSocket is opened with GET; the body of this request cannot be seen."));
+    }
     if bytes.is_empty() && !is_cut {
         return Ok(BodyView::default());
     }

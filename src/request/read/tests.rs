@@ -57,6 +57,9 @@ fn all_sources_of_the_model_must_agree() {
         ("/v1/batches?model=a", &[("x-litellm-model", "b")], "", Err(400)),
         ("/v1/files?target_model_names=a,b", &[], "", Ok(Some("a,b"))),
         ("/v1/realtime?model=gpt-realtime", &[], "", Ok(Some("gpt-realtime"))),
+        ("/openai/realtime?api-version=1&deployment=gpt-realtime", &[], "", Ok(Some("gpt-realtime"))),
+        ("/openai/realtime?deployment=a&model=b", &[], "", Err(400)),
+        ("/v1/responses?deployment=a", &[], r#"{"model":"b"}"#, Ok(Some("b"))),
         ("/v1/realtime/client_secrets", &[], r#"{"session":{"model":"a"}}"#, Ok(Some("a"))),
         ("/v1/chat/completions", &[], r#"{"model":"a","extra_body":{"model":"b"}}"#, Err(400)),
         ("/v1/chat/completions", &[], r#"{"model":"a\nb"}"#, Err(400)),
@@ -172,6 +175,24 @@ fn what_is_not_seen_is_unmeterable() {
         let http = HttpRequest { method, ..request(path, headers, b"") };
         let route = RequestView::read(&http, &settings()).unwrap().route;
         assert_eq!((route.api, route.is_websocket), (*api, *is_websocket), "{method} {path}");
+    }
+}
+
+#[test]
+fn a_body_that_is_hidden_behind_a_socket_is_refused() {
+    let upgrade = &[("upgrade", "websocket")][..];
+    for (method, path, headers, body, is_ok) in [
+        ("POST", "/v1/chat/completions", upgrade, "", false),
+        ("POST", "/v1/batches", upgrade, "", false),
+        ("POST", "/v1/chat/completions", upgrade, r#"{"model":"a"}"#, true),
+        ("POST", "/v1/chat/completions", &[], "", true),
+        ("POST", "/elsewhere", upgrade, "", true),
+        ("GET", "/v1/realtime", upgrade, "", true),
+        ("CONNECT", "/v1/realtime", &[(":protocol", "websocket")], "", true),
+    ] {
+        let http = HttpRequest { method, ..request(path, headers, body.as_bytes()) };
+        let read = RequestView::read(&http, &settings()).unwrap().body;
+        assert_eq!(read.map_or_else(|denial| denial.status, |_| 200), if is_ok { 200 } else { 400 }, "{method} {path}");
     }
 }
 
