@@ -4,6 +4,7 @@
 mod admission;
 mod defaults;
 pub mod explain;
+mod lenders;
 mod plans;
 mod policy;
 mod settings;
@@ -27,7 +28,7 @@ use crate::authz::{self, ModelAsk, RouteAsk};
 use crate::config::Config;
 use crate::directory::{Directory, DirectoryError, Registry};
 use crate::domain::{
-    Allow, AuthMethod, Caller, Decision, Denial, EndUser, ErrorType, Fields, Role, Standing, Team, Timestamp, Trace,
+    Allow, AuthMethod, Caller, Decision, Denial, EndUser, ErrorType, Fields, Role, Standing, Timestamp, Trace,
 };
 use crate::quota::Quota;
 use crate::request::{HttpRequest, RequestView};
@@ -193,8 +194,8 @@ impl Gate {
         }
         let asked = view.model.as_ref().map_err(Clone::clone)?.as_deref();
         let registry = self.directory.registry().await.map_err(|error| unavailable(&error))?;
-        let owner_teams = self.owner_teams(settings, caller).await?;
-        let resolved = authz::model_access(&ModelAsk {
+        let lenders = self.lenders(settings, caller).await?;
+        let ask = ModelAsk {
             caller,
             api,
             model: asked,
@@ -202,29 +203,15 @@ impl Gate {
             catalog: &settings.catalog,
             groups: registry.access_groups(),
             end_user: end_user.as_deref(),
-            owner_teams: &owner_teams,
-        })?;
-        let models: SmallVec<[ModelUse; 1]> = resolved.iter().map(ModelUse::of).collect();
-        drop(resolved);
+            owner_teams: &[],
+        };
+        let models = lenders::models(&ask, &lenders)?;
         if let Some(asked) = asked {
             trace.step("models", format_args!("{asked} may be used"));
         }
         let purpose = Purpose { models, end_user, tags: tags(view, caller), registry: Some(registry), shadow: None };
         let shadow = policy::judge(settings, view, caller, client, &purpose, now, trace)?;
         Ok(Purpose { shadow, ..purpose })
-    }
-
-    /// The teams of a personal key's owner, where `personal_key_model_access_from_teams` lets them grant models.
-    async fn owner_teams(&self, settings: &Settings, caller: &Caller) -> Result<Vec<Team>, Denial> {
-        let identity = &*caller.identity;
-        let wanted = settings.config.litellm_settings.personal_key_model_access_from_teams && identity.team.is_none();
-        let Some(user) = identity.user.as_ref().filter(|_| wanted) else { return Ok(Vec::new()) };
-        let store = self.directory.store();
-        let mut teams = Vec::new();
-        for member in store.memberships_of_user(&user.user_id).await.map_err(|error| unavailable(&error))? {
-            teams.extend(store.team(&member.team_id).await.map_err(|error| unavailable(&error))?);
-        }
-        Ok(teams)
     }
 
     /// The end user a request names, with its limits: its own, else the default budget of the key or of the gate.
