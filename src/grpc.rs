@@ -50,6 +50,8 @@ pub trait MeterSession: Send {
 pub struct EdgeSettings {
     /// How trouble of our own is told to Envoy.
     pub on_error: OnError,
+    /// Nothing is refused: what cannot be read is Envoy's to pass or not.
+    pub shadow: bool,
     /// A log line for each denial, and for each allowed request.
     pub log_denials: bool,
     pub log_allows: bool,

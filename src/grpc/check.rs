@@ -16,9 +16,8 @@ use hyper::body::Incoming;
 use tonic::Status;
 
 use super::Decide;
-use super::framing::{self, Delivery, PREFIX, UnaryBody};
-use crate::domain::{Decision, HoldId};
-use crate::request::HttpRequest;
+use super::framing::{self, Delivery, PREFIX, UnaryBody, Unread};
+use crate::domain::{Decision, Denial, ErrorType, HoldId};
 use crate::telemetry::Metrics;
 
 /// `:path` of the method.
@@ -69,29 +68,71 @@ impl<D: Decide> Check<D> {
     }
 
     async fn answer(&self, body: Incoming, gateway: IpAddr) -> Result<Response<CheckBody<D>>, Status> {
-        let message = framing::read_message(body, self.max_message_size).await?;
-        let subject = reader::read(&message, gateway)
-            .map_err(|problem| Status::invalid_argument(format!("not a CheckRequest: {problem}")))?;
-        let mut out = BytesMut::with_capacity(3072);
-        out.put_bytes(0, PREFIX);
-        let reader::Subject::Http(request) = subject else {
-            writer::write_connection_refused(&mut out);
-            self.metrics.check.refused_connections.inc();
-            return Ok(UnaryBody::response(frame(out)?, None));
+        let message = match framing::read_message(body, self.max_message_size).await {
+            Ok(message) => message,
+            Err(Unread::Broken(status)) => return Err(status),
+            Err(Unread::TooLong(length)) => return self.refuse(too_long(), || too_long_status(length)),
+        };
+        let request = match reader::read(&message, gateway) {
+            Ok(reader::Subject::Http(request)) => request,
+            Ok(reader::Subject::Connection) => {
+                let mut out = message_buffer();
+                writer::write_connection_refused(&mut out);
+                self.metrics.check.refused_connections.inc();
+                return Ok(UnaryBody::response(frame(out)?, None));
+            }
+            Err(problem) => {
+                let status = || Status::invalid_argument(format!("not a CheckRequest: {problem}"));
+                if problem.is_of_the_request() {
+                    return self.refuse(unreadable(problem), status);
+                }
+                return Err(status());
+            }
         };
         let decision = self.gate.decide(&request).await;
-        let guard = match &decision {
+        self.write(&decision, request.path)
+    }
+
+    /// Refuses in writing what cannot be shown to the gate, where the client chose to make it so: Envoy would let it in on
+    /// an error where `failure_mode_allow` is on. In shadow mode nothing is refused, and Envoy gets the error.
+    fn refuse(&self, denial: Denial, error: impl FnOnce() -> Status) -> Result<Response<CheckBody<D>>, Status> {
+        if self.gate.settings().shadow { Err(error()) } else { self.write(&Decision::Deny(Box::new(denial)), "") }
+    }
+
+    fn write(&self, decision: &Decision, path: &str) -> Result<Response<CheckBody<D>>, Status> {
+        let guard = match decision {
             Decision::Allow(allow) => allow.hold.map(|hold| HoldGuard { gate: self.gate.clone(), hold: Some(hold) }),
             Decision::Deny(_) => None,
         };
         let settings = self.gate.settings();
-        self.metrics.check.decided(&decision);
-        log(&decision, &request, &settings);
-        match writer::write(&decision, settings.on_error, &mut out) {
+        self.metrics.check.decided(decision);
+        log(decision, path, &settings);
+        let mut out = message_buffer();
+        match writer::write(decision, settings.on_error, &mut out) {
             writer::Answer::Message => Ok(UnaryBody::response(frame(out)?, guard)),
             writer::Answer::Unavailable(message) => Err(Status::unavailable(message)),
         }
     }
+}
+
+fn too_long() -> Denial {
+    let message = "The request is larger than the gate is shown.";
+    Denial::new(ErrorType::RequestTooLarge, "check.too_large", message)
+}
+
+fn too_long_status(length: usize) -> Status {
+    Status::resource_exhausted(format!("a message of {length} bytes is longer than listen.max_message_size"))
+}
+
+fn unreadable(problem: reader::Malformed) -> Denial {
+    Denial::new(ErrorType::BadRequest, "check.unreadable", format!("The request cannot be read: {problem}."))
+}
+
+/// Where a message is written, with room for its prefix.
+fn message_buffer() -> BytesMut {
+    let mut out = BytesMut::with_capacity(3072);
+    out.put_bytes(0, PREFIX);
+    out
 }
 
 /// Writes the prefix into the room left for it.
@@ -102,11 +143,11 @@ fn frame(mut message: BytesMut) -> Result<bytes::Bytes, Status> {
     Ok(message.freeze())
 }
 
-fn log(decision: &Decision, request: &HttpRequest<'_>, settings: &super::EdgeSettings) {
+fn log(decision: &Decision, path: &str, settings: &super::EdgeSettings) {
     if let Decision::Allow(allow) = decision
         && let Some(denial) = &allow.shadow
     {
-        return shadow::log(denial, request.path);
+        return shadow::log(denial, path);
     }
     match decision {
         Decision::Deny(denial) if settings.log_denials => tracing::info!(

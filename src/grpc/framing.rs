@@ -14,8 +14,23 @@ use tonic::Status;
 /// Bytes before each message: compressed flag and length.
 pub const PREFIX: usize = 5;
 
+/// Why there is no message to read.
+#[derive(Debug)]
+pub enum Unread {
+    /// It is longer than allowed. All of it came and nothing of it was kept, so that an answer can be written.
+    TooLong(usize),
+    /// What came is no message.
+    Broken(Status),
+}
+
+impl From<Status> for Unread {
+    fn from(status: Status) -> Self {
+        Unread::Broken(status)
+    }
+}
+
 /// Reads the only message of a unary call, at most `limit` bytes of it. A message in one frame is not copied.
-pub async fn read_message<B>(mut body: B, limit: usize) -> Result<Bytes, Status>
+pub async fn read_message<B>(mut body: B, limit: usize) -> Result<Bytes, Unread>
 where
     B: Body<Data = Bytes> + Unpin,
     B::Error: std::fmt::Display,
@@ -41,10 +56,17 @@ where
         }
         let so_far: &[u8] = if rest.is_empty() { &first } else { &rest };
         if expected.is_none() {
-            expected = whole_length(so_far, limit)?;
+            expected = whole_length(so_far)?;
         }
-        if expected.is_some_and(|expected: usize| so_far.len() > expected) {
-            return Err(Status::unimplemented("a unary call has one message"));
+        let Some(expected) = expected else { continue };
+        if expected - PREFIX > limit {
+            let left = expected.saturating_sub(so_far.len());
+            drop((first, rest));
+            discard(body, left).await?;
+            return Err(Unread::TooLong(expected - PREFIX));
+        }
+        if so_far.len() > expected {
+            return Err(Status::unimplemented("a unary call has one message").into());
         }
     }
     let mut message = if rest.is_empty() { first } else { rest.freeze() };
@@ -53,21 +75,32 @@ where
             message.advance(PREFIX);
             Ok(message)
         }
-        _ => Err(Status::internal("the request ended in the middle of its message")),
+        _ => Err(Status::internal("the request ended in the middle of its message").into()),
     }
 }
 
+/// Reads what is left of a message and keeps none of it, and no more than that.
+async fn discard<B>(mut body: B, mut left: usize) -> Result<(), Status>
+where
+    B: Body<Data = Bytes> + Unpin,
+    B::Error: std::fmt::Display,
+{
+    while left > 0 {
+        let Some(frame) = body.frame().await else { break };
+        let frame = frame.map_err(|error| Status::cancelled(format!("the request broke off: {error}")))?;
+        left = left.saturating_sub(frame.data_ref().map_or(0, Bytes::len));
+    }
+    Ok(())
+}
+
 /// The length of prefix and message, once the prefix is there.
-fn whole_length(bytes: &[u8], limit: usize) -> Result<Option<usize>, Status> {
+fn whole_length(bytes: &[u8]) -> Result<Option<usize>, Status> {
     let Some(&[compressed, a, b, c, d]) = bytes.first_chunk::<PREFIX>() else { return Ok(None) };
     if compressed != 0 {
         return Err(Status::unimplemented("compressed messages are not read"));
     }
     let length = u32::from_be_bytes([a, b, c, d]) as usize;
-    if length > limit {
-        return Err(Status::resource_exhausted(format!("a message of {length} bytes is over the limit of {limit}")));
-    }
-    Ok(Some(length + PREFIX))
+    Ok(Some(length.saturating_add(PREFIX)))
 }
 
 /// The deadline a client asks for: `grpc-timeout`, at most eight digits and a unit. What is malformed is ignored, as
@@ -189,8 +222,12 @@ mod tests {
         bytes
     }
 
-    async fn read(bytes: Vec<u8>, limit: usize) -> Result<Bytes, Code> {
-        read_message(Full::new(Bytes::from(bytes)), limit).await.map_err(|status| status.code())
+    /// The message, the code of the fault, or the length of what is too long.
+    async fn read(bytes: Vec<u8>, limit: usize) -> Result<Bytes, Result<Code, usize>> {
+        read_message(Full::new(Bytes::from(bytes)), limit).await.map_err(|unread| match unread {
+            Unread::Broken(status) => Ok(status.code()),
+            Unread::TooLong(length) => Err(length),
+        })
     }
 
     #[tokio::test]
@@ -198,15 +235,16 @@ mod tests {
         let mut compressed = framed(b"x");
         compressed[0] = 1;
         let two = [framed(b"x"), framed(b"y")].concat();
-        let cases: [(Vec<u8>, Result<&[u8], Code>); 8] = [
+        let cases: [(Vec<u8>, Result<&[u8], Result<Code, usize>>); 9] = [
             (framed(b"hello"), Ok(b"hello")),
             (framed(b""), Ok(b"")),
-            (framed(&[7; 11]), Err(Code::ResourceExhausted)),
-            (compressed, Err(Code::Unimplemented)),
-            (two, Err(Code::Unimplemented)),
-            (framed(b"hello")[..7].to_vec(), Err(Code::Internal)),
-            (vec![0, 0, 0], Err(Code::Internal)),
-            (vec![], Err(Code::Internal)),
+            (framed(&[7; 11]), Err(Err(11))),
+            (vec![0, 0xff, 0xff, 0xff, 0xff, 1], Err(Err(0xffff_ffff))),
+            (compressed, Err(Ok(Code::Unimplemented))),
+            (two, Err(Ok(Code::Unimplemented))),
+            (framed(b"hello")[..7].to_vec(), Err(Ok(Code::Internal))),
+            (vec![0, 0, 0], Err(Ok(Code::Internal))),
+            (vec![], Err(Ok(Code::Internal))),
         ];
         for (bytes, expected) in cases {
             assert_eq!(read(bytes.clone(), 10).await, expected.map(Bytes::from_static), "{bytes:?}");

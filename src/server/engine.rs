@@ -123,6 +123,7 @@ fn tell_shadow(config: &Config, metrics: &Metrics) {
 fn edge_settings(config: &Config) -> EdgeSettings {
     EdgeSettings {
         on_error: config.request.on_error,
+        shadow: config.shadow.enabled,
         log_denials: config.telemetry.log_denials,
         log_allows: config.telemetry.log_allows,
     }

@@ -37,11 +37,32 @@ async fn what_is_not_a_check_is_refused_by_its_own_code() {
     let malformed = support::raw_check(&running, bytes::Bytes::from_static(&[0, 0, 0, 0, 2, 0x0a, 0x7f])).await;
     assert_eq!(malformed, Some(Code::InvalidArgument));
     let mut client = client(&running).await;
-    let large = client.check(check("/allow", "", 5_000)).await.unwrap_err();
-    assert_eq!(large.code(), Code::ResourceExhausted);
+    const NOT_UTF8: [u8; 14] = [0, 0, 0, 0, 9, 0x0a, 7, 0x22, 5, 0x12, 3, 0x22, 1, 0xff];
+    assert_eq!(support::raw_check(&running, bytes::Bytes::from_static(&NOT_UTF8)).await, Some(Code::Ok));
     let connection = client.check(envoy_types::pb::envoy::service::auth::v3::CheckRequest::default()).await.unwrap();
     assert_eq!(connection.into_inner().status.unwrap().code, 7);
     running.stop().await;
+}
+
+/// An error of gRPC would let the request in where `failure_mode_allow` is on, and the client chooses how large it is.
+#[tokio::test]
+async fn what_is_larger_than_a_message_may_be_is_refused_in_writing() {
+    for (shadow, expected) in [(false, Ok(413)), (true, Err(Code::ResourceExhausted))] {
+        let mut config = config();
+        config.listen.max_message_size = 4_096;
+        let running = serve(config, Gate::in_shadow(shadow)).await;
+        let mut client = client(&running).await;
+        for body in [5_000, 300_000] {
+            let answer = client.check(check("/allow", "", body)).await.map_err(|status| status.code());
+            let status = answer.map(|answer| match answer.into_inner().http_response {
+                Some(HttpResponse::DeniedResponse(denied)) => denied.status.unwrap().code,
+                other => panic!("{other:?}"),
+            });
+            assert_eq!(status, expected, "{body} bytes");
+        }
+        assert!(client.check(check("/allow", "", 1_000)).await.is_ok(), "the connection goes on");
+        running.stop().await;
+    }
 }
 
 #[tokio::test]

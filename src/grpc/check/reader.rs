@@ -41,6 +41,13 @@ pub enum Malformed {
     TooManyExtensions,
 }
 
+impl Malformed {
+    /// Whether a client can bring it about through an Envoy that is in order: by the bytes of its path, or by many headers.
+    pub fn is_of_the_request(self) -> bool {
+        matches!(self, Malformed::Utf8(_) | Malformed::TooManyHeaders)
+    }
+}
+
 type Result<T> = std::result::Result<T, Malformed>;
 
 /// Reads one message; `gateway` is the peer that sent it.

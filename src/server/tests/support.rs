@@ -37,9 +37,15 @@ pub struct Gate {
     pub go_on: Arc<Notify>,
     pub given_back: Arc<Notify>,
     released: Arc<AtomicUsize>,
+    shadow: bool,
 }
 
 impl Gate {
+    /// One that is in shadow mode, or is not.
+    pub fn in_shadow(shadow: bool) -> Self {
+        Gate { shadow, ..Gate::default() }
+    }
+
     pub fn released(&self) -> usize {
         self.released.load(Ordering::SeqCst)
     }
@@ -89,7 +95,12 @@ impl Decide for Gate {
     }
 
     fn settings(&self) -> Arc<EdgeSettings> {
-        Arc::new(EdgeSettings { on_error: OnError::ErrorResponse, log_denials: false, log_allows: false })
+        Arc::new(EdgeSettings {
+            on_error: OnError::ErrorResponse,
+            shadow: self.shadow,
+            log_denials: false,
+            log_allows: false,
+        })
     }
 
     fn meter(&self, _: &str, _: IpAddr) -> Option<Box<dyn MeterSession>> {
