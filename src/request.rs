@@ -24,6 +24,7 @@ use std::net::IpAddr;
 pub use alike::{begins_alike, is_alike};
 pub use credential::{CREDENTIAL_HEADERS, CredentialSettings};
 pub use end_user::EndUserSettings;
+pub use path::without_keys;
 pub use read::ReadSettings;
 pub use rest::Rest;
 pub use rewrite::{RewriteAsk, rewrite};

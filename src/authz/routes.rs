@@ -6,6 +6,7 @@ use serde_json::{Map, Value};
 use super::groups;
 use crate::config::{Config, PassThroughEndpoint};
 use crate::domain::{Caller, Denial, ErrorType, Grant, Key, KeyType, Team};
+use crate::request::without_keys;
 
 /// The route settings of the configuration, ready to be asked.
 #[derive(Clone, Debug, Default)]
@@ -180,9 +181,11 @@ fn list<'a>(map: &'a Map<String, Value>, name: &str) -> Option<&'a Vec<Value>> {
     map.get(name).and_then(Value::as_array).filter(|list| !list.is_empty())
 }
 
-/// A path as a message may show it: control characters escaped, its length bounded.
+/// A path as a message may show it: without keys, for messages are logged; control characters escaped, its length
+/// bounded.
 #[must_use]
 pub fn shown(path: &str) -> String {
+    let path = without_keys(path);
     let mut text: String = path.chars().take(200).flat_map(char::escape_debug).collect();
     if path.chars().nth(200).is_some() {
         text.push('…');
@@ -333,7 +336,10 @@ mod tests {
     }
 
     #[test]
-    fn a_message_shows_no_control_characters_and_stays_short() {
+    fn a_message_shows_neither_keys_nor_control_characters_and_stays_short() {
+        let denial = granted_routes(&Grant { routes: vec![vec![]], ..Grant::default() }, "/key/sk-SECRET/regenerate");
+        let message = denial.unwrap_err().message;
+        assert!(message.contains("/key/sk-…/regenerate") && !message.contains("SECRET"), "{message}");
         let text = shown(&format!("/a\r\n{}", "x".repeat(10_000)));
         assert!(text.starts_with("/a\\r\\n") && text.len() < 300, "{text}");
     }

@@ -66,6 +66,20 @@ pub fn without<'p>(root: &str, path: &'p str) -> &'p str {
     }
 }
 
+/// A path as people may see it: without the keys that stand in it, as in `/key/sk-…/regenerate`.
+#[must_use]
+pub fn without_keys(path: &str) -> Cow<'_, str> {
+    let is_key = |segment: &&str| {
+        let start = segment.get(..segment.floor_char_boundary(5)).unwrap_or(segment).to_ascii_lowercase();
+        start.starts_with("sk-") || start.starts_with("sk%2d")
+    };
+    if !path.split('/').any(|segment| is_key(&segment)) {
+        return Cow::Borrowed(path);
+    }
+    let segments = path.split('/').map(|segment| if is_key(&segment) { "sk-…" } else { segment });
+    Cow::Owned(segments.collect::<Vec<_>>().join("/"))
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
@@ -129,6 +143,19 @@ mod tests {
         ];
         for (root, path, expected) in cases {
             assert_eq!(without(root, path), expected, "{path} below {root}");
+        }
+    }
+
+    #[test]
+    fn people_see_no_key_of_a_path() {
+        for (path, expected) in [
+            ("/key/sk-secret/regenerate", "/key/sk-…/regenerate"),
+            ("/key/SK%2Dsecret", "/key/sk-…"),
+            ("/key/sk-é", "/key/sk-…"),
+            ("/v1/skate", "/v1/skate"),
+            ("", ""),
+        ] {
+            assert_eq!(without_keys(path), expected, "{path}");
         }
     }
 
