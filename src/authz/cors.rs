@@ -13,12 +13,14 @@ const EXPOSED: &str = "retry-after, x-should-retry, x-tollward-request-id, x-rat
                        x-ratelimit-remaining-tokens, x-ratelimit-reset-tokens, ratelimit, ratelimit-policy";
 
 /// Whether this is a CORS preflight: `OPTIONS` with `Origin` and `Access-Control-Request-Method` (Fetch, CORS
-/// protocol). It never carries a credential.
+/// protocol). It never carries a credential, and no browser makes it another method by a header of the page's: a preflight
+/// asks whether such headers may be sent.
 #[must_use]
 pub fn is_preflight(http: &HttpRequest<'_>) -> bool {
     http.method == "OPTIONS"
         && http.headers.get("origin").is_some()
         && http.headers.get("access-control-request-method").is_some()
+        && !http.overrides_method()
 }
 
 /// The headers a denial carries so that a page of an allowed origin can read it; none for other origins and for
@@ -64,6 +66,14 @@ mod tests {
         assert!(!is_preflight(&request("OPTIONS", &[origin])));
         assert!(!is_preflight(&request("OPTIONS", &[method])));
         assert!(!is_preflight(&request("POST", &[origin, method])));
+    }
+
+    #[test]
+    fn what_asks_for_another_method_is_no_preflight() {
+        let (origin, method) = (("origin", "https://a.example"), ("access-control-request-method", "POST"));
+        for name in ["x-http-method-override", "x-http-method", "x-method-override", "x_http_method_override"] {
+            assert!(!is_preflight(&request("OPTIONS", &[origin, method, (name, "POST")])), "{name}");
+        }
     }
 
     #[test]

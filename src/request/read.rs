@@ -5,7 +5,7 @@ use std::borrow::Cow;
 
 use super::body::{self, Extent};
 use super::credential::{self, CredentialSettings};
-use super::{BodyView, EndUserSettings, HttpRequest, RequestView, Route, encoding, model};
+use super::{BodyView, EndUserSettings, HttpRequest, RequestView, Route, encoding, is_alike, model};
 use crate::config::{Config, PartialBody};
 use crate::domain::{Api, Denial, ErrorType, PromptSize};
 
@@ -79,10 +79,9 @@ impl<'a> RequestView<'a> {
     pub fn read(http: &'a HttpRequest<'a>, settings: &ReadSettings) -> Result<Self, Denial> {
         let mut route = Route::read_below(&settings.root_path, http.method, http.path)?;
         route.is_websocket = is_websocket(http);
-        let overridden = METHOD_OVERRIDES.iter().any(|name| http.headers.get(name).is_some());
         // Frames are not seen here, and a method that another replaces says nothing.
         if route.api.is_model_route()
-            && (route.is_websocket || http.method == "CONNECT" || (overridden && route.api == Api::Free))
+            && (route.is_websocket || http.method == "CONNECT" || (http.overrides_method() && route.api == Api::Free))
         {
             route.api = Api::Unmeterable;
         }
@@ -90,6 +89,15 @@ impl<'a> RequestView<'a> {
         let body = read_body(http, &route, settings);
         let model = model::read(http, &route, body.as_ref().ok());
         Ok(RequestView { http, route, credential, body, model })
+    }
+}
+
+impl HttpRequest<'_> {
+    /// Whether it asks for another method than its own, or a server may read it so.
+    #[must_use]
+    pub fn overrides_method(&self) -> bool {
+        let names = || self.headers.0.iter().map(|(name, _)| *name);
+        names().any(|name| METHOD_OVERRIDES.iter().any(|known| is_alike(known, name)))
     }
 }
 

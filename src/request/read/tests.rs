@@ -170,6 +170,7 @@ fn what_is_not_seen_is_unmeterable() {
         ("POST", "/v1/chat/completions", &[("upgrade", "h2c")], Api::OpenAiChat, false),
         ("CONNECT", "/v1/realtime", &[(":protocol", "websocket")], Api::Unmeterable, true),
         ("GET", "/v1/models", &[("x-http-method-override", "POST")], Api::Unmeterable, false),
+        ("GET", "/v1/models", &[("x_http_method_override", "POST")], Api::Unmeterable, false),
     ];
     for (method, path, headers, api, is_websocket) in cases {
         let http = HttpRequest { method, ..request(path, headers, b"") };
