@@ -188,7 +188,9 @@ impl Gate {
         }
         let body = view.body.as_ref().map_err(Clone::clone)?;
         let end_user = self.end_user(settings, caller, view).await?;
-        settings.params.check(caller, view.http, api, body, view.end_user(&settings.read.end_user).as_deref())?;
+        let named = view.end_user(&settings.read.end_user);
+        let has_member = |object: &str, member: &str| view.holds_member(&settings.read, object, member);
+        settings.params.check(caller, view.http, api, body, named.as_deref(), has_member)?;
         if let Some(end_user) = &end_user {
             authz::end_user_status(end_user)?;
         }

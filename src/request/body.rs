@@ -14,9 +14,9 @@ mod spelling;
 mod tests;
 
 pub(super) use caps::{CONFIGS, binds, is_cap};
-pub(super) use form::{multipart, urlencoded};
+pub(super) use form::{multipart, multipart_holds, urlencoded, urlencoded_holds};
 pub use json::Fault;
-pub(super) use json::{Token, Tokens};
+pub(super) use json::{Token, Tokens, holds_member};
 
 use std::borrow::Cow;
 

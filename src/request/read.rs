@@ -90,6 +90,21 @@ impl<'a> RequestView<'a> {
         let model = model::read(http, &route, body.as_ref().ok());
         Ok(RequestView { http, route, credential, body, model })
     }
+
+    /// Whether the object `object` of the body holds this member. The body is read a second time, decoded as it was.
+    #[must_use]
+    pub fn holds_member(&self, settings: &ReadSettings, object: &str, member: &str) -> bool {
+        let bytes = self.http.body.unwrap_or_default();
+        let decode = |encodings: Cow<'_, str>| encoding::decode(bytes, &encodings, settings.max_decoded_body);
+        let Ok(decoded) = content_encodings(self.http).and_then(decode) else { return false };
+        let bytes = decoded.as_deref().unwrap_or(bytes);
+        match format(self.http, self.route.api, bytes) {
+            Ok(Format::Json) => std::str::from_utf8(bytes).is_ok_and(|text| body::holds_member(text, object, member)),
+            Ok(Format::Urlencoded) => body::urlencoded_holds(bytes, object, member),
+            Ok(Format::Multipart(content_type)) => body::multipart_holds(bytes, content_type, object, member),
+            Ok(Format::Opaque(_)) | Err(_) => false,
+        }
+    }
 }
 
 impl HttpRequest<'_> {

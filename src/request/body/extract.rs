@@ -134,6 +134,13 @@ impl<'a> Extract<'a> {
         done.and(left)
     }
 
+    /// An object or list of a form whose members come one by one.
+    pub fn note(&mut self, name: &'a str) {
+        if !self.names.iter().any(|known| known == name) {
+            self.names.push(Cow::Borrowed(name));
+        }
+    }
+
     pub fn finish(mut self, prompt: PromptSize) -> BodyView<'a> {
         self.names.truncate(self.open.get(1).map_or(self.names.len(), |(_, from)| *from));
         self.view.keys = self.names;

@@ -8,7 +8,7 @@ use memchr::memmem;
 
 use super::super::query::form_decode;
 use super::extract::{Extract, MISSPELT, Scalar};
-use super::json::Fault;
+use super::json::{self, Fault};
 use super::place::Place;
 use super::{BodyView, caps};
 use crate::domain::{Api, PromptSize};
@@ -26,6 +26,22 @@ const MAX_PART_HEADERS: usize = 8 * 1024;
 /// A [`Fault`] where a member cannot be decoded or stands twice, or where the body looks like JSON: a server that does
 /// not look at the content type would read another request.
 pub fn urlencoded(bytes: &[u8], api: Api, max_depth: usize) -> Result<BodyView<'static>, Fault> {
+    let mut form = Form::new(bytes.len());
+    let mut extract = Extract::form(api, max_depth);
+    let pairs = pairs(bytes)?;
+    for (name, value) in &pairs {
+        form.member(&mut extract, name, value)?;
+    }
+    Ok(extract.finish(form.size).into_owned())
+}
+
+/// Whether a member of this name stands in the object `object` of an `application/x-www-form-urlencoded` body.
+pub fn urlencoded_holds(bytes: &[u8], object: &str, member: &str) -> bool {
+    pairs(bytes).is_ok_and(|pairs| pairs.iter().any(|(name, value)| holds(name, value, object, member)))
+}
+
+/// The members of an `application/x-www-form-urlencoded` body, decoded.
+fn pairs(bytes: &[u8]) -> Result<Vec<(Cow<'_, str>, Cow<'_, str>)>, Fault> {
     let text =
         std::str::from_utf8(bytes).map_err(|error| Fault::Syntax("bytes that are not UTF-8", error.valid_up_to()))?;
     if let Some(b'{' | b'[') = text.trim_start().as_bytes().first() {
@@ -35,7 +51,6 @@ pub fn urlencoded(bytes: &[u8], api: Api, max_depth: usize) -> Result<BodyView<'
     if text.contains(';') {
         return Err(Fault::Unfit("a form holds a semicolon that is not percent-encoded"));
     }
-    let mut form = Form::new(bytes.len());
     let mut decoded = Vec::new();
     for member in text.split('&').filter(|member| !member.is_empty()) {
         let (name, value) = member.split_once('=').unwrap_or((member, ""));
@@ -46,11 +61,7 @@ pub fn urlencoded(bytes: &[u8], api: Api, max_depth: usize) -> Result<BodyView<'
         }
         decoded.push(pair);
     }
-    let mut extract = Extract::form(api, max_depth);
-    for (name, value) in &decoded {
-        form.member(&mut extract, name, value)?;
-    }
-    Ok(extract.finish(form.size).into_owned())
+    Ok(decoded)
 }
 
 /// Reads a `multipart/form-data` body with the parameters of its content type.
@@ -59,9 +70,30 @@ pub fn urlencoded(bytes: &[u8], api: Api, max_depth: usize) -> Result<BodyView<'
 /// A [`Fault`] where the boundary is missing or the body does not begin and end with it, a part has no name, or a member
 /// stands twice.
 pub fn multipart<'a>(bytes: &'a [u8], content_type: &str, api: Api, max_depth: usize) -> Result<BodyView<'a>, Fault> {
-    let boundary = boundary(content_type).ok_or(Fault::Unfit("the form has no boundary"))?;
     let mut form = Form::new(bytes.len());
     let mut extract = Extract::form(api, max_depth);
+    parts(bytes, content_type, |part| form.part(&mut extract, &part))?;
+    Ok(extract.finish(form.size))
+}
+
+/// Whether a member of this name stands in the object `object` of a `multipart/form-data` body.
+pub fn multipart_holds(bytes: &[u8], content_type: &str, object: &str, member: &str) -> bool {
+    let mut found = false;
+    let read = parts(bytes, content_type, |part| {
+        let text = std::str::from_utf8(part.content).unwrap_or_default();
+        found |= part.file.is_none() && holds(part.name, text, object, member);
+        Ok(())
+    });
+    read.is_ok() && found
+}
+
+/// Gives each part of a multipart form in turn.
+fn parts<'a>(
+    bytes: &'a [u8],
+    content_type: &str,
+    mut each: impl FnMut(Part<'a>) -> Result<(), Fault>,
+) -> Result<(), Fault> {
+    let boundary = boundary(content_type).ok_or(Fault::Unfit("the form has no boundary"))?;
     let delimiter = [b"\r\n--", boundary.as_bytes()].concat();
     let finder = memmem::Finder::new(&delimiter);
     let within = memmem::Finder::new(delimiter.get(2..).unwrap_or_default());
@@ -73,7 +105,7 @@ pub fn multipart<'a>(bytes: &'a [u8], content_type: &str, api: Api, max_depth: u
     loop {
         if let Some(epilogue) = rest.strip_prefix(b"--") {
             if epilogue.trim_ascii().is_empty() {
-                return Ok(extract.finish(form.size));
+                return Ok(());
             }
             return Err(Fault::Unfit("text follows the form"));
         }
@@ -90,9 +122,22 @@ pub fn multipart<'a>(bytes: &'a [u8], content_type: &str, api: Api, max_depth: u
             return Err(Fault::Unfit("a part of the form holds the boundary"));
         }
         rest = after.get(delimiter.len()..).unwrap_or_default();
-        let part = Part::read(part)?;
-        form.part(&mut extract, &part)?;
+        each(Part::read(part)?)?;
     }
+}
+
+/// Whether a text member says that the object holds this member: `object[member]`, or an object in JSON.
+fn holds(name: &str, value: &str, object: &str, member: &str) -> bool {
+    match bracketed(name.trim_end_matches("[]")) {
+        Some((outer, inner)) => outer == object && inner == member,
+        None => name == object && json::holds_key(value, member),
+    }
+}
+
+/// `object[member]`.
+fn bracketed(name: &str) -> Option<(&str, &str)> {
+    let (object, member) = name.split_once('[')?;
+    Some((object, member.strip_suffix(']')?))
 }
 
 /// One part of a multipart form.
@@ -127,9 +172,8 @@ impl Form {
             return Err(Fault::Duplicate);
         }
         self.names.push(name.to_owned());
-        if let Some((object, inner)) =
-            name.split_once('[').and_then(|(object, inner)| Some((object, inner.strip_suffix(']')?)))
-        {
+        if let Some((object, inner)) = bracketed(name) {
+            extract.note(object);
             return match Place::Body.within(object, true) {
                 Some(place) => extract.member(place, inner, scalar(value)),
                 None if Place::Body.meant(object).is_some() => Err(MISSPELT),
@@ -140,14 +184,14 @@ impl Form {
     }
 
     fn listed<'a>(&mut self, extract: &mut Extract<'a>, list: &'a str, value: &'a str) -> Result<(), Fault> {
-        let (place, name) =
-            match list.split_once('[').and_then(|(object, inner)| Some((object, inner.strip_suffix(']')?))) {
-                Some((object, inner)) => match Place::Body.within(object, true) {
-                    Some(place) => (place, inner),
-                    None => return Ok(()),
-                },
-                None => (Place::Body, list),
-            };
+        extract.note(bracketed(list).map_or(list, |(object, _)| object));
+        let (place, name) = match bracketed(list) {
+            Some((object, inner)) => match Place::Body.within(object, true) {
+                Some(place) => (place, inner),
+                None => return Ok(()),
+            },
+            None => (Place::Body, list),
+        };
         match place.within(name, false) {
             Some(list) => extract.member(list, "", Scalar::Text(Cow::Borrowed(value))),
             None => Ok(()),

@@ -341,6 +341,42 @@ impl<'a> Tokens<'a> {
     }
 }
 
+/// Whether the object `object` of a document, or one that is written in a string there, holds this member. What is no JSON
+/// holds nothing; a document that is cut off, what stands before the cut.
+pub fn holds_member(text: &str, object: &str, member: &str) -> bool {
+    let mut tokens = Tokens::new(text, usize::MAX);
+    let mut is_inside = false;
+    while let Ok(Some(token)) = tokens.next() {
+        match token {
+            Token::Key(key) if tokens.depth() == 1 => is_inside = key.decode().is_ok_and(|key| key == object),
+            Token::Key(key) if tokens.depth() == 2 && is_inside && key.decode().is_ok_and(|key| key == member) => {
+                return true;
+            }
+            Token::Text(text) if tokens.depth() == 1 && is_inside => {
+                return text.decode().is_ok_and(|text| holds_key(&text, member));
+            }
+            _ => {}
+        }
+    }
+    false
+}
+
+/// Whether a document is an object that holds this key.
+pub fn holds_key(text: &str, member: &str) -> bool {
+    let mut tokens = Tokens::new(text, usize::MAX);
+    let mut found = false;
+    loop {
+        match tokens.next() {
+            Ok(Some(Token::Key(key))) if tokens.depth() == 1 => {
+                found |= key.decode().is_ok_and(|key| key == member);
+            }
+            Ok(Some(_)) => {}
+            Ok(None) => return found,
+            Err(_) => return false,
+        }
+    }
+}
+
 /// The length of a string that ends within the first 32 bytes and holds neither escapes nor control characters, as keys
 /// and names are: eight bytes are looked at at once.
 fn short_plain(bytes: &[u8]) -> Option<usize> {

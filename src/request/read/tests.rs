@@ -121,6 +121,46 @@ fn a_compressed_body_is_read_within_the_bound() {
 }
 
 #[test]
+fn a_member_of_an_object_is_found_in_bodies_of_every_kind() {
+    let json = br#"{"metadata":{"job":1,"deep":{"x":1}},"list":[{"y":1}],"text":"{\"z\":1}","word":"job","jo\u0062":{"a\u0062":1}}"#;
+    let packed = gzip(json);
+    let form = b"metadata%5Bjob%5D=1&metadata[deep][]=1&text=%7B%22z%22:1%7D&word=job";
+    let part =
+        |name: &str, value: &str| format!("--B\r\nContent-Disposition: form-data; name=\"{name}\"\r\n\r\n{value}\r\n");
+    let parts =
+        [part("metadata[job]", "1"), part("metadata[deep]", "1"), part("text", r#"{"z":1}"#), "--B--".to_owned()];
+    let parts = parts.concat();
+    let urlencoded = ("content-type", "application/x-www-form-urlencoded");
+    let bodies: [(&str, (&str, &str), &[u8]); 4] = [
+        ("json", ("content-type", "application/json"), json),
+        ("gzip", ("content-encoding", "gzip"), &packed),
+        ("form", urlencoded, form),
+        ("parts", ("content-type", "multipart/form-data; boundary=B"), parts.as_bytes()),
+    ];
+    for (kind, header, body) in bodies {
+        let headers = [header];
+        let http = request("/v1/images/edits", &headers, body);
+        let view = RequestView::read(&http, &settings()).unwrap();
+        for (object, member, is_held) in [
+            ("metadata", "job", true),
+            ("metadata", "deep", true),
+            ("metadata", "x", false),
+            ("metadata", "z", false),
+            ("text", "z", true),
+            ("text", "job", false),
+            ("word", "job", false),
+            ("list", "y", false),
+            ("other", "job", false),
+        ] {
+            assert_eq!(view.holds_member(&settings(), object, member), is_held, "{object}.{member} in {kind}");
+        }
+        assert!(view.body.unwrap().keys.iter().any(|key| key == "metadata"), "{kind}");
+    }
+    let http = request("/v1/chat/completions", &[], json);
+    assert!(RequestView::read(&http, &settings()).unwrap().holds_member(&settings(), "job", "ab"), "escapes");
+}
+
+#[test]
 fn a_cut_body_is_refused_unless_allowed_and_then_must_name_its_model() {
     let deny = settings();
     let allow = ReadSettings { partial_body: PartialBody::Allow, ..settings() };
