@@ -88,6 +88,23 @@ struct Shared {
     hears: OnceLock<Written>,
 }
 
+/// One who waits for everything to be written. Counted for as long as it waits, also where it goes away before the end:
+/// the writing task hurries for whoever is counted.
+struct Flushing<'c>(&'c AtomicU64);
+
+impl<'c> Flushing<'c> {
+    fn begin(count: &'c AtomicU64) -> Self {
+        count.fetch_add(1, Ordering::AcqRel);
+        Flushing(count)
+    }
+}
+
+impl Drop for Flushing<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::AcqRel);
+    }
+}
+
 impl Ledger {
     /// Opens the ledger over the directory at `spool`, a folder that is created where it is missing. Records found
     /// there that the directory does not know are written, and what was in flight is booked `unsettled` with its last
@@ -174,28 +191,26 @@ impl Ledger {
     pub async fn flush(&self) -> Result<(), LedgerError> {
         let shared = &self.shared;
         let target = shared.pending.lock().booked();
-        shared.flushing.fetch_add(1, Ordering::AcqRel);
+        let _waiting = Flushing::begin(&shared.flushing);
         let mut batches = shared.batches.subscribe();
-        let flushed = loop {
+        loop {
             shared.wake.notify_one();
             let (written, left) = {
                 let pending = shared.pending.lock();
                 (pending.written(), pending.len())
             };
             if written >= target {
-                break Ok(());
+                return Ok(());
             }
             // A batch that ended without getting further was refused.
             let ended = tokio::time::timeout(PATIENCE, batches.changed()).await;
             let refused = shared.pending.lock().refused();
             match (ended, refused) {
-                (Ok(Ok(())), Some(error)) => break Err(LedgerError::Directory(error)),
+                (Ok(Ok(())), Some(error)) => return Err(LedgerError::Directory(error)),
                 (Ok(Ok(())), None) => {}
-                _ => break Err(LedgerError::Pending(left)),
+                _ => return Err(LedgerError::Pending(left)),
             }
-        };
-        shared.flushing.fetch_sub(1, Ordering::AcqRel);
-        flushed
+        }
     }
 
     /// Writes what is pending and ends the threads. What could not be written stays in the spool for the next start.

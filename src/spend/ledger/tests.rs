@@ -5,6 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use futures_util::FutureExt;
 use proptest::prelude::*;
 
 use super::segment::{Medium, create_file};
@@ -133,6 +134,24 @@ async fn an_adjustment_is_in_the_directory_when_it_is_answered() {
     let (ledger, _) = open(&temp.store, &temp.folder.path().join("spool")).await;
     ledger.adjust(Record { status: RecordStatus::Adjustment, ..record(1, -50) }).await.unwrap();
     assert_eq!(temp.store.spent(&account()).await.unwrap(), Money::nanos(-50));
+    ledger.shutdown().await.unwrap();
+}
+
+#[tokio::test]
+async fn who_stops_waiting_for_a_flush_hurries_nobody_any_more() {
+    let temp = TempStore::sqlite().await;
+    let faulty = FaultyStore::over(Arc::clone(&temp.store));
+    faulty.set(Fault::Before(unavailable()));
+    let (ledger, _) = open(&(Arc::clone(&faulty) as SharedStore), &temp.folder.path().join("spool")).await;
+    ledger.book(record(1, 100));
+    let hurrying = || ledger.shared.flushing.load(Ordering::SeqCst);
+    {
+        let mut flush = std::pin::pin!(ledger.flush());
+        assert!(flush.as_mut().now_or_never().is_none());
+        assert_eq!(hurrying(), 1);
+    }
+    assert_eq!(hurrying(), 0);
+    faulty.set(Fault::None);
     ledger.shutdown().await.unwrap();
 }
 
