@@ -48,6 +48,10 @@ mod locks {
     pub const ALONE: i32 = 4;
 }
 
+/// Keeps the tables of the ledger from being dropped while its days are read: a table that is gone is gone for an older
+/// snapshot too. Taking it takes no snapshot, so that the one it comes before sees what was dropped until then.
+const KEEP_DAYS: &str = "LOCK TABLE ONLY ledger IN ACCESS SHARE MODE;";
+
 /// On which every change is announced.
 const CHANNEL: &str = "tollward_directory";
 
@@ -198,7 +202,8 @@ impl Engine for PostgresStore {
                     let replica = self.replica.as_ref().filter(|_| reading == Reading::Report);
                     let lease = replica.unwrap_or(&self.primary).lease().await?;
                     let snapshot = begin(bound).replacen("BEGIN", "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY", 1);
-                    surrounded(lease, &snapshot, End::Commit, &self.statements, job).await
+                    let keep = if reading == Reading::Ledger { KEEP_DAYS } else { "" };
+                    surrounded(lease, &format!("{snapshot}{keep}"), End::Commit, &self.statements, job).await
                 }
             }
         })

@@ -1,5 +1,7 @@
 //! The ledger of several writers: booked once, never in one another's way, and a day at a time.
 
+use super::super::super::engine::{Engine, Reading};
+use super::super::super::session::number;
 use super::*;
 
 pub(super) fn record(number: u64, cost: i64, scopes: &[Scope]) -> Record {
@@ -105,4 +107,33 @@ async fn an_old_day_leaves_with_its_table() {
     let proof = store.verify().await.unwrap();
     assert_eq!((proof.records, proof.differences), (1, Vec::new()));
     assert_eq!(server.execute(name_of(&url), "SELECT spend FROM ledger_checkpoint"), "10");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_day_stays_while_the_ledger_is_read() {
+    let store = Arc::new(open(&Postgres::shared().database()).await.unwrap());
+    let old = Record { admitted_at: now().plus_millis(-3 * 86_400_000), ..record(1, 5, &[Scope::global()]) };
+    store.write_records(&[old]).await.unwrap();
+    let (begun, has_begun) = tokio::sync::oneshot::channel();
+    let (end, ends) = tokio::sync::oneshot::channel::<()>();
+    let reader = Arc::clone(&store);
+    let reading = tokio::spawn(async move {
+        let read = reader.read(Reading::Ledger, move |session, _| {
+            Box::pin(async move {
+                // The sums of days that are gone are read first, as a proof of the books does.
+                let gone = number(session, "SELECT COUNT(*) FROM ledger_checkpoint", Vec::new()).await?;
+                begun.send(()).unwrap();
+                ends.await.unwrap();
+                Ok((gone, number(session, "SELECT COUNT(*) FROM ledger", Vec::new()).await?))
+            })
+        });
+        read.await.unwrap()
+    });
+    has_begun.await.unwrap();
+    let today = now().as_millis().div_euclid(86_400_000);
+    let trimmed = store.trim_ledger(today).await;
+    end.send(()).unwrap();
+    assert_eq!(reading.await.unwrap(), (Some(0), Some(1)));
+    assert!(is_unavailable(&trimmed), "it gives way: {trimmed:?}");
+    assert_eq!(store.trim_ledger(today).await.unwrap(), 1);
 }
