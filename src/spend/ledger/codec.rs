@@ -19,9 +19,12 @@ pub(super) const HEAD: usize = 8;
 /// What the spool holds.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Entry {
-    Booked(Arc<Record>),
+    /// A record and its place: how many were booked since the ledger was opened, itself included.
+    Booked(u64, Arc<Record>),
     Started(Box<InFlight>),
     Progressed(Vec<(HoldId, Progress)>),
+    /// All records up to this place are in the directory.
+    Written(u64),
 }
 
 /// What is needed of a hold to book it when its meter is gone.
@@ -59,9 +62,27 @@ impl InFlight {
 #[derive(Serialize, Deserialize)]
 #[serde(tag = "is", rename_all = "snake_case")]
 enum Stored {
-    Booked { record: StoredRecord },
-    Started { record: StoredRecord, estimate: i64, progress: StoredProgress },
-    Progressed { holds: Vec<(HoldId, StoredProgress)> },
+    Booked {
+        /// Without one, no mark tells whether it is written.
+        #[serde(default = "after_any_mark")]
+        place: u64,
+        record: StoredRecord,
+    },
+    Started {
+        record: StoredRecord,
+        estimate: i64,
+        progress: StoredProgress,
+    },
+    Progressed {
+        holds: Vec<(HoldId, StoredProgress)>,
+    },
+    Written {
+        place: u64,
+    },
+}
+
+fn after_any_mark() -> u64 {
+    u64::MAX
 }
 
 #[derive(Serialize, Deserialize)]
@@ -158,7 +179,7 @@ impl From<StoredProgress> for Progress {
 /// Appends an entry to `bytes`; leaves them as they were where it cannot be written.
 pub(super) fn write(entry: &Entry, bytes: &mut Vec<u8>) -> std::io::Result<()> {
     let stored = match entry {
-        Entry::Booked(record) => Stored::Booked { record: (&**record).into() },
+        Entry::Booked(place, record) => Stored::Booked { place: *place, record: (&**record).into() },
         Entry::Started(hold) => Stored::Started {
             record: (&hold.record).into(),
             estimate: hold.estimate.as_nanos(),
@@ -167,6 +188,7 @@ pub(super) fn write(entry: &Entry, bytes: &mut Vec<u8>) -> std::io::Result<()> {
         Entry::Progressed(holds) => {
             Stored::Progressed { holds: holds.iter().map(|(id, progress)| (*id, (*progress).into())).collect() }
         }
+        Entry::Written(place) => Stored::Written { place: *place },
     };
     let payload = serde_json::to_vec(&stored)?;
     let length = u32::try_from(payload.len()).ok().filter(|_| payload.len() <= MAX_ENTRY);
@@ -188,7 +210,7 @@ pub(super) fn read(bytes: &[u8]) -> Option<(Entry, usize)> {
         return None;
     }
     let entry = match serde_json::from_slice(payload).ok()? {
-        Stored::Booked { record } => Entry::Booked(Arc::new(record.record()?)),
+        Stored::Booked { place, record } => Entry::Booked(place, Arc::new(record.record()?)),
         Stored::Started { record, estimate, progress } => Entry::Started(Box::new(InFlight {
             record: record.record()?,
             estimate: Money::nanos(estimate),
@@ -197,6 +219,7 @@ pub(super) fn read(bytes: &[u8]) -> Option<(Entry, usize)> {
         Stored::Progressed { holds } => {
             Entry::Progressed(holds.into_iter().map(|(id, progress)| (id, progress.into())).collect())
         }
+        Stored::Written { place } => Entry::Written(place),
     };
     Some((entry, HEAD + length))
 }

@@ -11,10 +11,18 @@ use super::codec::{self, Entry, InFlight, MAGIC};
 use super::segment;
 use crate::domain::{HoldId, Record, Timestamp};
 
+/// What was admitted before this long ago may have left the ledger (`ledger.keep` is two days at least), and the ledger
+/// would not know it again: of that, what is written is not replayed. All else is replayed, for a database may have lost
+/// its last moments.
+const MAY_BE_TRIMMED_MILLIS: i64 = 86_400_000;
+
 /// What the files of a spool hold.
 #[derive(Default)]
 pub(super) struct Replayed {
-    booked: Vec<Record>,
+    /// Records, each with its place.
+    booked: Vec<(u64, Record)>,
+    /// Up to this place they are in the directory.
+    written: u64,
     in_flight: HashMap<HoldId, InFlight>,
     files: Vec<(PathBuf, Damage)>,
     torn_bytes: u64,
@@ -95,10 +103,11 @@ impl Replayed {
 
     fn apply(&mut self, entry: Entry) {
         match entry {
-            Entry::Booked(record) => {
+            Entry::Booked(place, record) => {
                 self.in_flight.remove(&record.id);
-                self.booked.push(Record::clone(&record));
+                self.booked.push((place, Record::clone(&record)));
             }
+            Entry::Written(place) => self.written = self.written.max(place),
             Entry::Started(hold) => {
                 self.in_flight.insert(hold.record.id, *hold);
             }
@@ -121,10 +130,15 @@ impl Replayed {
         }
     }
 
-    /// What was booked, then what was in flight as it is booked now.
+    /// What was booked and may be missing in the directory, then what was in flight as it is booked now.
     pub(super) fn records(&self, now: Timestamp) -> Vec<Record> {
+        let known_since = now.plus_millis(-MAY_BE_TRIMMED_MILLIS);
+        let booked = self.booked.iter().filter(|(place, record)| {
+            let is_written = *place <= self.written;
+            !is_written || record.admitted_at >= known_since
+        });
         let unsettled = self.in_flight.values().map(|hold| hold.unsettled(now));
-        self.booked.iter().cloned().chain(unsettled).collect()
+        booked.map(|(_, record)| record.clone()).chain(unsettled).collect()
     }
 
     pub(super) fn next_segment(&self) -> u64 {

@@ -1,5 +1,6 @@
 //! The spool: one thread appends what is booked to files, many entries and one fsync at a time. A file is dropped once
-//! all its records are in the directory; requests still in flight are carried over to the next file first.
+//! all its records are in the directory; requests still in flight are carried over to the next file first. A file that is
+//! not dropped yet says which of its records are.
 
 use std::collections::HashMap;
 use std::io::Result;
@@ -61,6 +62,7 @@ impl Spool {
             in_flight: HashMap::new(),
             backlog: Vec::new(),
             written: 0,
+            marked: 0,
             writable: Arc::clone(&writable),
         };
         let thread = std::thread::Builder::new().name("ledger-spool".to_owned()).spawn(move || journal.run(&inbox))?;
@@ -131,9 +133,11 @@ struct Journal {
     /// Closed segments and the place of the last record in each.
     old: Vec<(PathBuf, u64)>,
     in_flight: HashMap<HoldId, InFlight>,
-    /// Entries that are not in a file yet, with their place where they are records.
-    backlog: Vec<(u64, Entry)>,
+    /// Entries that are not in a file yet.
+    backlog: Vec<Entry>,
+    /// How many records are in the directory, and how many of those the journal says so of.
     written: u64,
+    marked: u64,
     writable: Arc<AtomicBool>,
 }
 
@@ -162,12 +166,12 @@ impl Journal {
         match message {
             Message::Booked(place, record) => {
                 self.in_flight.remove(&record.id);
-                self.backlog.push((place, Entry::Booked(record)));
+                self.backlog.push(Entry::Booked(place, record));
             }
             Message::Started(hold, progress) => {
                 let hold = InFlight::new(&hold, progress);
                 self.in_flight.insert(hold.record.id, hold.clone());
-                self.backlog.push((0, Entry::Started(Box::new(hold))));
+                self.backlog.push(Entry::Started(Box::new(hold)));
             }
             Message::Progressed(mut running) => {
                 running.retain(|(id, progress)| match self.in_flight.get_mut(id) {
@@ -177,33 +181,37 @@ impl Journal {
                     }
                     None => false,
                 });
-                let entries = running.chunks(PROGRESS).map(|some| (0, Entry::Progressed(some.to_vec())));
+                let entries = running.chunks(PROGRESS).map(|some| Entry::Progressed(some.to_vec()));
                 self.backlog.extend(entries);
             }
             Message::Written(place) => self.written = self.written.max(place),
         }
     }
 
-    /// Appends the backlog; on failure all of it stays.
+    /// Appends the backlog, and how much is written; on failure all of it stays.
     fn write(&mut self) -> Result<()> {
         if !self.writable.load(Ordering::Relaxed) {
             self.forget_what_is_over();
         }
-        if self.backlog.is_empty() {
+        let mark = (self.written > self.marked).then_some(Entry::Written(self.written));
+        if self.backlog.is_empty() && mark.is_none() {
             return Ok(());
         }
         let mut bytes = Vec::new();
-        for (_, entry) in &self.backlog {
+        for entry in self.backlog.iter().chain(&mark) {
             if let Err(error) = codec::write(entry, &mut bytes) {
                 // It is still booked from memory; to stop all others for it would help nobody.
                 tracing::error!(%error, "an entry cannot be journalled");
             }
         }
-        // Progress may be lost with the power: the request is then booked with what was known before.
-        let sync = self.backlog.iter().any(|(_, entry)| !matches!(entry, Entry::Progressed(_)));
+        // Progress may be lost with the power: the request is then booked with what was known before. So may be what is
+        // written: the directory knows it.
+        let sync = self.backlog.iter().any(|entry| !matches!(entry, Entry::Progressed(_)));
         self.current.append(&bytes, sync)?;
-        let last = self.backlog.iter().map(|(place, _)| *place).max().unwrap_or(0);
+        let place = |entry: &Entry| if let Entry::Booked(place, _) = entry { *place } else { 0 };
+        let last = self.backlog.iter().map(place).max().unwrap_or(0);
         self.current.last_record = self.current.last_record.max(last);
+        self.marked = self.written;
         self.backlog.clear();
         if self.current.length() >= SEGMENT_BYTES { self.rotate() } else { Ok(()) }
     }
@@ -212,9 +220,9 @@ impl Journal {
     /// meanwhile need no journal, nor do requests that ended, and progress is told again.
     fn forget_what_is_over(&mut self) {
         let (written, in_flight) = (self.written, &self.in_flight);
-        self.backlog.retain_mut(|(place, entry)| match entry {
-            Entry::Booked(_) => *place > written,
-            Entry::Progressed(_) => false,
+        self.backlog.retain_mut(|entry| match entry {
+            Entry::Booked(place, _) => *place > written,
+            Entry::Progressed(_) | Entry::Written(_) => false,
             Entry::Started(hold) => match in_flight.get(&hold.record.id) {
                 Some(now) => {
                     hold.progress = now.progress;
@@ -225,7 +233,7 @@ impl Journal {
         });
     }
 
-    /// Begins a new segment with all that is in flight, and closes the current one.
+    /// Begins a new segment with all that is in flight and how much is written, and closes the current one.
     fn rotate(&mut self) -> Result<()> {
         // A number is used once, also where its file could not be begun and may still be there.
         self.number += 1;
@@ -234,6 +242,7 @@ impl Journal {
         for hold in self.in_flight.values() {
             codec::write(&Entry::Started(Box::new(hold.clone())), &mut bytes)?;
         }
+        codec::write(&Entry::Written(self.marked), &mut bytes)?;
         if let Err(error) = next.append(&bytes, true) {
             let _ = std::fs::remove_file(&next.path);
             return Err(error);

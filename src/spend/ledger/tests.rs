@@ -188,7 +188,11 @@ async fn a_start_after_a_crash_books_what_was_settled_and_what_was_in_flight() {
 async fn ten_records() -> (Vec<u8>, Vec<usize>) {
     let mut bytes = super::codec::MAGIC.to_vec();
     let ends = (1..=10).map(|id| {
-        super::codec::write(&super::codec::Entry::Booked(Arc::new(record(id, i64::from(id)))), &mut bytes).unwrap();
+        super::codec::write(
+            &super::codec::Entry::Booked(u64::from(id), Arc::new(record(id, i64::from(id)))),
+            &mut bytes,
+        )
+        .unwrap();
         bytes.len()
     });
     let ends = ends.collect();
@@ -444,5 +448,29 @@ async fn a_long_spool_is_followed_by_another_and_dropped_when_it_is_written() {
     let (ledger, recovery) = open(&temp.store, &spool).await;
     assert_eq!(recovery.unsettled, 1, "what is in flight was carried over");
     assert_eq!(ledger.spent(&account()).await.unwrap(), Money::nanos(10 + 77));
+    ledger.shutdown().await.unwrap();
+}
+
+#[tokio::test]
+async fn what_has_left_the_ledger_is_not_booked_again_and_what_was_never_written_is_booked() {
+    let temp = TempStore::sqlite().await;
+    let spool = temp.folder.path().join("spool");
+    let old = |id, cost| Record { admitted_at: now().plus_millis(-3 * 86_400_000), ..record(id, cost) };
+    let faulty = FaultyStore::over(Arc::clone(&temp.store));
+    let (ledger, _) = open(&(Arc::clone(&faulty) as SharedStore), &spool).await;
+    ledger.started(&hold(9, 999), progress(1, 10_000));
+    ledger.book(old(1, 1));
+    ledger.book(record(2, 10));
+    ledger.flush().await.unwrap();
+    faulty.set(Fault::Before(unavailable()));
+    ledger.book(old(3, 100));
+    ledger.book(record(4, 1_000));
+    crash(ledger).await;
+    let today = now().as_millis().div_euclid(86_400_000);
+    assert_eq!(temp.store.trim_ledger(today - 1).await.unwrap(), 1);
+    let (ledger, recovery) = open(&temp.store, &spool).await;
+    assert_eq!((recovery.replayed, recovery.written), (4, 3), "two that are new, and the one in flight");
+    assert_eq!(ledger.spent(&account()).await.unwrap(), Money::nanos(11_111));
+    assert_eq!(ledger.verify().await.unwrap().differences, []);
     ledger.shutdown().await.unwrap();
 }
