@@ -52,6 +52,10 @@ pub enum DirectoryError {
     /// The disk is full; nothing was written.
     #[error("the directory cannot write: {0}")]
     Full(String),
+    /// What was to be written cannot be, for what it holds: a value is too long or too large. Nothing was written, and
+    /// trying again is in vain.
+    #[error("the database refuses a value: {0}")]
+    Refused(String),
     /// A row that must be unique is there already.
     #[error("{what} {name:?} exists already")]
     Exists { what: &'static str, name: String },

@@ -84,6 +84,10 @@ impl From<DirectoryError> for ManageError {
             DirectoryError::Full(_) => {
                 Self::of(ErrorType::NoDbConnection, "the directory cannot write; nothing changed")
             }
+            DirectoryError::Refused(_) => Self::of(
+                ErrorType::BadRequest,
+                "the database refuses a value, which is too long or too large; nothing changed",
+            ),
             DirectoryError::Corrupt(_) => {
                 Self::of(ErrorType::Internal, "the directory holds a row that cannot be read")
             }

@@ -4,12 +4,15 @@
 
 mod codec;
 mod pending;
+mod refused;
 mod replay;
 mod segment;
 mod spool;
 #[cfg(test)]
 mod tests;
+mod writing;
 
+use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
@@ -58,6 +61,8 @@ pub struct Recovery {
     pub unsettled: u64,
     /// Bytes cut off behind the last whole entry.
     pub torn_bytes: u64,
+    /// Records that the directory refuses for what they hold. They stay in the spool, and are tried again.
+    pub refused: u64,
     /// Files that were damaged in the middle; kept aside under these names.
     pub corrupt: Vec<PathBuf>,
 }
@@ -125,25 +130,34 @@ impl Ledger {
         };
         let replayed = read.map_err(std::io::Error::other).and_then(|read| read).map_err(failed(&folder))?;
         let mut recovery = replayed.recovery();
+        let mut pending = Pending::default();
         for batch in replayed.records(now).chunks(BATCH_RECORDS) {
-            let new = store.write_records(batch).await?;
-            recovery.written += new.iter().filter(|new| **new).count() as u64;
+            for (record, outcome) in batch.iter().zip(writing::write(&*store, batch).await?) {
+                match outcome {
+                    Ok(is_new) => recovery.written += u64::from(is_new),
+                    Err(_) => pending.set_aside(Arc::new(record.clone())),
+                }
+            }
         }
+        recovery.refused = pending.unwritten_records();
         let next = replayed.next_segment();
         let begun = {
-            let folder = folder.clone();
-            let begin = move || replayed.put_away().and_then(|aside| Spool::begin(&folder, next).map(|s| (s, aside)));
+            let (folder, refused) = (folder.clone(), pending.aside().cloned().collect::<Vec<_>>());
+            let begin = move || {
+                let aside = replayed.put_away(&refused)?;
+                Ok((Spool::begin(&folder, next)?, aside))
+            };
             tokio::task::spawn_blocking(begin).await
         };
         let (spool, aside) = begun.map_err(std::io::Error::other).and_then(|begun| begun).map_err(failed(&folder))?;
         recovery.corrupt = aside;
-        Ok((Ledger::over(store, spool), recovery))
+        Ok((Ledger::over(store, spool, pending), recovery))
     }
 
-    fn over(store: SharedStore, spool: Spool) -> Arc<Ledger> {
+    fn over(store: SharedStore, spool: Spool, pending: Pending) -> Arc<Ledger> {
         let shared = Arc::new(Shared {
             store,
-            pending: Mutex::new(Pending::default()),
+            pending: Mutex::new(pending),
             spool,
             wake: Notify::new(),
             batches: watch::Sender::new(0),
@@ -174,20 +188,20 @@ impl Ledger {
         self.shared.pending.lock().on(account)
     }
 
-    /// Records booked and not yet in the directory.
+    /// Records booked and not in the directory: those that wait, and those it refuses for what they hold.
     #[must_use]
     pub fn pending(&self) -> u64 {
-        self.shared.pending.lock().len()
+        self.shared.pending.lock().unwritten_records()
     }
 
-    /// How long the oldest pending record has been waiting.
+    /// How long the oldest record has been waiting that the directory has not refused.
     #[must_use]
     pub fn lag(&self) -> Duration {
         self.shared.pending.lock().oldest().map_or(Duration::ZERO, |since| since.elapsed())
     }
 
-    /// Waits until everything booked before is in the directory. Fails when the directory refuses it; the records stay
-    /// in the spool then, and are tried again.
+    /// Waits until everything booked before is in the directory, but for what it refuses for what that holds. Fails when
+    /// the directory takes nothing; the records stay in the spool then, and are tried again.
     pub async fn flush(&self) -> Result<(), LedgerError> {
         let shared = &self.shared;
         let target = shared.pending.lock().booked();
@@ -327,6 +341,38 @@ impl Books for Ledger {
     }
 }
 
+impl Shared {
+    /// Writes a batch, and tells who hears of it. Answers the names of records that the directory refuses, which are in a
+    /// file of their own then.
+    async fn write(&self, batch: &[Arc<Record>], records: &[Record]) -> Result<HashSet<(HoldId, u32)>, DirectoryError> {
+        let outcomes = writing::write(&*self.store, records).await?;
+        let refused: Vec<&Arc<Record>> =
+            batch.iter().zip(&outcomes).filter(|(_, outcome)| outcome.is_err()).map(|(record, _)| record).collect();
+        if refused.is_empty() {
+            let new: Vec<bool> = outcomes.into_iter().flatten().collect();
+            self.tell(records, &new);
+            return Ok(HashSet::new());
+        }
+        let all: Vec<_> = self.pending.lock().aside().chain(refused.iter().copied()).cloned().collect();
+        let folder = self.spool.folder().to_owned();
+        let kept = tokio::task::spawn_blocking(move || refused::keep(&folder, &all)).await;
+        kept.map_err(std::io::Error::other).and_then(|kept| kept).map_err(|error| {
+            DirectoryError::Unavailable(format!("it refuses a record, which the spool cannot keep: {error}"))
+        })?;
+        let written =
+            records.iter().zip(outcomes).filter_map(|(record, outcome)| Some((record.clone(), outcome.ok()?)));
+        let (written, new): (Vec<Record>, Vec<bool>) = written.unzip();
+        self.tell(&written, &new);
+        Ok(refused.iter().map(|record| (record.id, record.sequence)).collect())
+    }
+
+    fn tell(&self, written: &[Record], new: &[bool]) {
+        if let Some(hears) = self.hears.get() {
+            hears(written, new);
+        }
+    }
+}
+
 /// Writes batch after batch until the ledger closes.
 async fn write_batches(shared: Arc<Shared>) {
     let mut pause = BATCH_EVERY;
@@ -349,7 +395,7 @@ async fn write_batches(shared: Arc<Shared>) {
             continue;
         }
         let records = batch.iter().map(|record| Record::clone(record)).collect::<Vec<_>>();
-        let outcome = shared.store.write_records(&records).await;
+        let outcome = shared.write(&batch, &records).await;
         let closing = shared.closing.load(Ordering::Acquire);
         pause = if outcome.is_ok() { BATCH_EVERY } else { RETRY_EVERY };
         shared.full.store(matches!(outcome, Err(DirectoryError::Full(_))), Ordering::Release);
@@ -357,10 +403,7 @@ async fn write_batches(shared: Arc<Shared>) {
         if let Err(error) = &outcome {
             tracing::warn!(%error, records = records.len(), "the directory takes no records; they wait in the spool");
         }
-        if let (Ok(new), Some(hears)) = (&outcome, shared.hears.get()) {
-            hears(&records, new);
-        }
-        let written = shared.pending.lock().end(outcome.map(drop));
+        let written = shared.pending.lock().end(outcome);
         if let Some(written) = written {
             shared.spool.written(written);
         }

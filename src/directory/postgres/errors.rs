@@ -9,11 +9,16 @@ pub(super) fn unavailable(why: impl std::fmt::Display) -> DirectoryError {
     DirectoryError::Unavailable(why.to_string())
 }
 
-/// A full disk is `Full`: nothing was written. All else is the database's trouble, never the credential's.
+/// Classes of SQLSTATE that are about the values and not about the database: data exceptions, and limits such as that of
+/// an entry of an index.
+const OF_VALUES: [&str; 2] = ["22", "54"];
+
+/// A full disk is `Full`, and values that cannot be kept are `Refused`: nothing was written. All else is the database's trouble, never the credential's.
 pub(super) fn of(error: &tokio_postgres::Error) -> DirectoryError {
     let said = said(error);
     match error.code() {
         Some(code) if *code == SqlState::DISK_FULL => DirectoryError::Full(said),
+        Some(code) if OF_VALUES.iter().any(|class| code.code().starts_with(class)) => DirectoryError::Refused(said),
         Some(code) if *code == SqlState::INVALID_SQL_STATEMENT_NAME || *code == SqlState::DUPLICATE_PSTATEMENT => {
             unavailable(format!("{said}: behind a pooler in transaction mode set directory.prepared_statements: off"))
         }

@@ -8,7 +8,7 @@ pub(super) fn unavailable(why: impl std::fmt::Display) -> DirectoryError {
     DirectoryError::Unavailable(why.to_string())
 }
 
-/// A full or read-only disk is `Full`: nothing was written. A value of the wrong type is `Corrupt`. All else is the
+/// A full or read-only disk is `Full`, and values that cannot be kept are `Refused`: nothing was written. A value of the wrong type is `Corrupt`. All else is the
 /// database's trouble, never the credential's.
 pub(super) fn of(error: rusqlite::Error) -> DirectoryError {
     match &error {
@@ -17,6 +17,11 @@ pub(super) fn of(error: rusqlite::Error) -> DirectoryError {
                 || failure.extended_code == rusqlite::ffi::SQLITE_IOERR_WRITE =>
         {
             DirectoryError::Full(error.to_string())
+        }
+        rusqlite::Error::SqliteFailure(failure, _)
+            if matches!(failure.code, ErrorCode::TooBig | ErrorCode::TypeMismatch) =>
+        {
+            DirectoryError::Refused(error.to_string())
         }
         rusqlite::Error::FromSqlConversionFailure(..)
         | rusqlite::Error::IntegralValueOutOfRange(..)

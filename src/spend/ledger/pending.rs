@@ -1,6 +1,7 @@
-//! What is booked and not yet written, and what of it a batch is writing at this moment.
+//! What is booked and not written: what waits, what of it a batch is writing at this moment, and what the directory
+//! refuses.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -10,11 +11,16 @@ use crate::domain::{Account, HoldId, Money, Record, Scope};
 /// The name of an account in memory.
 type Place = (Scope, Arc<str>);
 
+/// A record's name: its hold and sequence.
+type Name = (HoldId, u32);
+
 /// Records in the order they were booked. The first `writing` of them are in a batch.
 #[derive(Default)]
 pub(super) struct Pending {
     records: VecDeque<(Arc<Record>, Instant)>,
-    /// What is pending on each account, batch included, and how many records it comes from.
+    /// Records that the directory refuses for what they hold. They are spent all the same.
+    aside: HashMap<Name, Arc<Record>>,
+    /// What is pending on each account, batch and refused records included, and how many records it comes from.
     accounts: HashMap<Place, (Money, u64)>,
     holds: HashMap<HoldId, u64>,
     writing: usize,
@@ -41,16 +47,30 @@ fn place(account: &Account) -> Place {
 impl Pending {
     /// Takes a record; answers how many were booked before it since the ledger was opened, itself included.
     pub(super) fn push(&mut self, record: Arc<Record>, now: Instant) -> u64 {
-        for account in &record.accounts {
-            let (sum, count) = self.accounts.entry(place(account)).or_default();
-            *sum += record.cost;
-            *count += 1;
-        }
-        *self.holds.entry(record.id).or_default() += 1;
+        self.count(&record);
         self.records.push_back((record, now));
         self.booked()
     }
 
+    /// Takes a record that the directory refuses; a second one of the same name does not count.
+    pub(super) fn set_aside(&mut self, record: Arc<Record>) {
+        self.count(&record);
+        if let Some(known) = self.aside.insert((record.id, record.sequence), record) {
+            self.forget(&known);
+        }
+    }
+
+    /// The records that the directory refuses.
+    pub(super) fn aside(&self) -> impl Iterator<Item = &Arc<Record>> {
+        self.aside.values()
+    }
+
+    /// Records that wait or are in a batch, and those that the directory refuses.
+    pub(super) fn unwritten_records(&self) -> u64 {
+        self.len() + self.aside.len() as u64
+    }
+
+    /// Records that wait or are in a batch.
     pub(super) fn len(&self) -> u64 {
         self.records.len() as u64
     }
@@ -64,7 +84,7 @@ impl Pending {
         self.records.front().map(|(_, since)| *since)
     }
 
-    /// How many were ever booked, and ever written.
+    /// How many were ever booked, and ever written or refused.
     pub(super) fn booked(&self) -> u64 {
         self.written + self.len()
     }
@@ -83,8 +103,9 @@ impl Pending {
         if !self.accounts.contains_key(&place(account)) {
             return Vec::new();
         }
-        let touching = self.records.iter().filter(|(record, _)| record.accounts.contains(account));
-        touching.map(|(record, _)| (record.id, record.sequence, record.cost)).collect()
+        let records = self.records.iter().map(|(record, _)| record).chain(self.aside());
+        let touching = records.filter(|record| record.accounts.contains(account));
+        touching.map(|record| (record.id, record.sequence, record.cost)).collect()
     }
 
     pub(super) fn knows(&self, hold: HoldId) -> bool {
@@ -102,13 +123,17 @@ impl Pending {
         self.records.iter().take(self.writing).map(|(record, _)| Arc::clone(record)).collect()
     }
 
-    /// The batch has ended. Answers how many were ever written, where that has grown.
-    pub(super) fn end(&mut self, outcome: Result<(), DirectoryError>) -> Option<u64> {
+    /// The batch has ended; where it was written, all but those of these names, which the directory refuses. Answers how
+    /// many were ever written or refused, where that has grown.
+    pub(super) fn end(&mut self, outcome: Result<HashSet<Name>, DirectoryError>) -> Option<u64> {
         self.batch += 1;
         match outcome {
-            Ok(()) => {
+            Ok(refused) => {
                 for (record, _) in self.records.drain(..self.writing).collect::<Vec<_>>() {
                     self.forget(&record);
+                    if refused.contains(&(record.id, record.sequence)) {
+                        self.set_aside(record);
+                    }
                     self.written += 1;
                 }
                 (self.writing, self.unsure, self.refused) = (0, false, None);
@@ -125,6 +150,15 @@ impl Pending {
                 None
             }
         }
+    }
+
+    fn count(&mut self, record: &Record) {
+        for account in &record.accounts {
+            let (sum, count) = self.accounts.entry(place(account)).or_default();
+            *sum += record.cost;
+            *count += 1;
+        }
+        *self.holds.entry(record.id).or_default() += 1;
     }
 
     fn forget(&mut self, record: &Record) {

@@ -3,12 +3,13 @@
 
 use std::collections::HashMap;
 use std::fs;
-use std::io::Result;
+use std::io::{ErrorKind, Result};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use super::Recovery;
 use super::codec::{self, Entry, InFlight, MAGIC};
-use super::segment;
+use super::{refused, segment};
 use crate::domain::{HoldId, Record, Timestamp};
 
 /// What was admitted before this long ago may have left the ledger (`ledger.keep` is two days at least), and the ledger
@@ -19,12 +20,15 @@ const MAY_BE_TRIMMED_MILLIS: i64 = 86_400_000;
 /// What the files of a spool hold.
 #[derive(Default)]
 pub(super) struct Replayed {
+    folder: PathBuf,
     /// Records, each with its place.
     booked: Vec<(u64, Record)>,
     /// Up to this place they are in the directory.
     written: u64,
     in_flight: HashMap<HoldId, InFlight>,
     files: Vec<(PathBuf, Damage)>,
+    /// Whether the file of refused records is damaged.
+    refused_damage: bool,
     torn_bytes: u64,
     last_number: u64,
 }
@@ -49,7 +53,12 @@ pub(super) fn read(folder: &Path) -> Result<Replayed> {
         }
     }
     segments.sort();
-    let mut replayed = Replayed::default();
+    let mut replayed = Replayed { folder: folder.to_owned(), ..Replayed::default() };
+    match fs::read(folder.join(refused::NAME)) {
+        Ok(bytes) => replayed.refused_damage = replayed.take(&bytes) != Damage::None,
+        Err(error) if error.kind() == ErrorKind::NotFound => {}
+        Err(error) => return Err(error),
+    }
     let last = segments.last().map(|(number, _)| *number);
     for (number, path) in segments {
         let bytes = fs::read(&path)?;
@@ -145,10 +154,16 @@ impl Replayed {
         self.last_number + 1
     }
 
-    /// Removes the files, now that all they hold is in the directory; those damaged in the middle are kept under
-    /// another name. Answers those names.
-    pub(super) fn put_away(&self) -> Result<Vec<PathBuf>> {
+    /// Removes the files, now that all they hold is in the directory, or `refused` there and kept; those damaged in the
+    /// middle are kept under another name. Answers those names.
+    pub(super) fn put_away(&self, refused: &[Arc<Record>]) -> Result<Vec<PathBuf>> {
         let mut aside = Vec::new();
+        if self.refused_damage {
+            let name = self.folder.join(format!("{}.corrupt", refused::NAME));
+            fs::copy(self.folder.join(refused::NAME), &name)?;
+            aside.push(name);
+        }
+        refused::keep(&self.folder, refused)?;
         for (path, damage) in &self.files {
             if *damage == Damage::Middle {
                 let mut name = path.as_os_str().to_owned();

@@ -31,7 +31,7 @@ enum Message {
     Booked(u64, Arc<Record>),
     Started(Arc<Hold>, Progress),
     Progressed(Vec<(HoldId, Progress)>),
-    /// So many records are in the directory.
+    /// So many records are in the directory, or in a file of their own since it refuses them.
     Written(u64),
 }
 
@@ -135,7 +135,7 @@ struct Journal {
     in_flight: HashMap<HoldId, InFlight>,
     /// Entries that are not in a file yet.
     backlog: Vec<Entry>,
-    /// How many records are in the directory, and how many of those the journal says so of.
+    /// How many records need no journal any more, and how many of those the journal says so of.
     written: u64,
     marked: u64,
     writable: Arc<AtomicBool>,

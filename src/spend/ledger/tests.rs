@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use futures_util::FutureExt;
 use proptest::prelude::*;
 
+use super::pending::Pending;
 use super::segment::{Medium, create_file};
 use super::spool::Spool;
 use super::{Ledger, LedgerError, Recovery};
@@ -216,7 +217,7 @@ async fn a_spool_cut_anywhere_gives_every_whole_record_exactly_once() {
         let whole = ends.iter().filter(|end| **end <= cut).count();
         let expected: Vec<_> = (1..=whole as u8).map(|id| record(id, i64::from(id))).collect();
         assert_eq!(replayed.records(now()), expected, "cut at {cut}");
-        assert_eq!(replayed.put_away().unwrap(), Vec::<std::path::PathBuf>::new());
+        assert_eq!(replayed.put_away(&[]).unwrap(), Vec::<std::path::PathBuf>::new());
         assert_eq!(files(folder.path()), Vec::<std::path::PathBuf>::new());
     }
 }
@@ -331,7 +332,7 @@ async fn a_full_disk_under_the_spool_stops_admissions_and_leaves_no_half_entry()
         1,
         Box::new(move |path| Ok(Box::new(Disk { inner: create_file(path)?, full: Arc::clone(&switch) }) as _)),
     );
-    let ledger = Ledger::over(Arc::clone(&faulty) as SharedStore, disk.unwrap());
+    let ledger = Ledger::over(Arc::clone(&faulty) as SharedStore, disk.unwrap(), Pending::default());
     ledger.book(record(1, 1));
     full.store(true, Ordering::SeqCst);
     ledger.book(record(2, 2));
@@ -449,6 +450,79 @@ async fn a_long_spool_is_followed_by_another_and_dropped_when_it_is_written() {
     assert_eq!(recovery.unsettled, 1, "what is in flight was carried over");
     assert_eq!(ledger.spent(&account()).await.unwrap(), Money::nanos(10 + 77));
     ledger.shutdown().await.unwrap();
+}
+
+/// A record that PostgreSQL's index of the sums of days cannot hold.
+fn unfit(id: u8, cost: i64) -> Record {
+    let mut state = u64::from(id) + 1;
+    let model: String = std::iter::repeat_with(|| {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        char::from(b'!' + (state >> 33) as u8 % 90)
+    })
+    .take(6_000)
+    .collect();
+    Record { model: model.into(), ..record(id, cost) }
+}
+
+#[tokio::test]
+async fn a_record_that_the_directory_refuses_keeps_no_other_from_being_written_and_is_not_lost() {
+    let temp = TempStore::postgres().await;
+    let spool = temp.folder.path().join("spool");
+    let refused = [4, 5, 20].map(|id| HoldId::new([id; 16]));
+    let (ledger, _) = open(&temp.store, &spool).await;
+    let told = Arc::new(parking_lot::Mutex::new(Vec::new()));
+    let hears = Arc::clone(&told);
+    ledger.tell_written(Box::new(move |records, new| {
+        hears.lock().extend(records.iter().map(|record| record.id).zip(new.iter().copied()));
+    }));
+    for id in 1..=20 {
+        let record = if refused.contains(&HoldId::new([id; 16])) { unfit(id, 1_000) } else { record(id, 1) };
+        ledger.book(record);
+    }
+    ledger.flush().await.unwrap();
+    let told: std::collections::BTreeMap<_, _> = told.lock().iter().copied().collect();
+    assert!(told.len() == 17 && told.values().all(|new| *new) && !refused.iter().any(|id| told.contains_key(id)));
+    for restarts in 0..3 {
+        assert_eq!(temp.store.spent(&account()).await.unwrap(), Money::nanos(17), "all others are written");
+        let ledger = match restarts {
+            0 => Arc::clone(&ledger),
+            _ => {
+                let (ledger, recovery) = open(&temp.store, &spool).await;
+                assert_eq!((recovery.refused, recovery.written, &recovery.corrupt[..]), (3, 0, &[][..]));
+                ledger
+            }
+        };
+        assert_eq!(ledger.spent(&account()).await.unwrap(), Money::nanos(3_017), "it is spent all the same");
+        assert!(ledger.knows(refused[1]).await.unwrap());
+        assert_eq!((ledger.pending(), ledger.pending_on(&account()).len()), (3, 3));
+        assert!(ledger.is_writable() && ledger.lag().is_zero());
+        assert_eq!(ledger.verify().await.unwrap().differences, []);
+        if restarts == 0 {
+            crash(ledger).await;
+        } else {
+            ledger.shutdown().await.unwrap();
+            assert_eq!(files(&spool), [spool.join("refused.log")]);
+        }
+    }
+    // A directory that takes them gets them.
+    let other = TempStore::sqlite().await;
+    let (ledger, recovery) = open(&other.store, &spool).await;
+    assert_eq!((recovery.replayed, recovery.written, recovery.refused), (3, 3, 0));
+    assert_eq!((ledger.pending(), other.store.spent(&account()).await.unwrap()), (0, Money::nanos(3_000)));
+    ledger.shutdown().await.unwrap();
+    assert_eq!(files(&spool), Vec::<std::path::PathBuf>::new());
+}
+
+#[tokio::test]
+async fn a_file_of_refused_records_that_is_damaged_is_read_as_far_as_it_goes_and_kept_aside() {
+    let temp = TempStore::sqlite().await;
+    let (bytes, ends) = ten_records().await;
+    std::fs::write(temp.folder.path().join("refused.log"), &bytes[..ends[8] + 7]).unwrap();
+    let (ledger, recovery) = open(&temp.store, temp.folder.path()).await;
+    assert_eq!((recovery.written, recovery.refused), (9, 0));
+    assert_eq!(recovery.corrupt, [temp.folder.path().join("refused.log.corrupt")]);
+    ledger.shutdown().await.unwrap();
+    assert!(!temp.folder.path().join("refused.log").exists());
 }
 
 #[tokio::test]

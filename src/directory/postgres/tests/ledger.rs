@@ -109,6 +109,18 @@ async fn an_old_day_leaves_with_its_table() {
     assert_eq!(server.execute(name_of(&url), "SELECT spend FROM ledger_checkpoint"), "10");
 }
 
+#[tokio::test]
+async fn a_value_that_no_index_can_hold_is_refused_and_nothing_is_written() {
+    let store = open(&Postgres::shared().database()).await.unwrap();
+    let long: String = (0..200).map(|n| KeyHash::of(&format!("{n}")).to_string()).collect();
+    let unfit = Record { model: long.into(), ..record(2, 5, &[Scope::global()]) };
+    let refused = store.write_records(&[record(1, 5, &[Scope::global()]), unfit]).await;
+    assert!(matches!(&refused, Err(DirectoryError::Refused(why)) if why.contains("54000")), "{refused:?}");
+    assert_eq!(store.records(None, 0, 10).await.unwrap().total, 0);
+    let proof = store.verify().await.unwrap();
+    assert_eq!((proof.records, proof.differences), (0, Vec::new()));
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_day_stays_while_the_ledger_is_read() {
     let store = Arc::new(open(&Postgres::shared().database()).await.unwrap());
