@@ -19,4 +19,4 @@ pub use params::Params;
 pub use policy::Policies;
 pub use roles::{RouteAsk, route_access};
 pub use routes::Routes;
-pub use status::{end_user_status, status};
+pub use status::{end_user_status, limits_status, status};

@@ -211,7 +211,13 @@ impl Gate {
         if let Some(asked) = asked {
             trace.step("models", format_args!("{asked} may be used"));
         }
-        let purpose = Purpose { models, end_user, tags: tags(view, caller), registry: Some(registry), shadow: None };
+        let tags = tags(view, caller);
+        let groups = models.iter().flat_map(|model| &model.groups);
+        authz::limits_status(
+            tags.iter().filter_map(|name| registry.tag(name)),
+            groups.filter_map(|name| registry.access_group(name)),
+        )?;
+        let purpose = Purpose { models, end_user, tags, registry: Some(registry), shadow: None };
         let shadow = policy::judge(settings, view, caller, client, &purpose, now, trace)?;
         Ok(Purpose { shadow, ..purpose })
     }

@@ -1,7 +1,10 @@
 //! Is the caller still in good standing? Asked of everyone on every request, before any role is looked at, also on a
 //! cache hit: an administrator whose key was blocked is refused like anyone.
 
-use crate::domain::{Caller, Denial, EndUser, ErrorType, Timestamp};
+use crate::domain::{AccessGroup, Caller, Denial, EndUser, ErrorType, Tag, Timestamp};
+
+/// Something is named that is not there, and its limits with it.
+const DANGLING: &str = "status.dangling";
 
 /// Refuses a key that is blocked, expired or refers to something gone, a blocked team or project, and a deactivated
 /// user. All of these are 401: the credential no longer stands for a caller.
@@ -22,7 +25,7 @@ pub fn status(caller: &Caller, now: Timestamp) -> Result<(), Denial> {
     }
     if identity.dangling.is_some() {
         let message = "this key belongs to something that no longer exists; an administrator must mend or replace it";
-        return refuse("status.dangling", message);
+        return refuse(DANGLING, message);
     }
     if identity.team.as_ref().is_some_and(|team| team.blocked) {
         return refuse("status.team_blocked", "the team of this key is blocked; ask an administrator to unblock it");
@@ -39,14 +42,35 @@ pub fn status(caller: &Caller, now: Timestamp) -> Result<(), Denial> {
     Ok(())
 }
 
-/// Refuses requests on behalf of a blocked end user. This is 403: the credential is good, what it is used for is not.
+/// Refuses requests on behalf of an end user that is blocked, or whose limits are gone. This is 403: the credential is
+/// good, what it is used for is not.
 pub fn end_user_status(end_user: &EndUser) -> Result<(), Denial> {
-    if !end_user.blocked {
+    let (reason, message) = if end_user.blocked {
+        ("status.end_user_blocked", "the end user of this request is blocked")
+    } else if end_user.dangling.is_some() {
+        let message = "the end user of this request has a budget that no longer exists, or a name that cannot be \
+                       booked; an administrator must mend or replace it";
+        (DANGLING, message)
+    } else {
         return Ok(());
-    }
-    let denial =
-        Denial::new(ErrorType::AuthError, "status.end_user_blocked", "the end user of this request is blocked");
-    Err(Denial { status: 403, ..denial.param("user") })
+    };
+    Err(Denial { status: 403, ..Denial::new(ErrorType::AuthError, reason, message).param("user") })
+}
+
+/// Refuses requests under a tag or an access group whose limits are gone: 403 as well.
+pub fn limits_status<'r>(
+    mut tags: impl Iterator<Item = &'r Tag>,
+    mut groups: impl Iterator<Item = &'r AccessGroup>,
+) -> Result<(), Denial> {
+    let (what, param) = if tags.any(|tag| tag.dangling.is_some()) {
+        ("a tag of this request", "tags")
+    } else if groups.any(|group| group.dangling.is_some()) {
+        ("an access group of this model", "model")
+    } else {
+        return Ok(());
+    };
+    let message = format!("{what} has a budget that no longer exists; an administrator must mend or replace it");
+    Err(Denial { status: 403, ..Denial::new(ErrorType::AuthError, DANGLING, message).param(param) })
 }
 
 #[cfg(test)]
@@ -115,5 +139,19 @@ mod tests {
         assert!(end_user_status(&EndUser::default()).is_ok());
         let denial = end_user_status(&EndUser { blocked: true, ..EndUser::default() }).unwrap_err();
         assert_eq!((denial.status, denial.kind), (403, ErrorType::AuthError));
+    }
+
+    #[test]
+    fn limits_that_are_gone_do_not_fall_away() {
+        let dangling = || Some("budget \"gone\"".to_owned());
+        let end_user = end_user_status(&EndUser { dangling: dangling(), ..EndUser::default() });
+        let tags = [Tag::default(), Tag { dangling: dangling(), ..Tag::default() }];
+        let groups = [AccessGroup::default(), AccessGroup { dangling: dangling(), ..AccessGroup::default() }];
+        let under = |tags: &[Tag], groups: &[AccessGroup]| limits_status(tags.iter(), groups.iter());
+        assert!(under(&tags[..1], &groups[..1]).is_ok());
+        for refused in [end_user, under(&tags, &groups[..1]), under(&tags[..1], &groups)] {
+            let denial = refused.unwrap_err();
+            assert_eq!((denial.status, denial.kind, &*denial.reason), (403, ErrorType::AuthError, DANGLING));
+        }
     }
 }

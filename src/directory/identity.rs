@@ -146,14 +146,16 @@ fn link(limits: Option<&mut Limits>, budget: Option<&Budget>) {
 
 /// A row that carries limits and may name a budget row.
 trait Limited: Row {
-    fn limits(&mut self) -> &mut Limits;
+    fn link(&mut self, budget: Option<&Budget>);
 }
 
 macro_rules! limited {
     ($($type:ident),+) => {$(
         impl Limited for $type {
-            fn limits(&mut self) -> &mut Limits {
-                &mut self.limits
+            fn link(&mut self, budget: Option<&Budget>) {
+                let missing = self.budget_id.as_ref().filter(|_| budget.is_none());
+                self.dangling = missing.map(|id| format!("budget {id:?}"));
+                link(Some(&mut self.limits), budget);
             }
         }
     )+};
@@ -163,7 +165,7 @@ limited!(EndUser, Tag, AccessGroup);
 
 fn with_budget<R: Limited>(columns: &mut dyn Columns) -> Result<R> {
     let mut row = R::read(columns)?;
-    link(Some(row.limits()), Budget::read_joined(columns)?.as_ref());
+    row.link(Budget::read_joined(columns)?.as_ref());
     Ok(row)
 }
 

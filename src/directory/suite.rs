@@ -47,6 +47,7 @@ suite! { sqlite, postgres, pgbouncer => {
     a_user_is_named_by_id_then_by_the_providers_id_then_by_address,
     a_linked_budget_fills_only_what_is_absent,
     a_key_that_names_what_is_not_there_says_so,
+    an_end_user_a_tag_or_a_group_whose_budget_is_not_there_says_so,
     a_rotated_key_works_until_it_is_revoked_and_keeps_its_spend,
     what_exists_is_not_created_twice_and_what_is_missing_not_changed,
     keys_are_listed_by_filter_and_page,
@@ -202,6 +203,26 @@ async fn a_key_that_names_what_is_not_there_says_so(store: &dyn Store) {
         store.create_key(&row, audit()).await.unwrap();
         let found = store.identity(&row.token, now()).await.unwrap().unwrap();
         assert_eq!(found.dangling.as_deref(), expected);
+    }
+}
+
+async fn an_end_user_a_tag_or_a_group_whose_budget_is_not_there_says_so(store: &dyn Store) {
+    store.put_budget(&budget("b", 7), true, audit()).await.unwrap();
+    let link = || Some("b".to_owned());
+    let end_user = EndUser { user_id: "e".into(), budget_id: link(), ..EndUser::default() };
+    store.put_end_user(&end_user, true, audit()).await.unwrap();
+    store.put_tag(&Tag { tag_name: "t".into(), budget_id: link(), ..Tag::default() }, true, audit()).await.unwrap();
+    let group = AccessGroup { access_group_id: "g".into(), budget_id: link(), ..AccessGroup::default() };
+    store.put_access_group(&group, true, audit()).await.unwrap();
+    for dangling in [None, Some("budget \"b\"".to_owned())] {
+        let end_user = store.end_user("e").await.unwrap().unwrap();
+        let (tag, group) = (store.tags().await.unwrap().remove(0), store.access_groups().await.unwrap().remove(0));
+        let limits = [end_user.limits.rpm_limit, tag.limits.rpm_limit, group.limits.rpm_limit];
+        assert_eq!(limits, [dangling.is_none().then_some(7); 3]);
+        assert_eq!([end_user.dangling, tag.dangling, group.dangling], [(); 3].map(|()| dangling.clone()));
+        if dangling.is_none() {
+            store.delete_budget("b", audit()).await.unwrap();
+        }
     }
 }
 

@@ -384,6 +384,9 @@ pub struct EndUser {
     pub limits: Limits,
     pub metadata: Map<String, Value>,
     pub spend: Money,
+    /// What it names and the directory does not have: the gate refuses it rather than let its limits fall away.
+    #[serde(skip)]
+    pub dangling: Option<String>,
 }
 
 /// A row of the budget table: limits that others refer to by id; each keeps its own spend.
@@ -410,6 +413,9 @@ pub struct Tag {
     #[serde(flatten)]
     pub limits: Limits,
     pub spend: Money,
+    /// What it names and the directory does not have: the gate refuses it rather than let its limits fall away.
+    #[serde(skip)]
+    pub dangling: Option<String>,
 }
 
 /// A named group of models: a grant (`access_group_ids` of keys and teams) and a scope for a budget.
@@ -426,6 +432,9 @@ pub struct AccessGroup {
     #[serde(flatten)]
     pub limits: Limits,
     pub spend: Money,
+    /// What it names and the directory does not have: the gate refuses it rather than let its limits fall away.
+    #[serde(skip)]
+    pub dangling: Option<String>,
 }
 
 /// A user's place in an organization. Its spend and budget are kept, and bind nobody.

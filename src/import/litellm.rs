@@ -331,7 +331,8 @@ impl Move<'_> {
         Ok(carried)
     }
 
-    /// Says of every key what it names and is not among the imported rows: the gate refuses such a key.
+    /// Says of every key what it names and is not among the imported rows, and of what requests name whose budgets are not:
+    /// the gate refuses those.
     fn dangling(&mut self) {
         let teams: HashSet<&str> = self.bundle.teams.iter().map(|team| &*team.row.team_id).collect();
         let organizations: HashSet<&str> =
@@ -350,6 +351,21 @@ impl Move<'_> {
             for column in named.into_iter().filter_map(missing).chain(budget) {
                 let reason = "names a row that is not imported: unless it is here already, the gate refuses the key";
                 self.report.remark("LiteLLM_VerificationToken", column, reason, &keys::shown(row));
+            }
+        }
+        let bundle = &self.bundle;
+        let end_users = bundle.end_users.iter().map(|Incoming { row, .. }| (&row.user_id, &row.budget_id));
+        let tags = bundle.tags.iter().map(|Incoming { row, .. }| (&row.tag_name, &row.budget_id));
+        let groups = bundle.access_groups.iter().map(|Incoming { row, .. }| (&row.access_group_name, &row.budget_id));
+        let named = end_users
+            .map(|named| ("LiteLLM_EndUserTable", named))
+            .chain(tags.map(|named| ("LiteLLM_TagTable", named)))
+            .chain(groups.map(|named| ("LiteLLM_ModelAccessGroupBudgetTable", named)));
+        for (table, (name, budget_id)) in named {
+            if budget_id.as_ref().is_some_and(|id| !self.budgets.contains_key(id)) {
+                let reason =
+                    "names a row that is not imported: unless it is here already, the gate refuses its requests";
+                self.report.remark(table, "budget_id", reason, name);
             }
         }
     }

@@ -112,7 +112,7 @@ async fn every_table_arrives_with_its_limits_and_what_was_spent(store: &SharedSt
         ("keys", [8, 5, 0, 3]),
         ("deprecated_keys", [2, 1, 0, 1]),
         ("jwt_key_mappings", [2, 1, 0, 1]),
-        ("end_users", [2, 2, 0, 0]),
+        ("end_users", [3, 3, 0, 0]),
         ("tags", [1, 1, 0, 0]),
         ("access_groups", [2, 2, 0, 0]),
     ];
@@ -251,6 +251,8 @@ async fn others(store: &SharedStore) {
     assert!(customer.blocked && customer.limits.max_budget == Some(money(1.0)));
     assert_eq!((customer.spend, &customer.metadata["default_model"]), (money(0.875), &json!("gpt-4o")));
     assert!(store.end_user("plain").await.unwrap().is_some());
+    let unbounded = store.end_user("unbounded").await.unwrap().unwrap();
+    assert_eq!(unbounded.dangling.as_deref(), Some("budget \"not-a-number\""), "its bound cannot be read");
     let tags = store.tags().await.unwrap();
     assert_eq!((&*tags[0].tag_name, tags[0].spend, tags[0].limits.max_budget), ("prod", money(0.5), Some(money(0.3))));
     let groups = store.access_groups().await.unwrap();
@@ -286,6 +288,7 @@ fn remarks(report: &Report) {
         ("LiteLLM_BudgetWindowSpend", "entity_type", 1, ""),
         (keys, "budget_limits", 1, "full"),
         ("LiteLLM_TagTable", "model_info", 1, "prod"),
+        ("LiteLLM_EndUserTable", "budget_id", 1, "unbounded"),
         ("LiteLLM_AccessGroupTable", "access_mcp_server_ids", 1, "group"),
     ] {
         let found = report.remarks.iter().any(|remark| {

@@ -11,7 +11,7 @@ use crate::domain::{
 
 macro_rules! row {
     ($type:ident in $table:literal is $what:literal by $key:tt named $name:expr;
-     $($field:ident),+; spends [$($spend:ident)?] as $scopes:expr) => {
+     $($field:ident),+; spends [$($spend:ident)?] as $scopes:expr $(; finds $found:ident)?) => {
         impl Row for $type {
             const TABLE: &'static str = $table;
             const WHAT: &'static str = $what;
@@ -38,7 +38,7 @@ macro_rules! row {
             }
 
             fn read(columns: &mut dyn Columns) -> Result<Self> {
-                Ok($type { $($field: Column::get(columns)?,)+ $($spend: Column::get(columns)?,)? })
+                Ok($type { $($field: Column::get(columns)?,)+ $($spend: Column::get(columns)?,)? $($found: None,)? })
             }
 
             fn name(&self) -> String {
@@ -98,12 +98,14 @@ row! { Project in "projects" is "project" by ["project_id"] named |project| proj
 
 row! { EndUser in "end_users" is "end user" by ["user_id"] named |user| user.user_id.to_string();
     user_id, alias, blocked, models, budget_id, limits, metadata;
-    spends [spend] as |user| vec![Scope::new(ScopeKind::EndUser, &[&user.user_id])]
+    spends [spend] as |user| vec![Scope::new(ScopeKind::EndUser, &[&user.user_id])];
+    finds dangling
 }
 
 row! { Tag in "tags" is "tag" by ["tag_name"] named |tag| tag.tag_name.to_string();
     tag_name, description, models, budget_id, limits;
-    spends [spend] as |tag| vec![Scope::new(ScopeKind::Tag, &[&tag.tag_name])]
+    spends [spend] as |tag| vec![Scope::new(ScopeKind::Tag, &[&tag.tag_name])];
+    finds dangling
 }
 
 row! { AccessGroup in "access_groups" is "access group" by ["access_group_id"] named |group| {
@@ -118,7 +120,8 @@ row! { AccessGroup in "access_groups" is "access group" by ["access_group_id"] n
             scopes.push(Scope::new(ScopeKind::AccessGroup, &[&group.access_group_name]));
         }
         scopes
-    }
+    };
+    finds dangling
 }
 
 row! { Budget in "budgets" is "budget" by ["budget_id"] named |budget| budget.budget_id.clone();

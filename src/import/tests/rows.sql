@@ -36,7 +36,7 @@ INSERT INTO "LiteLLM_VerificationToken" ("token", "key_alias") VALUES ('sk-in-th
 INSERT INTO "LiteLLM_VerificationToken" ("token", "key_alias", "budget_duration") VALUES (:yearly, 'yearly', '1 fortnight');
 INSERT INTO "LiteLLM_DeprecatedVerificationToken" ("id", "token", "active_token_id", "revoke_at") VALUES ('1', :rotated, :full, '2026-11-25'), ('2', :over, :full, '2026-11-01');
 INSERT INTO "LiteLLM_JWTKeyMapping" ("id", "jwt_claim_name", "jwt_claim_value", "token") VALUES ('m1', 'sub', 'svc', :full), ('m2', 'sub', 'other', :session);
-INSERT INTO "LiteLLM_EndUserTable" ("user_id", "alias", "spend", "budget_id", "blocked", "default_model") VALUES ('customer', 'C', 0.875, 'of-customers', true, 'gpt-4o'), ('plain', NULL, 0, NULL, false, NULL);
+INSERT INTO "LiteLLM_EndUserTable" ("user_id", "alias", "spend", "budget_id", "blocked", "default_model") VALUES ('customer', 'C', 0.875, 'of-customers', true, 'gpt-4o'), ('plain', NULL, 0, NULL, false, NULL), ('unbounded', NULL, 0, 'not-a-number', false, NULL);
 INSERT INTO "LiteLLM_TagTable" ("tag_name", "description", "models", "model_info", "spend", "budget_id") VALUES ('prod', 'production', '{gpt-4o}', '{"gpt-4o": "x"}', 0.5, 'of-org');
 INSERT INTO "LiteLLM_AccessGroupTable" ("access_group_id", "access_group_name", "access_model_names", "access_mcp_server_ids", "assigned_team_ids") VALUES ('group', 'premium', '{gpt-4o}', '{github}', '{team}');
 INSERT INTO "LiteLLM_ModelAccessGroupBudgetTable" ("access_group_name", "spend", "budget_id") VALUES ('premium', 2, 'of-org'), ('configured', 1, 'empty');
