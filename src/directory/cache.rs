@@ -3,6 +3,7 @@
 //!
 //! Status (blocked, expired) is not judged here: that happens on every request, also on a cached identity.
 
+mod bounds;
 mod common;
 mod freshness;
 mod loading;
@@ -178,8 +179,12 @@ impl Directory {
     }
 
     /// What is known of a user, a team and an organization that a token names. The same snapshot answers until one of
-    /// them may have changed.
+    /// them may have changed. A user whose name is too long to be booked stands for nobody.
     pub async fn principal(&self, principal: &Principal) -> Result<Arc<Identity>> {
+        if let Some(id) = principal.user_id.as_deref().filter(|id| !bounds::is_bookable(id)) {
+            let dangling = Some(format!("a user with a name of {} bytes", id.len()));
+            return Ok(Arc::new(Identity { dangling, ..Identity::default() }));
+        }
         let load = |principal: Principal| {
             let (store, common) = (Arc::clone(&self.store), Arc::clone(&self.common));
             async move { Ok(forever(Some(common.share(store.principal(&principal).await?)))) }
@@ -209,8 +214,13 @@ impl Directory {
         Ok(found.unwrap_or_default())
     }
 
-    /// An end user with the limits of its budget row.
+    /// An end user with the limits of its budget row. One whose name is too long to be booked is nobody a request may be
+    /// for.
     pub async fn end_user(&self, user_id: &str) -> Result<Option<Arc<EndUser>>> {
+        if !bounds::is_bookable(user_id) {
+            let dangling = Some(format!("a name of {} bytes", user_id.len()));
+            return Ok(Some(Arc::new(EndUser { user_id: user_id.into(), dangling, ..EndUser::default() })));
+        }
         let load = |id: Arc<str>| {
             let store = Arc::clone(&self.store);
             async move { Ok(forever(store.end_user(&id).await?)) }

@@ -10,13 +10,15 @@ use crate::domain::{Api, Denial, ErrorType};
 
 /// Characters of a name that a message repeats.
 const SHOWN: usize = 64;
-/// Bytes a name may have.
-const MAX_NAME: usize = 8 * 1024;
+/// Bytes the name of one model may have: it is booked with what it costs, and a database indexes it.
+const MAX_NAME: usize = 256;
+/// Bytes of a list of them.
+const MAX_LIST: usize = 8 * 1024;
 
 /// The model all sources agree on, or `None` where none names one. A list of models is text with commas.
 ///
 /// # Errors
-/// 400 where two sources disagree or a name cannot be read.
+/// 400 where two sources disagree, a name cannot be read, or one is too long; those of fallbacks too.
 pub fn read<'a>(
     http: &HttpRequest<'a>,
     route: &Route<'a>,
@@ -45,8 +47,12 @@ pub fn read<'a>(
         }
     }
     names.retain(|name| !name.trim().is_empty());
-    if names.iter().any(|name| name.len() > MAX_NAME || name.chars().any(char::is_control)) {
+    if names.iter().any(|name| name.chars().any(char::is_control)) {
         return Err(refuse("The name of the model cannot be read."));
+    }
+    let fallbacks = body.iter().flat_map(|body| &body.fallback_models);
+    if names.iter().chain(fallbacks).any(|name| is_too_long(name)) {
+        return Err(refuse(format!("The name of the model is longer than {MAX_NAME} bytes.")));
     }
     let is_google = matches!(route.api, Api::GeminiGenerate | Api::GeminiEmbed) || is_google_path(route);
     let bare = |name: &str| -> usize { if is_google && name.starts_with("models/") { "models/".len() } else { 0 } };
@@ -61,6 +67,11 @@ pub fn read<'a>(
         }
     }
     Ok(Some(first))
+}
+
+/// Whether a name is, or a list of names holds one that is.
+fn is_too_long(names: &str) -> bool {
+    names.len() > MAX_NAME && (names.len() > MAX_LIST || names.split(',').any(|name| name.trim().len() > MAX_NAME))
 }
 
 /// Google's own names of models begin with the collection.

@@ -21,7 +21,7 @@ use super::loading::{Loaded, LoadingCache};
 use super::{Directory, forever};
 use crate::config::Config;
 use crate::domain::{
-    AccessGroup, Account, HoldId, Key, KeyHash, Money, Parties, Period, Record, RecordStatus, Scope, Secret,
+    AccessGroup, Account, HoldId, Key, KeyHash, Money, Parties, Period, Principal, Record, RecordStatus, Scope, Secret,
     SessionKey, Tag, Timestamp, Usage, User, UserSession,
 };
 use crate::uptime::{Uptime, uptime};
@@ -484,4 +484,19 @@ async fn a_session_is_asked_for_once_and_ends_in_time() {
     assert!(two.directory.session("s", now().plus_millis(999)).await.unwrap().is_some());
     two.faulty.set(Fault::None);
     assert!(two.directory.session("s", now().plus_millis(1_000)).await.unwrap().is_none());
+}
+
+#[tokio::test]
+async fn who_has_a_name_too_long_to_be_booked_is_refused_and_not_looked_up() {
+    let temp = TempStore::sqlite().await;
+    let store = FaultyStore::over(Arc::clone(&temp.store));
+    let freshness = Freshness::new(LIFETIMES, Watchfulness::FILE, Arc::default(), uptime());
+    let directory = Directory::over(Arc::clone(&store) as _, 10, freshness);
+    let long = "%".repeat(600);
+    let end_user = directory.end_user(&long).await.unwrap().unwrap();
+    assert!(end_user.dangling.is_some() && *end_user.user_id == *long);
+    let principal = Principal { user_id: Some(long.into()), ..Principal::default() };
+    assert!(directory.principal(&principal).await.unwrap().dangling.is_some());
+    assert_eq!(store.calls.load(Ordering::SeqCst), 0);
+    assert!(directory.end_user(&"e".repeat(1_024)).await.unwrap().is_none());
 }

@@ -74,11 +74,40 @@ fn all_sources_of_the_model_must_agree() {
 
 #[test]
 fn a_disagreement_repeats_no_more_than_the_beginning_of_the_names() {
-    let long = "x".repeat(900);
+    let long = "x".repeat(256);
     let body = format!(r#"{{"model":"{long}"}}"#);
     let http = request("/v1/chat/completions?model=b", &[], body.as_bytes());
     let denial = RequestView::read(&http, &settings()).unwrap().model.unwrap_err();
     assert!(denial.message.len() < 200 && denial.message.contains("`b`"), "{}", denial.message);
+}
+
+#[test]
+fn a_name_of_a_model_that_is_too_long_to_be_booked_is_refused_wherever_it_stands() {
+    let (most, long) = ("x".repeat(256), "x".repeat(257));
+    let in_body = |model: &str| format!(r#"{{"model":"{model}"}}"#);
+    let fallback = |model: &str| format!(r#"{{"model":"a","fallbacks":["{model}"]}}"#);
+    let list = |model: &str| format!("{most}, {model} ,b");
+    for (path, headers, body, is_read) in [
+        ("/v1/chat/completions", None, in_body(&most), true),
+        ("/v1/chat/completions", None, in_body(&long), false),
+        ("/v1/chat/completions", None, in_body(&list(&most)), true),
+        ("/v1/chat/completions", None, in_body(&list(&long)), false),
+        ("/v1/chat/completions", None, fallback(&most), true),
+        ("/v1/chat/completions", None, fallback(&long), false),
+        (&format!("/v1/realtime?model={most}"), None, String::new(), true),
+        (&format!("/v1/realtime?model={long}"), None, String::new(), false),
+        (&format!("/openai/deployments/{long}/chat/completions"), None, "{}".to_owned(), false),
+        ("/v1/files", Some(&most), String::new(), true),
+        ("/v1/files", Some(&long), String::new(), false),
+        ("/v1/files", Some(&"a,".repeat(4_097)), String::new(), false),
+    ] {
+        let headers: Vec<_> = headers.into_iter().map(|name| ("x-litellm-model", name.as_str())).collect();
+        let http = request(path, &headers, body.as_bytes());
+        let view = RequestView::read(&http, &settings()).unwrap();
+        let found = view.body.and(view.model);
+        let told = found.as_ref().map_err(|denial| (denial.status, denial.message.contains("longer than 256 bytes")));
+        assert_eq!(told.map(|_| ()), if is_read { Ok(()) } else { Err((400, true)) }, "{path} {body}");
+    }
 }
 
 #[test]
