@@ -214,7 +214,7 @@ pub trait Store: Send + Sync {
     // -- all of another gate's rows --
 
     /// Writes what is not there yet, in one transaction; a dry run takes all of it back. Rows that are there stay as they
-    /// are, and what was imported once and is gone stays away.
+    /// are, but for end users that only spending made, and what was imported once and is gone stays away.
     async fn import(&self, bundle: Arc<Bundle>) -> Result<Imported>;
 
     // -- settings (small named values; the key that signs hold tokens lives here) --

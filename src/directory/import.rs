@@ -1,6 +1,7 @@
-//! Importing: all rows of another gate, written in one transaction. A row that is there stays as it is; one that was
-//! imported before and is gone was rotated or deleted here, and never comes back. What a row has spent is booked with
-//! it and only then, so nothing is counted twice however often an import is run.
+//! Importing: all rows of another gate, written in one transaction. A row that is there stays as it is, unless it is one
+//! that nobody wrote, for an end user who was first seen by spending; one that was imported before and is gone was rotated
+//! or deleted here, and never comes back. What a row has spent is booked with it and only then, so nothing is counted
+//! twice however often an import is run.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -122,7 +123,7 @@ pub struct Imported {
 }
 
 /// A row with a name that must be unique beside its key.
-trait Importable: Row + Sync {
+trait Importable: Row + Send + Sync {
     /// The row without that name, where it can be.
     fn unnamed(&self) -> Option<Self> {
         None
@@ -131,8 +132,12 @@ trait Importable: Row + Sync {
     fn key(&self) -> Option<&KeyHash> {
         None
     }
-    /// The hash that must not be a key's.
+    /// The hash that must not be a key's, nor have been one that is gone.
     fn retired(&self) -> Option<&KeyHash> {
+        None
+    }
+    /// What stands in its place where nobody wrote it: the row that the ledger makes of a name with its first spend.
+    fn bare(&self) -> Option<Self> {
         None
     }
 }
@@ -144,9 +149,14 @@ impl Importable for OrganizationMember {}
 impl Importable for Team {}
 impl Importable for Member {}
 impl Importable for Project {}
-impl Importable for EndUser {}
 impl Importable for Tag {}
 impl Importable for AccessGroup {}
+
+impl Importable for EndUser {
+    fn bare(&self) -> Option<EndUser> {
+        Some(EndUser { user_id: self.user_id.clone(), ..EndUser::default() })
+    }
+}
 
 impl Importable for User {
     fn unnamed(&self) -> Option<User> {
@@ -238,12 +248,16 @@ impl<'a> Import<'a> {
     }
 
     async fn row<R: Importable>(&mut self, table: &Table, row: &R, openings: &[Record]) -> Result<()> {
-        if self.finds(&table.exists, key_values(row)).await? {
-            self.tally(R::TABLE).unchanged += 1;
-            self.spends_on(openings);
-            return Ok(());
-        }
         let id = object_id(row);
+        if self.finds(&table.exists, key_values(row)).await? {
+            if !self.is_bare(table, row, &id).await? {
+                self.tally(R::TABLE).unchanged += 1;
+                self.spends_on(openings);
+                return Ok(());
+            }
+            session::put(self.session, table, row, false).await?;
+            return self.imported::<R>(id, openings).await;
+        }
         if self.was_imported(R::TABLE, &id).await? {
             return self.obstacle(row, Obstacle::RemovedHere);
         }
@@ -252,10 +266,14 @@ impl<'a> Import<'a> {
         {
             return self.obstacle(row, Obstacle::KeyMissing);
         }
-        if let Some(key) = row.retired()
-            && self.is_key(key).await?
-        {
-            return self.obstacle(row, Obstacle::StillAKey);
+        if let Some(key) = row.retired() {
+            if self.is_key(key).await? {
+                return self.obstacle(row, Obstacle::StillAKey);
+            }
+            // It came as a key of its own, and was deleted or rotated here: its secret must not work again.
+            if self.was_imported(Key::TABLE, &key.to_string()).await? {
+                return self.obstacle(row, Obstacle::RemovedHere);
+            }
         }
         if self.insert(table, row).await? == 0 {
             // Its key is free, so a name is taken.
@@ -265,10 +283,26 @@ impl<'a> Import<'a> {
             }
             self.obstacle(row, Obstacle::NameTaken)?;
         }
+        self.imported::<R>(id, openings).await
+    }
+
+    /// A row was written, and what it has spent is to be booked with it.
+    async fn imported<R: Row>(&mut self, id: String, openings: &[Record]) -> Result<()> {
         self.tally(R::TABLE).imported += 1;
         self.spends_on(openings);
         self.records.extend_from_slice(openings);
         self.audit(R::TABLE, id).await
+    }
+
+    /// Whether the row that is there is one that nobody wrote: all it says is what was spent in its name.
+    async fn is_bare<R: Importable>(&mut self, table: &Table, row: &R, id: &str) -> Result<bool> {
+        let Some(bare) = row.bare() else { return Ok(false) };
+        let name = vec![Value::Text(R::TABLE.to_owned()), Value::Text(id.to_owned())];
+        if self.finds(&self.statements.audited, name).await? {
+            return Ok(false);
+        }
+        let found = session::one(self.session, &table.select, key_values(row), R::read).await?;
+        Ok(found.is_some_and(|found| found.values() == bare.values()))
     }
 
     async fn was_imported(&mut self, table: &str, id: &str) -> Result<bool> {

@@ -103,6 +103,8 @@ pub(super) struct Statements {
     pub insert_audit: String,
     /// Whether the row `$2` of the table `$1` was imported once, whatever became of it since.
     pub imported: String,
+    /// Whether anybody ever wrote the row `$2` of the table `$1`.
+    pub audited: String,
     /// Answers the new version.
     pub bump_version: String,
     pub setting: String,
@@ -261,6 +263,7 @@ impl Statements {
                 "SELECT 1 FROM audit_log WHERE table_name = $1 AND object_id = $2 AND action = 'imported' LIMIT 1"
                     .to_owned(),
             ),
+            audited: write("SELECT 1 FROM audit_log WHERE table_name = $1 AND object_id = $2 LIMIT 1".to_owned()),
             bump_version: "UPDATE directory_version SET version = version + 1 WHERE id = 1 RETURNING version"
                 .to_owned(),
             setting: write("SELECT value FROM settings WHERE name = $1".to_owned()),
@@ -366,6 +369,7 @@ impl Statements {
             &self.unused_session_keys,
             &self.insert_audit,
             &self.imported,
+            &self.audited,
             &self.bump_version,
             &self.setting,
             &self.insert_setting,

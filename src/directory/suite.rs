@@ -18,7 +18,7 @@ use self::sessions::{
 };
 use super::import::{Bundle, Incoming, Obstacle, Tally, opening_id};
 use super::testing::{TempStore, audit};
-use super::{DirectoryError, KeyFilter, Store};
+use super::{AuditEntry, DirectoryError, KeyFilter, Store};
 use crate::domain::{
     AccessGroup, Budget, DeprecatedKey, EndUser, HoldId, Identity, Key, KeyHash, KeyMapping, Limits, Member, Money,
     Organization, Parties, Principal, Project, Record, RecordStatus, Role, Scope, ScopeKind, Tag, Team, TeamRole, User,
@@ -60,6 +60,8 @@ suite! { sqlite, postgres, pgbouncer => {
     an_update_leaves_the_spend_alone,
     days_that_leave_the_ledger_stay_in_the_books,
     an_import_writes_once_and_brings_nothing_back,
+    an_import_completes_an_end_user_who_was_first_seen_by_spending,
+    an_import_does_not_let_a_secret_that_was_removed_here_work_again,
     a_claim_stands_for_one_key_and_goes_with_it,
     a_session_comes_back_until_it_is_swept,
     sessions_end_with_their_user_and_with_their_key,
@@ -580,4 +582,68 @@ async fn an_import_writes_once_and_brings_nothing_back(store: &dyn Store) {
     rotated.deprecated = vec![DeprecatedKey { token: taken.token, ..old(&first) }];
     let found = store.import(Arc::new(rotated)).await.unwrap();
     assert_eq!(found.obstacles, [("deprecated_keys", taken.token.to_string(), Obstacle::StillAKey)]);
+}
+
+async fn an_import_completes_an_end_user_who_was_first_seen_by_spending(store: &dyn Store) {
+    let scope = |name: &str| Scope::new(ScopeKind::EndUser, &[name]);
+    let accounts = vec![total(scope("seen")), total(scope("written"))];
+    store.write_records(&[record(1, 42, accounts)]).await.unwrap();
+    let written = EndUser { user_id: "written".into(), ..EndUser::default() };
+    let by_hand = AuditEntry { table: "end_users", object_id: "written".to_owned(), ..audit() };
+    store.put_end_user(&written, false, by_hand).await.unwrap();
+    let mut bundle = Bundle::new(now(), "import".to_owned());
+    bundle.budgets = vec![budget("b", 9)];
+    bundle.end_users = ["seen", "written", "new"]
+        .map(|name| Incoming {
+            row: EndUser {
+                user_id: name.into(),
+                blocked: true,
+                models: vec!["m".to_owned()],
+                budget_id: Some("b".to_owned()),
+                ..EndUser::default()
+            },
+            openings: vec![Record {
+                id: opening_id("end_users", name),
+                status: RecordStatus::Opening,
+                ..record(0, 7, vec![total(scope(name))])
+            }],
+        })
+        .into();
+    let bundle = Arc::new(bundle);
+    let did = store.import(Arc::clone(&bundle)).await.unwrap();
+    assert_eq!((did.tables["end_users"], did.records), (Tally { imported: 2, unchanged: 1 }, 2));
+    for (name, blocked, rpm, spend) in
+        [("seen", true, Some(9), 49), ("written", false, None, 42), ("new", true, Some(9), 7)]
+    {
+        let found = store.end_user(name).await.unwrap().unwrap();
+        let told = (found.blocked, found.models.is_empty(), found.limits.rpm_limit, found.spend);
+        assert_eq!(told, (blocked, !blocked, rpm, Money::nanos(spend)), "{name}");
+    }
+    let proof = store.verify().await.unwrap();
+    assert_eq!(proof.differences, []);
+    let again = store.import(bundle).await.unwrap();
+    assert_eq!((again.tables["end_users"], again.records), (Tally { imported: 0, unchanged: 3 }, 0));
+    assert_eq!(store.verify().await.unwrap(), proof);
+}
+
+async fn an_import_does_not_let_a_secret_that_was_removed_here_work_again(store: &dyn Store) {
+    let alone = |row: Key| Incoming { row, openings: Vec::new() };
+    let (old, new) = (bare("sk-old"), bare("sk-new"));
+    let mut before = Bundle::new(now(), "import".to_owned());
+    before.keys = vec![alone(old.clone())];
+    store.import(Arc::new(before)).await.unwrap();
+    store.delete_key(&old.token, audit()).await.unwrap();
+    // There it was rotated, and the old secret works for a while.
+    let mut after = Bundle::new(now(), "import".to_owned());
+    after.keys = vec![alone(new.clone())];
+    let until = now().plus_millis(1_000);
+    after.deprecated = [&old, &bare("sk-never-here")]
+        .map(|was| DeprecatedKey { token: was.token, active_token: new.token, revoke_at: until, created_at: now() })
+        .into();
+    let did = store.import(Arc::new(after)).await.unwrap();
+    assert_eq!(did.obstacles, [("deprecated_keys", old.token.to_string(), Obstacle::RemovedHere)]);
+    for (secret, works) in [("sk-old", false), ("sk-never-here", true), ("sk-new", true)] {
+        let found = store.identity(&KeyHash::of(secret), now()).await.unwrap();
+        assert_eq!(found.is_some(), works, "{secret}");
+    }
 }
