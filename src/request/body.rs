@@ -13,7 +13,7 @@ mod spelling;
 #[cfg(test)]
 mod tests;
 
-pub(super) use caps::{CONFIGS, binds, is_cap};
+pub(super) use caps::{CONFIGS, binds, count, is_cap};
 pub(super) use form::{multipart, multipart_holds, urlencoded, urlencoded_holds};
 pub use json::Fault;
 pub(super) use json::{Token, Tokens, holds_member};

@@ -3,7 +3,7 @@
 
 use std::ops::Range;
 
-use super::body::{CONFIGS, Token, Tokens, binds, is_cap};
+use super::body::{CONFIGS, Token, Tokens, binds, count, is_cap};
 use crate::domain::Api;
 
 /// What a body is to be given.
@@ -11,7 +11,7 @@ use crate::domain::Api;
 pub struct RewriteAsk {
     /// Sets `stream_options.include_usage` where an OpenAI request asks for a stream.
     pub include_usage: bool,
-    /// Output tokens, for a body that has no cap its API obeys.
+    /// Output tokens, for a body that has no cap its API obeys, and in place of every cap that is no number of tokens.
     pub output_cap: Option<u64>,
 }
 
@@ -38,6 +38,8 @@ struct Found {
     is_capped: bool,
     /// Cap fields of the API that are `null`, with their names.
     null_caps: Vec<(String, Range<usize>)>,
+    /// Cap fields of the API that are neither that nor a number of tokens: what the provider makes of them nobody knows.
+    void_caps: Vec<Range<usize>>,
 }
 
 /// The body with what is asked; `None` where nothing changes or the body is no JSON object.
@@ -57,7 +59,10 @@ pub fn rewrite(body: &[u8], api: Api, ask: RewriteAsk) -> Option<Vec<u8>> {
             (None, None) => members.push("\"stream_options\":{\"include_usage\":true}".to_owned()),
         }
     }
-    if let Some(cap) = ask.output_cap.filter(|_| !found.is_capped)
+    if let Some(cap) = ask.output_cap {
+        edits.extend(found.void_caps.iter().map(|span| (span.clone(), cap.to_string())));
+    }
+    if let Some(cap) = ask.output_cap.filter(|_| !found.is_capped && found.void_caps.is_empty())
         && let Some((config, field)) = cap_field(api)
     {
         let member = format!("\"{field}\":{cap}");
@@ -77,6 +82,12 @@ pub fn rewrite(body: &[u8], api: Api, ask: RewriteAsk) -> Option<Vec<u8>> {
         edits.push(top.insert(&members.join(",")));
     }
     splice(body, edits)
+}
+
+/// Whether a cap can be written into bodies of this API.
+#[must_use]
+pub fn takes_cap(api: Api) -> bool {
+    cap_field(api).is_some()
 }
 
 /// Where an API's own cap goes: the object around it, if any, and its name.
@@ -105,6 +116,7 @@ struct Value {
     span: Range<usize>,
     is_null: bool,
     is_true: bool,
+    is_count: bool,
 }
 
 fn survey(text: &str, api: Api) -> Option<Found> {
@@ -170,6 +182,11 @@ impl Value {
             span: start..tokens.end(),
             is_null: matches!(first, Token::Null),
             is_true: matches!(first, Token::Bool(true)),
+            is_count: match first {
+                Token::Number(digits) => count(digits).is_some(),
+                Token::Text(text) => text.decode().is_ok_and(|text| count(&text).is_some()),
+                _ => false,
+            },
         })
     }
 }
@@ -186,8 +203,10 @@ impl Found {
         }
         if value.is_null {
             self.null_caps.push((name.to_owned(), value.span));
-        } else {
+        } else if value.is_count {
             self.is_capped = true;
+        } else {
+            self.void_caps.push(value.span);
         }
     }
 }

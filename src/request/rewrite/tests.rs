@@ -67,6 +67,29 @@ fn only_what_is_asked_and_missing_is_added() {
             r#"{"a":{"max_tokens":5}}"#,
             Some(r#"{"max_completion_tokens":100,"a":{"max_tokens":5}}"#),
         ),
+        (Api::OpenAiChat, CAP, r#"{"max_tokens":"5"}"#, None),
+        (Api::OpenAiChat, CAP, r#"{"max_tokens":-1}"#, Some(r#"{"max_tokens":100}"#)),
+        (Api::OpenAiChat, CAP, r#"{"max_tokens":"many"}"#, Some(r#"{"max_tokens":100}"#)),
+        (Api::OpenAiChat, CAP, r#"{"max_tokens": {"a":[1]} }"#, Some(r#"{"max_tokens": 100 }"#)),
+        (Api::OpenAiChat, USAGE, r#"{"max_tokens":-1}"#, None),
+        (
+            Api::OpenAiChat,
+            CAP,
+            r#"{"max_tokens":5,"max_completion_tokens":-1,"max_output_tokens":-1}"#,
+            Some(r#"{"max_tokens":5,"max_completion_tokens":100,"max_output_tokens":-1}"#),
+        ),
+        (
+            Api::OpenAiChat,
+            CAP,
+            r#"{"max_tokens":false,"max_completion_tokens":null}"#,
+            Some(r#"{"max_tokens":100,"max_completion_tokens":null}"#),
+        ),
+        (
+            Api::GeminiGenerate,
+            CAP,
+            r#"{"generationConfig":{"maxOutputTokens":-1,"topK":1}}"#,
+            Some(r#"{"generationConfig":{"maxOutputTokens":100,"topK":1}}"#),
+        ),
         (Api::OpenAiCompletions, CAP, r#"{}"#, Some(r#"{"max_tokens":100}"#)),
         (Api::AnthropicMessages, CAP, r#"{"a":1}"#, Some(r#"{"max_tokens":100,"a":1}"#)),
         (Api::OpenAiResponses, CAP, r#"{"max_tokens":1}"#, Some(r#"{"max_output_tokens":100,"max_tokens":1}"#)),
@@ -117,6 +140,15 @@ fn only_what_is_asked_and_missing_is_added() {
     }
 }
 
+/// Whether this is a number of tokens.
+fn is_cap(value: Option<&Value>) -> bool {
+    match value {
+        Some(Value::Number(number)) => count(&number.to_string()).is_some(),
+        Some(Value::String(text)) => count(text).is_some(),
+        _ => false,
+    }
+}
+
 fn value() -> impl Strategy<Value = Value> {
     let leaf = prop_oneof![
         Just(Value::Null),
@@ -161,7 +193,7 @@ proptest! {
             let config = wanted.get("generationConfig").cloned().unwrap_or_default();
             if config.is_null() {
                 wanted["generationConfig"] = json!({"maxOutputTokens": 100});
-            } else if config.is_object() && config.get("maxOutputTokens").is_none_or(Value::is_null) {
+            } else if config.is_object() && !is_cap(config.get("maxOutputTokens")) {
                 wanted["generationConfig"]["maxOutputTokens"] = json!(100);
             } else if !config.is_object() {
                 // A body the provider refuses is not mended.
@@ -178,7 +210,11 @@ proptest! {
                 wanted["stream_options"]["include_usage"] = json!(true);
             }
             let is_free = |name: &str| body.get(name).is_none_or(Value::is_null);
-            if is_free("max_tokens") && is_free("max_completion_tokens") {
+            let names = ["max_tokens", "max_completion_tokens"];
+            for name in names.into_iter().filter(|name| !is_free(name) && !is_cap(body.get(name))) {
+                wanted[name] = json!(100);
+            }
+            if names.into_iter().all(is_free) {
                 wanted["max_completion_tokens"] = json!(100);
             }
         }
