@@ -115,4 +115,6 @@ pub struct PromptSize {
     /// Bytes of inline audio and of inline files (PDF …), as base64.
     pub audio_bytes: u64,
     pub file_bytes: u64,
+    /// Whether there is input beside the body: a stored file, a document at an address.
+    pub refers: bool,
 }

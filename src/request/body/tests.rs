@@ -337,6 +337,16 @@ fn media_is_told_from_text() {
         (r#"{"tools":{"url":"https://x","data":"AAAA"}}"#, 9 + 4, 0, 0, 0),
         (r#"{"input":[12,345]}"#, 3 + 4, 0, 0, 0),
         (r#"{"audio":{"voice":"alloy","format":"mp3"}}"#, 5 + 3, 0, 0, 0),
+        (r#"{"input":[{"content":[{"type":"input_image","image_url":"data:image/png;base64,AAAA"}]}]}"#, 11, 1, 0, 0),
+        // What a model reads as text is text.
+        (r#"{"c":[{"type":"tool_use","input":{"type":"image","data":"AAAA"}}]}"#, 8 + 5 + 4, 0, 0, 0),
+        (r#"{"c":[{"type":"tool_use","inp\u0075t":{"type":"image","data":"AAAA"}}]}"#, 8 + 5 + 4, 0, 0, 0),
+        (r#"{"c":[{"type":"tool_use","input":[[{"image":{"source":{"bytes":"AAAA"}}}]]}]}"#, 8 + 4, 0, 0, 0),
+        (r#"{"c":[{"functionCall":{"args":{"inlineData":{"mimeType":"image/png","data":"AAAA"}}}}]}"#, 9 + 4, 0, 0, 0),
+        (r#"{"c":[{"functionResponse":{"response":{"image":"AAAA"}}}]}"#, 4, 0, 0, 0),
+        (r#"{"tools":[{"input_schema":{"properties":{"image":{"type":"image","url":"AAAA"}}}}]}"#, 5 + 4, 0, 0, 0),
+        (r#"{"documents":[{"type":"image","data":"AAAA"}]}"#, 5 + 4, 0, 0, 0),
+        (r#"{"c":[{"type":"image","data":{"type":"image","data":"AAAA"}}]}"#, 5 + 5 + 4, 1, 0, 0),
     ];
     for (body, text_bytes, images, audio_bytes, file_bytes) in cases {
         let found = chat(body).unwrap().prompt;
@@ -347,9 +357,28 @@ fn media_is_told_from_text() {
             images: *images,
             audio_bytes: *audio_bytes,
             file_bytes: *file_bytes,
+            refers: false,
         };
         assert_eq!(found, expected, "{body}");
         assert!(found.media_bytes >= audio_bytes + file_bytes && found.media_bytes < found.body_bytes, "{body}");
+    }
+}
+
+#[test]
+fn input_that_is_not_in_the_body_is_seen() {
+    for (body, refers) in [
+        (r#"{"c":[{"type":"input_file","file_id":"file-1"}]}"#, true),
+        (r#"{"c":[{"fileData":{"mimeType":"video/mp4","fileUri":"gs://b/v"}}]}"#, true),
+        (r#"{"c":[{"type":"document","source":{"type":"url","url":"https://x/y.pdf"}}]}"#, true),
+        (r#"{"c":[{"source":{"url":"https://x/y.pdf"},"type":"document"}]}"#, true),
+        (r#"{"c":[{"document":{"format":"pdf","source":{"s3Location":{"uri":"s3://b/k"}}}}]}"#, true),
+        (r#"{"document":{"type":"document_url","document_url":"https://x/y.pdf"}}"#, true),
+        (r#"{"c":[{"type":"image_url","image_url":{"url":"https://x/y.png"}}]}"#, false),
+        (r#"{"c":[{"type":"document","source":{"media_type":"application/pdf","data":"AAAA"}}]}"#, false),
+        (r#"{"c":[{"type":"tool_use","input":{"file_id":"file-1"}}]}"#, false),
+        (r#"{"c":"https://x/y.pdf"}"#, false),
+    ] {
+        assert_eq!(chat(body).unwrap().prompt.refers, refers, "{body}");
     }
 }
 
