@@ -144,6 +144,8 @@ pub struct BodyView<'a> {
     pub max_tokens: Option<u64>,
     /// The largest of `n`, `best_of`, `candidateCount`; 1 where none is given.
     pub choices: u64,
+    /// Prompts of a completion, each of which is answered; 1 elsewhere.
+    pub prompts: u64,
     /// End-user candidates, in the order of precedence: `user`, `litellm_metadata.user`, `metadata.user_id`,
     /// `safety_identifier`.
     pub end_user: Option<Cow<'a, str>>,
@@ -182,6 +184,7 @@ impl Default for BodyView<'_> {
             stream: None,
             max_tokens: None,
             choices: 1,
+            prompts: 1,
             end_user: None,
             tags: Vec::new(),
             service_tier: None,
@@ -205,6 +208,7 @@ impl BodyView<'_> {
             stream: self.stream,
             max_tokens: self.max_tokens,
             choices: self.choices,
+            prompts: self.prompts,
             end_user: self.end_user.map(owned),
             tags: self.tags.into_iter().map(owned).collect(),
             service_tier: self.service_tier.map(owned),

@@ -109,11 +109,11 @@ fn worst_of<'v>(
         .param("model")
     })?;
     let quota = &settings.config.quota;
-    let choices = body.choices.max(1);
-    if choices > MAX_CHOICES {
-        let message = format!("The request asks for {choices} choices; ask for {MAX_CHOICES} at most");
+    if body.choices > MAX_CHOICES {
+        let message = format!("The request asks for {} choices; ask for {MAX_CHOICES} at most", body.choices);
         return Err(Denial::new(ErrorType::BadRequest, "request.choices", message).param("n"));
     }
+    let choices = body.choices.max(1).saturating_mul(body.prompts.max(1));
     let OutputBound { tokens: output_tokens, capped, guessed } = output_bound(settings, vetted, model, body, &price);
     let input_tokens = estimated_input(&body.prompt, quota.image_tokens);
     let bound_input = match quota.input_bound {

@@ -64,6 +64,8 @@ pub struct Extract<'a> {
     /// An array of `target_model_names`, as it grows.
     targets: Option<String>,
     cap: OutputCap,
+    /// Prompts listed so far.
+    prompts: u64,
     /// `user`, `litellm_metadata.user`, `metadata.user_id`, `safety_identifier`.
     users: [Option<Cow<'a, str>>; 4],
     /// `metadata.tags`, `litellm_metadata.tags`, `tags`.
@@ -82,6 +84,7 @@ impl<'a> Extract<'a> {
             effort: Effort(MAX_EFFORT),
             targets: None,
             cap: OutputCap::default(),
+            prompts: 0,
             users: [None, None, None, None],
             tags: [Vec::new(), Vec::new(), Vec::new()],
             view: BodyView::default(),
@@ -145,6 +148,7 @@ impl<'a> Extract<'a> {
         self.names.truncate(self.open.get(1).map_or(self.names.len(), |(_, from)| *from));
         self.view.keys = self.names;
         self.view.max_tokens = self.cap.get();
+        self.view.prompts = self.prompts.max(1);
         self.view.end_user = self.users.into_iter().flatten().next();
         for tag in self.tags.into_iter().flatten() {
             if !self.view.tags.contains(&tag) {
@@ -165,7 +169,7 @@ impl<'a> Extract<'a> {
     }
 
     fn enter(&mut self, is_object: bool) -> Result<(), Fault> {
-        let Some((place, _)) = self.open.last() else {
+        let Some(&(place, _)) = self.open.last() else {
             if !is_object {
                 return Err(Fault::Unfit("the body is not an object"));
             }
@@ -176,7 +180,12 @@ impl<'a> Extract<'a> {
         if place.is_model(name) {
             return Err(Fault::Unfit("a model is named by something other than a string"));
         }
-        let within = place.within(name, is_object);
+        // A text that looks like a list is one prompt, so this is no place that is read from a string too.
+        let lists_prompts = self.api == Api::OpenAiCompletions && name == "prompt" && !is_object;
+        let within = match place {
+            Place::Body | Place::Extra if lists_prompts => Some(Place::Prompts),
+            place => place.within(name, is_object),
+        };
         if caps::is_cap(name) && place.holds_caps() {
             self.cap.add(None, true);
         }
@@ -187,7 +196,10 @@ impl<'a> Extract<'a> {
                 }
                 self.open.push((place, self.names.len()));
             }
-            None => self.skipped = 1,
+            None => {
+                self.prompts += u64::from(place == Place::Prompts);
+                self.skipped = 1;
+            }
         }
         Ok(())
     }
@@ -229,6 +241,7 @@ impl<'a> Extract<'a> {
     /// A text of no interest, but for references to secrets.
     fn unread(&mut self, text: &Text<'a>) -> Result<(), Fault> {
         let Some((place, _)) = self.open.last() else { return Ok(()) };
+        self.prompts += u64::from(*place == Place::Prompts);
         // Both references fit into the first bytes; an escaped one is decoded first.
         let is_reference = place.may_ban()
             && if text.is_escaped() {
@@ -400,6 +413,7 @@ impl<'a> Extract<'a> {
             push(&mut self.effort, &mut self.view.other_models, Cow::Owned(model.into_owned()))?;
         }
         self.cap.join(inner.cap);
+        self.prompts += inner.prompts;
         self.view.choices = self.view.choices.max(inner.view.choices);
         if self.view.banned.is_none() {
             self.view.banned = inner.view.banned.map(|name| Cow::Owned(name.into_owned()));

@@ -34,6 +34,8 @@ pub enum Place {
     Targets,
     /// `metadata.tags`, `litellm_metadata.tags`, `tags`.
     Tags(usize),
+    /// A list of prompts, of which each is answered.
+    Prompts,
 }
 
 /// Members of a request that are lists, but not of models, when a fallback overrides them.
@@ -42,7 +44,7 @@ const LISTS: &[&str] =
 
 impl Place {
     pub fn is_object(self) -> bool {
-        !matches!(self, Place::Requests | Place::Fallbacks | Place::Targets | Place::Tags(_))
+        !matches!(self, Place::Requests | Place::Fallbacks | Place::Targets | Place::Tags(_) | Place::Prompts)
     }
 
     /// The container that the member `name` of this one is, where it is read.
@@ -133,7 +135,7 @@ impl Place {
             Place::Session | Place::Request => name == "model",
             Place::Options => name == "include_usage",
             Place::Config(_) => caps::is_cap(name) || caps::is_choices(name),
-            Place::Params | Place::Router | Place::Requests => false,
+            Place::Params | Place::Router | Place::Requests | Place::Prompts => false,
             Place::Body | Place::Extra => {
                 caps::is_cap(name)
                     || caps::is_choices(name)

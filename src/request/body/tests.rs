@@ -383,6 +383,21 @@ fn input_that_is_not_in_the_body_is_seen() {
 }
 
 #[test]
+fn the_prompts_of_a_completion_are_counted() {
+    for (api, body, prompts) in [
+        (Api::OpenAiCompletions, r#"{"prompt":["a","b","c"]}"#, 3),
+        (Api::OpenAiCompletions, r#"{"prompt":[[1,2],[3,[4]]],"n":2}"#, 2),
+        (Api::OpenAiCompletions, r#"{"prompt":["a",[1]],"extra_body":{"prompt":["a"]}}"#, 3),
+        (Api::OpenAiCompletions, r#"{"prompt":[1,2,3]}"#, 1),
+        (Api::OpenAiCompletions, r#"{"prompt":"[\"a\",\"b\"]"}"#, 1),
+        (Api::OpenAiCompletions, r#"{"prompt":[]}"#, 1),
+        (Api::OpenAiChat, r#"{"prompt":["a","b","c"]}"#, 1),
+    ] {
+        assert_eq!(json(body.as_bytes(), api, DEPTH, Extent::Whole).unwrap().prompts, prompts, "{api:?} {body}");
+    }
+}
+
+#[test]
 fn a_cut_body_is_read_as_far_as_it_goes_if_it_named_its_model() {
     let whole = r#"{"model":"gpt-4o","max_tokens":123,"messages":[{"content":"some é text\n"}]}"#;
     for at in 0..whole.len() {
