@@ -152,7 +152,9 @@ pub struct BodyView<'a> {
     /// `metadata.tags`, `litellm_metadata.tags`, then `tags`.
     pub tags: Vec<Cow<'a, str>>,
     pub service_tier: Option<Cow<'a, str>>,
-    /// Image generation: `n` is in `choices`; `size` and `quality` as given.
+    /// Whether `speed` asks for fast answers.
+    pub is_fast: bool,
+    /// Image generation: `n` is in `choices`; `size` and `quality` as given, empty where readers may differ about them.
     pub image_size: Option<Cow<'a, str>>,
     pub image_quality: Option<Cow<'a, str>>,
     /// The first parameter found that clients may not send (destinations, credentials, prices).
@@ -188,6 +190,7 @@ impl Default for BodyView<'_> {
             end_user: None,
             tags: Vec::new(),
             service_tier: None,
+            is_fast: false,
             image_size: None,
             image_quality: None,
             banned: None,
@@ -212,6 +215,7 @@ impl BodyView<'_> {
             end_user: self.end_user.map(owned),
             tags: self.tags.into_iter().map(owned).collect(),
             service_tier: self.service_tier.map(owned),
+            is_fast: self.is_fast,
             image_size: self.image_size.map(owned),
             image_quality: self.image_quality.map(owned),
             banned: self.banned.map(owned),

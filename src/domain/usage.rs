@@ -36,6 +36,9 @@ pub struct Usage {
     /// `flex`, `priority`, `batch` … as the provider reported it; picks the suffixed prices.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub service_tier: Option<String>,
+    /// Names of what raises the price of all tokens, as the provider reported it: `fast`, `us`.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub surcharges: Vec<String>,
 }
 
 impl Usage {
@@ -47,6 +50,7 @@ impl Usage {
 
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        *self == Usage { service_tier: self.service_tier.clone(), ..Usage::default() }
+        let (service_tier, surcharges) = (self.service_tier.clone(), self.surcharges.clone());
+        *self == Usage { service_tier, surcharges, ..Usage::default() }
     }
 }

@@ -3,9 +3,10 @@
 use std::sync::Arc;
 
 use super::{Gate, ModelUse, Settings, Vetted};
-use crate::config::{InputBound, Unmeterable};
-use crate::domain::{Api, Denial, ErrorType, Money, Price, PromptSize};
-use crate::request::BodyView;
+use crate::config::{InputBound, Quota, Unmeterable};
+use crate::domain::{Api, Denial, ErrorType, Key, Money, Price, PromptSize};
+use crate::request::rewrite::takes_cap;
+use crate::request::{BodyView, RequestView};
 use crate::spend::PriceBook;
 use crate::spend::price::{Dearest, ModelPrice};
 
@@ -14,6 +15,15 @@ const MAX_CHOICES: u64 = 1_024;
 
 /// Recordings are taken for 32 kbit/s, as speech is often compressed: what is denser is shorter.
 const AUDIO_BYTES_A_MILLISECOND: u64 = 4;
+
+/// Bytes a page of a document is taken for where nobody says how many it has, and the most pages one is taken for.
+const BYTES_A_PAGE: u64 = 64 * 1024;
+const MAX_PAGES: u64 = 1_000;
+
+/// Members of a body that stand for input which is not in it (earlier turns, caches), or that make the provider read it
+/// more than once.
+const ELSEWHERE: &[&str] =
+    &["previous_response_id", "conversation", "cachedContent", "cached_content", "context_management"];
 
 /// What a request may cost at most.
 pub(super) struct Worst<'v> {
@@ -64,9 +74,10 @@ impl Gate {
                 Unmeterable::Deny => flat(Money::ZERO, false),
             });
         }
+        let asked = Asked { view: &vetted.view, key: vetted.caller.identity.key.as_ref(), quota: &config.quota };
         let mut dearest: Option<Worst<'v>> = None;
         for model in &vetted.models {
-            let worst = worst_of(settings, vetted, &book, model)?;
+            let worst = worst_of(&asked, &book, model)?;
             // Of two that cost nothing at admission the one that is not free on purpose stands.
             if dearest.as_ref().is_none_or(|known| (known.cost, !known.free) < (worst.cost, !worst.free)) {
                 dearest = Some(worst);
@@ -89,17 +100,19 @@ impl Worst<'_> {
     }
 }
 
+/// What the dearest case is worked out of, whichever model answers.
+struct Asked<'a> {
+    view: &'a RequestView<'a>,
+    key: Option<&'a Key>,
+    quota: &'a Quota,
+}
+
 /// The dearest case if this model answers.
-fn worst_of<'v>(
-    settings: &Settings,
-    vetted: &Vetted<'_>,
-    book: &PriceBook,
-    model: &'v ModelUse,
-) -> Result<Worst<'v>, Denial> {
-    let api = vetted.view.route.api;
+fn worst_of<'v>(asked: &Asked<'_>, book: &PriceBook, model: &'v ModelUse) -> Result<Worst<'v>, Denial> {
+    let api = asked.view.route.api;
     let default_body = BodyView::default();
-    let body = vetted.view.body.as_ref().unwrap_or(&default_body);
-    let price = priced(book, model, body).ok_or_else(|| {
+    let body = asked.view.body.as_ref().unwrap_or(&default_body);
+    let price = priced(book, api, model, body).ok_or_else(|| {
         Denial::new(
             ErrorType::ModelCostMapMissing,
             "model.unpriced",
@@ -108,32 +121,36 @@ fn worst_of<'v>(
         )
         .param("model")
     })?;
-    let quota = &settings.config.quota;
+    let quota = asked.quota;
     if body.choices > MAX_CHOICES {
         let message = format!("The request asks for {} choices; ask for {MAX_CHOICES} at most", body.choices);
         return Err(Denial::new(ErrorType::BadRequest, "request.choices", message).param("n"));
     }
     let choices = body.choices.max(1).saturating_mul(body.prompts.max(1));
-    let OutputBound { tokens: output_tokens, capped, guessed } = output_bound(settings, vetted, model, body, &price);
+    let OutputBound { tokens: output_tokens, capped, guessed } = output_bound(asked, model, body, &price);
     let input_tokens = estimated_input(&body.prompt, quota.image_tokens);
     let bound_input = match quota.input_bound {
         InputBound::Bytes => bounded_input(&body.prompt, quota.image_tokens),
         InputBound::Estimate => input_tokens,
     };
-    let cost = price.dearest(&Dearest {
+    let dearest = Dearest {
         input_tokens: bound_input,
         output_tokens,
         choices,
-        images_out: if api == Api::OpenAiImages { choices } else { 0 },
-        image_size: body.image_size.as_deref(),
-        image_quality: body.image_quality.as_deref(),
+        images_out: if api == Api::OpenAiImages || price.makes_images() { choices } else { 0 },
         input_characters: body.prompt.text_bytes,
         media_millis: body.prompt.audio_bytes.div_ceil(AUDIO_BYTES_A_MILLISECOND),
-        pages: 0,
+        pages: if api == Api::Ocr { pages(&body.prompt) } else { 0 },
         service_tier: body.service_tier.as_deref(),
-    });
+        is_fast: body.is_fast,
+        // A workspace may ask for it without the request saying so.
+        is_regional: api == Api::AnthropicMessages,
+    };
+    // An image paid by its tokens has as many as its size and quality make of it, which lists tell by a price.
+    let drawn = sized(book, api, &price, body).map_or(Money::ZERO, |sized| sized.dearest(&dearest));
+    let cost = price.dearest(&dearest).max(drawn);
     let free = price.is_free();
-    let bounded = quota.input_bound == InputBound::Bytes && capped;
+    let bounded = quota.input_bound == InputBound::Bytes && capped && !has_input_elsewhere(api, body);
     let (model, price) = (Some(model), Some(price));
     let price_version = Arc::clone(book.version());
     Ok(Worst { model, price, price_version, input_tokens, output_tokens, guessed, choices, cost, bounded, free })
@@ -148,46 +165,69 @@ struct OutputBound {
     guessed: bool,
 }
 
-fn output_bound(
-    settings: &Settings,
-    vetted: &Vetted<'_>,
-    model: &ModelUse,
-    body: &BodyView<'_>,
-    price: &ModelPrice,
-) -> OutputBound {
-    if matches!(
-        vetted.view.route.api,
-        Api::OpenAiEmbeddings | Api::OpenAiModeration | Api::OpenAiRerank | Api::GeminiEmbed | Api::Ocr
-    ) {
-        return OutputBound { tokens: 0, capped: true, guessed: false };
+fn output_bound(asked: &Asked<'_>, model: &ModelUse, body: &BodyView<'_>, price: &ModelPrice) -> OutputBound {
+    match asked.view.route.api {
+        Api::OpenAiEmbeddings | Api::OpenAiModeration | Api::OpenAiRerank | Api::GeminiEmbed => {
+            return OutputBound { tokens: 0, capped: true, guessed: false };
+        }
+        // Nobody says how many pages a document has.
+        Api::Ocr => return OutputBound { tokens: 0, capped: false, guessed: false },
+        _ => {}
     }
     let most = price.max_output_tokens().unwrap_or(u64::MAX);
-    if let Some(asked) = body.max_tokens {
-        return OutputBound { tokens: asked.min(most), capped: true, guessed: false };
+    if let Some(cap) = body.max_tokens {
+        return OutputBound { tokens: cap.min(most), capped: true, guessed: false };
     }
-    let key = vetted.caller.identity.key.as_ref();
-    let of_key = key.and_then(|key| {
+    let of_key = asked.key.and_then(|key| {
         let per_model = key.default_estimated_output_tokens_per_model.get(&*model.name);
         per_model.copied().or(key.default_estimated_output_tokens)
     });
-    let quota = &settings.config.quota;
     let known = of_key.or(price.default_output_tokens());
-    let tokens = known.unwrap_or(quota.default_output_tokens).min(most);
-    OutputBound { tokens, capped: quota.cap_output, guessed: known.is_none() && !quota.cap_output }
+    let tokens = known.unwrap_or(asked.quota.default_output_tokens).min(most);
+    let capped = asked.quota.cap_output && can_be_capped(asked.view);
+    OutputBound { tokens, capped, guessed: known.is_none() && !capped }
+}
+
+/// Whether a cap can be written into the body: bytes are spliced, so it must be JSON as it is sent.
+fn can_be_capped(view: &RequestView<'_>) -> bool {
+    let is_plain = |coding: &[u8]| matches!(coding.trim_ascii(), b"" | b"identity");
+    let is_object = view.http.body.is_some_and(|body| body.trim_ascii_start().starts_with(b"{"));
+    takes_cap(view.route.api) && is_object && view.http.headers.all("content-encoding").all(is_plain)
+}
+
+fn has_input_elsewhere(api: Api, body: &BodyView<'_>) -> bool {
+    // The `prompt` of a response is the name of a stored one.
+    let is_stored = |key: &str| api == Api::OpenAiResponses && key == "prompt";
+    body.prompt.refers || body.keys.iter().any(|key| ELSEWHERE.contains(&&**key) || is_stored(key))
 }
 
 /// The price of the model: of its public name where `model_list` has one, else of what aliases made of it. Images may be
 /// priced by size and quality.
-fn priced(book: &PriceBook, model: &ModelUse, body: &BodyView<'_>) -> Option<Arc<ModelPrice>> {
+fn priced(book: &PriceBook, api: Api, model: &ModelUse, body: &BodyView<'_>) -> Option<Arc<ModelPrice>> {
     let find = |name: &str| {
-        let by_size = body.image_size.is_some() || body.image_quality.is_some();
-        let image = || book.find_image(name, body.image_size.as_deref(), body.image_quality.as_deref());
-        by_size.then(image).flatten().or_else(|| book.find(name))
+        let own = book.find(name);
+        let by_token = |own: &Arc<ModelPrice>| own.is_paid_by_image_token() && !own.is_unknown();
+        if api != Api::OpenAiImages || own.as_ref().is_some_and(by_token) {
+            return own;
+        }
+        book.find_image(name, body.image_size.as_deref(), body.image_quality.as_deref()).or(own)
     };
     if model.name == model.target {
         return find(&model.name);
     }
     find(&model.target).filter(|price| !price.is_unknown()).or_else(|| find(&model.name))
+}
+
+/// What an image of this size and quality costs, of a model that is paid by its tokens.
+fn sized(book: &PriceBook, api: Api, price: &ModelPrice, body: &BodyView<'_>) -> Option<Arc<ModelPrice>> {
+    let is_drawn = api == Api::OpenAiImages && price.is_paid_by_image_token();
+    let find = || book.find_image(price.name(), body.image_size.as_deref(), body.image_quality.as_deref());
+    is_drawn.then(find).flatten()
+}
+
+/// Pages of a document, by its size; one that is elsewhere has one at least.
+fn pages(prompt: &PromptSize) -> u64 {
+    prompt.body_bytes.div_ceil(BYTES_A_PAGE).clamp(1, MAX_PAGES)
 }
 
 /// Four bytes a token, images by table.
@@ -221,3 +261,6 @@ pub(super) fn per_request(settings: &Settings, vetted: &Vetted<'_>) -> Option<Mo
 fn dollars(amount: f64) -> Money {
     Money::from_femtos(Price::from_dollars(amount).unwrap_or(Price::ZERO).times(1))
 }
+
+#[cfg(test)]
+mod tests;

@@ -23,6 +23,9 @@ use crate::domain::{Price, glob};
 /// Public list prices of current models, in the format of LiteLLM's price map.
 const BUILTIN: &[u8] = include_bytes!("price/builtin.json");
 
+/// Qualities that lists name images by.
+const IMAGE_QUALITIES: [&str; 7] = ["standard", "hd", "low", "medium", "high", "xhigh", "max"];
+
 /// All prices in force. Immutable; a changed list makes a new book.
 #[derive(Debug)]
 pub struct PriceBook {
@@ -90,26 +93,30 @@ impl PriceBook {
         self.listed(model).or_else(|| self.matched(model)).or_else(|| self.unknown.clone())
     }
 
-    /// Finds the price of images of one size and quality, as lists name it (`hd/1024-x-1792/dall-e-3`); else the
-    /// model's own.
+    /// Finds the price of images of one size and quality, as lists name it (`hd/1024-x-1792/dall-e-3`). Size and quality
+    /// are the caller's words: they find entries of images and no others, and what is no size finds none.
     #[must_use]
     pub fn find_image(&self, model: &str, size: Option<&str>, quality: Option<&str>) -> Option<Arc<ModelPrice>> {
         let (provider, bare) = match model.split_once('/') {
             Some((provider, bare)) => (Some(provider), bare),
             None => (None, model),
         };
-        let size = size.unwrap_or("1024x1024").replacen('x', "-x-", 1);
+        let (width, height) = size.unwrap_or("1024x1024").split_once('x').filter(|sides| {
+            let is_side = |side: &str| !side.is_empty() && side.bytes().all(|byte| byte.is_ascii_digit());
+            is_side(sides.0) && is_side(sides.1)
+        })?;
         let quality = quality.unwrap_or("standard");
+        if !IMAGE_QUALITIES.contains(&quality) {
+            return None;
+        }
+        let exact = |name: &str| self.exact.get(name).filter(|price| price.makes_images());
         let provided = |name: String| match provider {
-            Some(provider) => {
-                self.exact.get(format!("{provider}/{name}").as_str()).or_else(|| self.exact.get(name.as_str()))
-            }
-            None => self.exact.get(name.as_str()),
+            Some(provider) => exact(&format!("{provider}/{name}")).or_else(|| exact(&name)),
+            None => exact(&name),
         };
-        provided(format!("{quality}/{size}/{bare}"))
-            .or_else(|| provided(format!("{size}/{bare}")))
+        provided(format!("{quality}/{width}-x-{height}/{bare}"))
+            .or_else(|| provided(format!("{width}-x-{height}/{bare}")))
             .cloned()
-            .or_else(|| self.find(model))
     }
 
     /// Every name listed with its price, in no order.

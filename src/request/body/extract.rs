@@ -302,8 +302,14 @@ impl<'a> Extract<'a> {
             (Place::Body | Place::Extra, "service_tier" | "serviceTier") => {
                 keep_text(&mut self.view.service_tier, value);
             }
-            (Place::Body | Place::Extra, "size") => keep_text(&mut self.view.image_size, value),
-            (Place::Body | Place::Extra, "quality") => keep_text(&mut self.view.image_quality, value),
+            (Place::Body, "size") => keep_text(&mut self.view.image_size, value),
+            (Place::Body, "quality") => keep_text(&mut self.view.image_quality, value),
+            // Not every gateway joins `extra_body` with the body: then neither is known.
+            (Place::Extra, "size") => self.view.image_size = Some(Cow::Borrowed("")),
+            (Place::Extra, "quality") => self.view.image_quality = Some(Cow::Borrowed("")),
+            (Place::Body | Place::Extra, "speed") => {
+                self.view.is_fast |= matches!(&value, Scalar::Text(speed) if speed == "fast");
+            }
             (Place::Body | Place::Extra, "target_model_names") => {
                 if let Scalar::Text(names) = value {
                     push(&mut self.effort, &mut self.view.other_models, names)?;
@@ -414,6 +420,7 @@ impl<'a> Extract<'a> {
         }
         self.cap.join(inner.cap);
         self.prompts += inner.prompts;
+        self.view.is_fast |= inner.view.is_fast;
         self.view.choices = self.view.choices.max(inner.view.choices);
         if self.view.banned.is_none() {
             self.view.banned = inner.view.banned.map(|name| Cow::Owned(name.into_owned()));

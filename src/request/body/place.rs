@@ -150,6 +150,7 @@ impl Place {
                             | "serviceTier"
                             | "size"
                             | "quality"
+                            | "speed"
                             | "stream"
                     )
             }

@@ -398,6 +398,19 @@ fn the_prompts_of_a_completion_are_counted() {
 }
 
 #[test]
+fn sizes_that_two_gateways_could_read_differently_are_none() {
+    for (body, size) in [
+        (r#"{"size":"1x1"}"#, Some("1x1")),
+        (r#"{"size":"1x1","extra_body":{"size":"1x1"}}"#, Some("")),
+        (r#"{"extra_body":{"size":"1x1"}}"#, Some("")),
+        (r#"{"extra_body":{"size":"1x1"},"size":"2x2"}"#, Some("")),
+        (r#"{"size":1}"#, None),
+    ] {
+        assert_eq!(chat(body).unwrap().image_size.as_deref(), size, "{body}");
+    }
+}
+
+#[test]
 fn a_cut_body_is_read_as_far_as_it_goes_if_it_named_its_model() {
     let whole = r#"{"model":"gpt-4o","max_tokens":123,"messages":[{"content":"some é text\n"}]}"#;
     for at in 0..whole.len() {

@@ -3,7 +3,7 @@
 
 use serde_json::{Map, Value};
 
-use super::model::Facts;
+use super::model::{Facts, Surcharges};
 use super::rate::{Condition, Field, Rate, Unit};
 use crate::domain::Price;
 
@@ -26,11 +26,13 @@ pub(super) struct Listing {
 impl Listing {
     /// Puts what `over` says over what this says.
     pub(super) fn overlaid(mut self, over: Listing) -> Listing {
-        let Facts { provider, mode, max_output_tokens, default_output_tokens } = over.facts;
+        let Facts { provider, mode, max_output_tokens, default_output_tokens, surcharges } = over.facts;
         self.facts.provider = provider.or(self.facts.provider);
         self.facts.mode = mode.or(self.facts.mode);
         self.facts.max_output_tokens = max_output_tokens.or(self.facts.max_output_tokens);
         self.facts.default_output_tokens = default_output_tokens.or(self.facts.default_output_tokens);
+        self.facts.surcharges.fast = surcharges.fast.or(self.facts.surcharges.fast);
+        self.facts.surcharges.us = surcharges.us.or(self.facts.surcharges.us);
         self.rates.extend(over.rates);
         self
     }
@@ -71,6 +73,7 @@ impl Reader<'_> {
                 "mode" => listing.facts.mode = Some(self.text(field, value)?),
                 "max_output_tokens" => listing.facts.max_output_tokens = Some(self.count(field, value)?),
                 "default_output_tokens" => listing.facts.default_output_tokens = Some(self.count(field, value)?),
+                "provider_specific_entry" => self.surcharges(field, value, &mut listing.facts.surcharges)?,
                 "tiered_pricing" => self.tiers(field, value, &mut listing.rates)?,
                 "search_context_cost_per_query" => self.searches(field, value, &mut listing.rates)?,
                 _ => self.rate(field, value, Condition::default(), &mut listing.rates)?,
@@ -99,6 +102,18 @@ impl Reader<'_> {
             .filter(|number| number.fract() == 0.0 && (0.0..1e15).contains(number))
             .map(|number| number as u64)
             .ok_or_else(|| self.error(field, "must be a whole number of tokens"))
+    }
+
+    /// `{fast: 2, us: 1.1}`. Providers have further entries there that are no surcharges.
+    fn surcharges(&self, field: &str, value: &Value, surcharges: &mut Surcharges) -> Result<(), PriceError> {
+        let factor = |name: &str| {
+            let Some(value) = value.get(name) else { return Ok(None) };
+            let factor = self.number(value).filter(|factor| (0.0..=1_000.0).contains(factor));
+            let thousandths = factor.map(|factor| (factor * 1_000.0).round() as u64);
+            thousandths.map(Some).ok_or_else(|| self.error(field, "must give surcharges as numbers up to 1,000"))
+        };
+        *surcharges = Surcharges { fast: factor("fast")?, us: factor("us")? };
+        Ok(())
     }
 
     fn price(&self, field: &str, value: &Value) -> Result<f64, PriceError> {

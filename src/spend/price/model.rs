@@ -24,6 +24,34 @@ pub(super) struct Facts {
     pub(super) mode: Option<Box<str>>,
     pub(super) max_output_tokens: Option<u64>,
     pub(super) default_output_tokens: Option<u64>,
+    pub(super) surcharges: Surcharges,
+}
+
+/// What the provider multiplies the price of all tokens with, in thousandths; `None` where it has no such surcharge.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Surcharges {
+    /// For answers at a higher speed.
+    pub(super) fast: Option<u64>,
+    /// For inference in the United States only.
+    pub(super) us: Option<u64>,
+}
+
+impl Surcharges {
+    /// What the price of tokens is multiplied with, in thousandths, where the surcharges of these names apply.
+    fn told<'n>(self, names: impl Iterator<Item = &'n str>) -> u64 {
+        let factor = |name| match name {
+            "fast" => self.fast,
+            "us" => self.us,
+            _ => None,
+        };
+        names.filter_map(factor).fold(1_000, |all, factor| all * factor / 1_000)
+    }
+
+    /// The same where they may apply.
+    fn most(self, is_fast: bool, is_regional: bool) -> u64 {
+        let may = |factor: Option<u64>, comes: bool| factor.filter(|_| comes).unwrap_or(1_000).max(1_000);
+        may(self.fast, is_fast) * may(self.us, is_regional) / 1_000
+    }
 }
 
 /// The bounds of a request that is to be held: nothing it may use is more than this.
@@ -34,9 +62,6 @@ pub struct Dearest<'a> {
     pub output_tokens: u64,
     pub choices: u64,
     pub images_out: u64,
-    /// Size and quality as asked for; [`super::PriceBook::find_image`] finds the price that is made for them.
-    pub image_size: Option<&'a str>,
-    pub image_quality: Option<&'a str>,
     pub input_characters: u64,
     /// Audio or video, in or out. Where it is 0 the input holds no audio tokens.
     pub media_millis: u64,
@@ -44,6 +69,10 @@ pub struct Dearest<'a> {
     /// As asked for. Providers answer with this tier or the standard one; where none is asked for, with the standard
     /// one.
     pub service_tier: Option<&'a str>,
+    /// Whether a higher speed is asked for.
+    pub is_fast: bool,
+    /// Whether the provider may keep inference in one region: the request or the provider's own settings decide.
+    pub is_regional: bool,
 }
 
 impl ModelPrice {
@@ -62,6 +91,19 @@ impl ModelPrice {
     #[must_use]
     pub fn mode(&self) -> Option<&str> {
         self.facts.mode.as_deref()
+    }
+
+    /// Whether what it makes is images.
+    #[must_use]
+    pub fn makes_images(&self) -> bool {
+        makes_images(self.mode())
+    }
+
+    /// Whether an image it makes is paid by the tokens of the image.
+    #[must_use]
+    pub fn is_paid_by_image_token(&self) -> bool {
+        let row = Row { rates: &self.rates, tier: None, prompt_tokens: 0, mode: self.mode() };
+        is_paid(row.output_image())
     }
 
     /// Tokens the model can put out for one choice.
@@ -98,7 +140,7 @@ impl ModelPrice {
 
     /// What a usage costs: exact in femto-dollars, rounded once. Parts are priced at their own rate where one is given,
     /// else at the base rate; parts that add up to more than their total are cut to it. Images are priced one by one
-    /// unless the usage tells their tokens.
+    /// unless the usage tells their tokens and those have a price.
     #[must_use]
     pub fn cost(&self, usage: &Usage) -> Money {
         let tier = usage.service_tier.as_deref().and_then(Tier::parse);
@@ -118,12 +160,13 @@ impl ModelPrice {
         bill.add(row.output_image(), output.take(usage.output_image_tokens));
         bill.add(row.reasoning(), output.take(usage.reasoning_tokens));
         bill.add(row.output(), output.0);
+        bill.multiply(self.facts.surcharges.told(usage.surcharges.iter().map(String::as_str)));
 
         bill.add_per_thousand(row.input_second(), usage.input_millis);
         bill.add_per_thousand(row.output_second(), usage.output_millis);
-        bill.add(row.pick(Unit::InputCharacter), usage.input_characters);
-        bill.add(row.pick(Unit::OutputCharacter), usage.output_characters);
-        if usage.output_image_tokens == 0 {
+        bill.add(row.input_character(), usage.input_characters);
+        bill.add(row.output_character(), usage.output_characters);
+        if usage.output_image_tokens == 0 || !is_paid(row.output_image()) {
             bill.add(row.image_made(), usage.output_images);
         }
         bill.add(row.image_seen(), usage.input_images);
@@ -142,13 +185,14 @@ impl ModelPrice {
     pub fn dearest(&self, ask: &Dearest<'_>) -> Money {
         let asked = ask.service_tier.and_then(Tier::parse);
         let tiers: &[Option<Tier>] = if asked.is_some() { &[None, asked] } else { &[None] };
+        let surcharge = self.facts.surcharges.most(ask.is_fast, ask.is_regional);
         let mut dearest = Money::ZERO;
         for rates in std::iter::once(&self.rates).chain(&self.others) {
             for tier in tiers {
                 let reached = rates.thresholds().iter().take_while(|above| **above < ask.input_tokens);
                 for prompt_tokens in reached.copied().chain([ask.input_tokens]) {
                     let row = Row { rates, tier: *tier, prompt_tokens, mode: self.mode() };
-                    dearest = dearest.max(row.dearest(ask));
+                    dearest = dearest.max(row.dearest(ask, surcharge));
                 }
             }
         }
@@ -220,18 +264,23 @@ impl Row<'_> {
         self.pick(Unit::OutputSecond)
     }
 
-    fn makes_images(&self) -> bool {
-        matches!(self.mode, Some("image_generation" | "image_edit"))
+    /// Lists that give a price of characters and one of tokens mean the same text. Speech is paid by characters.
+    fn input_character(&self) -> Option<Price> {
+        self.pick(Unit::InputCharacter).filter(|_| self.mode == Some("audio_speech") || !is_paid(self.input()))
+    }
+
+    fn output_character(&self) -> Option<Price> {
+        self.pick(Unit::OutputCharacter).filter(|_| self.mode == Some("audio_speech") || !is_paid(self.output()))
     }
 
     /// Lists of image models give the price of an image made as output or as input.
     fn image_made(&self) -> Option<Price> {
         let made = self.pick(Unit::OutputImage);
-        if self.makes_images() { made.max(self.pick(Unit::InputImage)) } else { made }
+        if makes_images(self.mode) { made.max(self.pick(Unit::InputImage)) } else { made }
     }
 
     fn image_seen(&self) -> Option<Price> {
-        if self.makes_images() { None } else { self.pick(Unit::InputImage) }
+        if makes_images(self.mode) { None } else { self.pick(Unit::InputImage) }
     }
 
     fn search(&self) -> Option<Price> {
@@ -242,7 +291,7 @@ impl Row<'_> {
         }
     }
 
-    fn dearest(&self, ask: &Dearest<'_>) -> Money {
+    fn dearest(&self, ask: &Dearest<'_>, surcharge: u64) -> Money {
         let input_audio = if ask.media_millis > 0 { self.input_audio() } else { None };
         let input = self.input().max(self.cache_read()).max(self.cache_write()).max(self.cache_write_1h());
         let input = input.max(input_audio).max(self.input_image());
@@ -250,9 +299,10 @@ impl Row<'_> {
         let mut bill = Bill::default();
         bill.add(input, self.prompt_tokens);
         bill.add(output, ask.output_tokens.saturating_mul(ask.choices.max(1)));
+        bill.multiply(surcharge);
         bill.add_per_thousand(self.input_second(), ask.media_millis);
         bill.add_per_thousand(self.output_second(), ask.media_millis);
-        bill.add(self.pick(Unit::InputCharacter), ask.input_characters);
+        bill.add(self.input_character(), ask.input_characters);
         bill.add(self.image_made(), ask.images_out);
         bill.add(self.pick(Unit::Page), ask.pages);
         if self.mode == Some("rerank") {
@@ -261,6 +311,14 @@ impl Row<'_> {
         bill.add(self.pick(Unit::Request), 1);
         bill.total()
     }
+}
+
+fn makes_images(mode: Option<&str>) -> bool {
+    matches!(mode, Some("image_generation" | "image_edit"))
+}
+
+fn is_paid(price: Option<Price>) -> bool {
+    price.is_some_and(|price| !price.is_zero())
 }
 
 /// What is left of a total once its parts are taken out.
@@ -289,6 +347,11 @@ impl Bill {
         self.0 = self.0.saturating_add(price.times(thousandths));
     }
 
+    /// Multiplies all that is in it with thousandths.
+    fn multiply(&mut self, thousandths: u64) {
+        self.0 = self.0.saturating_mul(i128::from(thousandths)).div_euclid(1_000);
+    }
+
     fn total(&self) -> Money {
         Money::from_femtos(self.0.div_euclid(1_000))
     }
@@ -297,6 +360,9 @@ impl Bill {
 impl ModelPrice {
     /// Whether two names cost the same for every usage.
     pub(super) fn costs_the_same(&self, other: &ModelPrice) -> bool {
-        self.rates == other.rates && self.others == other.others && self.facts.mode == other.facts.mode
+        let (mine, theirs) = (&self.facts, &other.facts);
+        self.rates == other.rates
+            && self.others == other.others
+            && (&mine.mode, mine.surcharges) == (&theirs.mode, theirs.surcharges)
     }
 }

@@ -56,6 +56,8 @@ impl Tier {
             ("batches", Tier::Batches),
             ("flex", Tier::Flex),
             ("priority", Tier::Priority),
+            // OpenAI's newer name of it.
+            ("fast", Tier::Priority),
             ("balanced", Tier::Balanced),
             ("ultrafast", Tier::Ultrafast),
         ]

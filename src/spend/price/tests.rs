@@ -63,10 +63,11 @@ fn each_part_of_a_usage_has_its_own_price() {
         (Usage { service_tier: Some("flex".into()), ..tokens(10, 0) }, 5_000),
         (Usage { service_tier: Some("default".into()), ..tokens(10, 0) }, 10_000),
         (Usage { service_tier: Some("priority".into()), ..tokens(2_000, 0) }, 16_000_000),
+        (Usage { service_tier: Some("fast".into()), ..tokens(2_000, 0) }, 16_000_000),
         (Usage { cache_read_tokens: u64::MAX, input_audio_tokens: u64::MAX, ..tokens(2, 0) }, 200),
         (Usage { input_millis: 1, output_millis: 2, ..Usage::default() }, 500),
         (Usage { output_images: 2, ..Usage::default() }, 80_000_000),
-        (Usage { input_characters: 3, pages: 2, searches: 1, ..Usage::default() }, 3_000 + 2_000_000 + 20_000_000),
+        (Usage { pages: 2, searches: 1, ..Usage::default() }, 2_000_000 + 20_000_000),
     ] {
         assert_eq!(price.cost(&usage), Money::nanos(nanos + request), "{usage:?}");
     }
@@ -178,21 +179,82 @@ fn an_unknown_model_gets_what_the_configuration_says() {
 }
 
 #[test]
-fn an_image_is_priced_by_its_size_and_quality() {
+fn a_size_and_a_quality_find_the_price_of_such_images_and_nothing_else() {
+    let image = |dollars| json!({"mode": "image_generation", "output_cost_per_image": dollars});
     let map = json!({
         "hd/1024-x-1792/d": {"mode": "image_generation", "input_cost_per_pixel": 1e-8},
-        "256-x-256/d": {"mode": "image_generation", "output_cost_per_image": 0.016},
-        "d": {"mode": "image_generation", "output_cost_per_image": 0.1},
+        "256-x-256/d": image(0.016), "standard/1024-x-1024/d": image(0.04),
+        "azure/low/1024-x-1024/d": {"mode": "image_edit", "output_cost_per_image": 0.01},
+        "ollama/d": {"mode": "chat", "input_cost_per_token": 0}, "9-x-9/d": {"mode": "chat", "input_cost_per_token": 0},
+        "cheap/9-x-9/d": image(0.0), "x-x-x/d": image(0.0), "-x-/d": image(0.0),
     });
     let book = book(&map, json!([]), UnknownModel::Deny);
     let one = Usage { output_images: 1, ..Usage::default() };
-    for (size, quality, nanos) in [
-        (Some("1024x1792"), Some("hd"), 18_350_080),
-        (Some("256x256"), None, 16_000_000),
-        (Some("9x9"), Some("low"), 100_000_000),
+    for (model, size, quality, micros) in [
+        ("d", Some("1024x1792"), Some("hd"), Some(18_350)),
+        ("d", Some("256x256"), None, Some(16_000)),
+        ("d", None, None, Some(40_000)),
+        ("azure/d", Some("1024x1024"), Some("low"), Some(10_000)),
+        ("azure/d", None, Some("standard"), Some(40_000)),
+        ("d", Some("ollama"), None, None),
+        ("d", Some("9x9"), None, None),
+        ("d", Some("9x9"), Some("cheap"), None),
+        ("d", Some("xxx"), None, None),
+        ("d", Some("x"), None, None),
+        ("d", Some("auto"), None, None),
+        ("d", Some("256x256"), Some("auto"), None),
+        ("d", Some("256x256/"), None, None),
     ] {
-        assert_eq!(book.find_image("d", size, quality).unwrap().cost(&one), Money::nanos(nanos), "{size:?}");
+        let cost = book.find_image(model, size, quality).map(|price| price.cost(&one).as_nanos() / 1_000);
+        assert_eq!(cost, micros, "{model} {size:?} {quality:?}");
     }
+}
+
+#[test]
+fn images_whose_tokens_have_no_price_and_text_that_has_two_are_paid_once() {
+    let map = json!({
+        "sized": {"mode": "image_generation", "input_cost_per_image": 0.167, "output_cost_per_pixel": 0.0},
+        "both": {"mode": "image_generation", "output_cost_per_image": 0.1, "output_cost_per_image_token": 1e-5},
+        "embedding": {"mode": "embedding", "input_cost_per_character": 2.5e-8, "input_cost_per_token": 1e-7},
+        "spoken": {"mode": "audio_speech", "input_cost_per_character": 1e-6, "input_cost_per_token": 1e-6},
+        "written": {"mode": "chat", "input_cost_per_character": 1e-6, "input_cost_per_token": 0},
+    });
+    let book = book(&map, json!([]), UnknownModel::Deny);
+    let drawn = Usage { output_images: 1, output_image_tokens: 4_000, ..tokens(10, 4_000) };
+    let read = Usage { input_characters: 4_000, ..tokens(1_000, 0) };
+    for (model, usage, micros) in [
+        ("sized", &drawn, 167_000),
+        ("both", &drawn, 40_000),
+        ("embedding", &read, 100),
+        ("spoken", &read, 5_000),
+        ("written", &read, 4_000),
+    ] {
+        let price = book.find(model).unwrap();
+        assert_eq!(price.cost(usage), Money::nanos(micros * 1_000), "{model}");
+        assert_eq!(price.is_paid_by_image_token(), model == "both", "{model}");
+    }
+}
+
+#[test]
+fn a_surcharge_raises_the_price_of_tokens_and_is_held_where_it_may_come() {
+    let map = json!({"m": {"input_cost_per_token": 1e-6, "output_cost_per_token": 2e-6, "input_cost_per_request": 0.001,
+        "cache_read_input_token_cost": 1e-7, "provider_specific_entry": {"us": 1.1, "fast": 2.0, "other": "text"}}});
+    let price = book(&map, json!([]), UnknownModel::Deny).find("m").unwrap();
+    let told = |names: &[&str]| Usage {
+        cache_read_tokens: 100,
+        surcharges: names.iter().map(|name| (*name).to_owned()).collect(),
+        ..tokens(200, 100)
+    };
+    for (names, nanos) in [(&[][..], 310_000), (&["us"], 341_000), (&["fast", "us"], 682_000), (&["other"], 310_000)] {
+        assert_eq!(price.cost(&told(names)), Money::nanos(nanos + 1_000_000), "{names:?}");
+    }
+    let ask = Dearest { input_tokens: 200, output_tokens: 100, ..Dearest::default() };
+    for (is_fast, is_regional, nanos) in [(false, false, 400_000), (false, true, 440_000), (true, true, 880_000)] {
+        let ask = Dearest { is_fast, is_regional, ..ask };
+        assert_eq!(price.dearest(&ask), Money::nanos(nanos + 1_000_000), "{ask:?}");
+    }
+    let wrong = json!({"m": {"input_cost_per_token": 1.0, "provider_specific_entry": {"fast": "twice"}}}).to_string();
+    assert!(PriceBook::build(Some(wrong.as_bytes()), &[], UnknownModel::Deny).is_err());
 }
 
 #[test]
@@ -214,8 +276,9 @@ prop_compose! {
     ) -> (Dearest<'static>, Usage) {
         let tier = [None, Some("flex"), Some("priority"), Some("auto")][asked];
         let ask = Dearest {
-            input_tokens: input, output_tokens: output, choices, images_out: images, image_size: None,
-            image_quality: None, input_characters: characters, media_millis: millis, pages, service_tier: tier,
+            input_tokens: input, output_tokens: output, choices, images_out: images,
+            input_characters: characters, media_millis: millis, pages, service_tier: tier,
+            ..Dearest::default()
         };
         let part = |whole: u64, share: u64| whole * share / 100;
         let used = part(input, share[0]);
