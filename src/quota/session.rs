@@ -209,20 +209,30 @@ fn bill(hold: &Hold, price: Option<&ModelPrice>, metered: &Metered) -> (Usage, M
     }
     let flat = hold.priced_as.is_empty();
     match (&metered.usage, price) {
-        (Some(usage), Some(price)) => {
-            let mut usage = usage.clone();
+        (Some(told), Some(price)) => {
+            let mut usage = told.clone();
             usage.input_characters = usage.input_characters.max(hold.input_characters);
             let cost = price.cost(&usage);
+            // What is told has no price, and the model has one: it is paid by what was not told. Errors may cost nothing.
+            if cost.is_zero() && !price.is_free() && !hold.estimate.is_zero() && metered.status < 400 {
+                let guess = unreported(hold, &metered.seen);
+                let cost = Some(price.cost(&guess)).filter(|cost| !cost.is_zero()).unwrap_or(hold.estimate);
+                return (if told.is_empty() { guess } else { usage }, cost, true);
+            }
             (usage, cost, !metered.complete)
         }
         (None, Some(price)) => {
             let usage = unreported(hold, &metered.seen);
             let cost = price.cost(&usage);
-            // What the model is paid by was not to be seen (seconds, pages, images nobody waited for), or the answer is
-            // made in the background and fetched for free: what was held stands.
-            let in_background = hold.api == Api::OpenAiResponses && metered.complete && metered.seen.output_bytes == 0;
+            let in_background = hold.api == Api::OpenAiResponses
+                && (metered.in_background || (metered.complete && metered.seen.output_bytes == 0));
             let speaks_by_token = hold.api == Api::OpenAiSpeech && !is_paid_by_character(price);
-            if in_background || speaks_by_token || (cost.is_zero() && !price.is_free()) {
+            // Gemini tells usage in every answer, unless the client asks for other fields or another format only; it
+            // thinks as well, which cannot be seen.
+            let is_withheld = hold.api == Api::GeminiGenerate && metered.complete;
+            // What the model is paid by was not to be seen (seconds, pages, images nobody waited for), or the answer is
+            // made in the background, for whoever fetches it later: what was held stands.
+            if in_background || speaks_by_token || is_withheld || (cost.is_zero() && !price.is_free()) {
                 return (usage, cost.max(hold.estimate), true);
             }
             (usage, cost, !is_told_by_request(hold.api))
@@ -291,14 +301,18 @@ mod tests {
     }
 
     fn billed(api: Api, model: &str, status: u16, media: &str, body: &str) -> (Money, bool) {
+        let end = if status > 0 { End::Complete } else { End::Aborted };
         let price = PriceBook::builtin().find(model).unwrap();
+        ended(api, &price, status, media, body, end)
+    }
+
+    fn ended(api: Api, price: &ModelPrice, status: u16, media: &str, body: &str, end: End) -> (Money, bool) {
         let mut meter = Meter::new(api, MeterLimits::default());
         if status > 0 {
             meter.headers(status, Some(media), None);
             meter.body(body.as_bytes());
         }
-        let end = if status > 0 { End::Complete } else { End::Aborted };
-        let (_, cost, estimated) = bill(&hold(api, model), Some(&price), &meter.finish(end));
+        let (_, cost, estimated) = bill(&hold(api, price.name()), Some(price), &meter.finish(end));
         (cost, estimated)
     }
 
@@ -313,8 +327,53 @@ mod tests {
             (Api::OpenAiTranscription, "whisper-1", 200, json, r#"{"text":"hello"}"#),
             (Api::OpenAiTranscription, "whisper-1", 0, json, ""),
             (Api::OpenAiResponses, "gpt-4o", 200, json, queued),
+            // With `fields=candidates`, and with `alt=proto`.
+            (Api::GeminiGenerate, "gemini-2.5-flash", 200, json, r#"{"candidates":[{"finishReason":"STOP"}]}"#),
+            (Api::GeminiGenerate, "gemini-2.5-flash", 200, "application/x-protobuf", "\u{a}\u{12}\u{a}\u{10}hello"),
+            (Api::OpenAiTranscription, "whisper-1", 200, json, r#"{"text":"hello","usage":{"total_tokens":9}}"#),
+            (Api::OpenAiTranscription, "whisper-1", 200, json, r#"{"text":"hello","usage":{"total_tokens":0}}"#),
         ] {
             assert_eq!(billed(api, model, status, media, body), held, "{model} {status} {body}");
+        }
+    }
+
+    #[test]
+    fn an_answer_that_is_made_in_the_background_is_booked_as_it_was_held_whenever_the_client_hangs_up() {
+        let events = "text/event-stream";
+        let price = PriceBook::builtin().find("gpt-4o").unwrap();
+        let created = |background: bool| {
+            let response = format!(r#"{{"id":"resp_1","status":"queued","background":{background},"usage":null}}"#);
+            format!("data: {{\"type\":\"response.created\",\"response\":{response}}}\n\n")
+        };
+        let written = "data: {\"type\":\"response.output_text.delta\",\"delta\":\"hello\"}\n\n";
+        let hung_up = |body: &str| ended(Api::OpenAiResponses, &price, 200, events, body, End::Aborted);
+        let held = (Money::nanos(7_000_000), true);
+        assert_eq!(hung_up(&created(true)), held);
+        assert_eq!(hung_up(&(created(true) + written)), held);
+        let (cost, estimated) = hung_up(&created(false));
+        assert!(cost > Money::ZERO && cost < held.0 && estimated, "the upstream stops with the client: {cost}");
+        let used = "data: {\"type\":\"response.completed\",\"response\":{\"background\":true,\"usage\":{\"input_tokens\":1000,\"output_tokens\":0}}}\n\n";
+        assert_eq!(hung_up(&(created(true) + used)), (Money::nanos(2_500_000), false));
+    }
+
+    #[test]
+    fn usage_that_has_no_price_is_booked_by_what_has_one() {
+        let json = "application/json";
+        let map = r#"{"sized": {"mode": "image_generation", "input_cost_per_image": 0.25},
+            "seconds": {"mode": "audio_transcription", "input_cost_per_second": 5e-5}, "free": {"input_cost_per_token": 0}}"#;
+        let book = PriceBook::build(Some(map.as_bytes()), &[], crate::config::UnknownModel::Zero).unwrap();
+        let drawn =
+            r#"{"data":[{"b64_json":"aGk="}],"usage":{"input_tokens":9,"output_tokens":6000,"total_tokens":6009}}"#;
+        let heard = r#"{"text":"hi","usage":{"prompt_audio_seconds":100,"prompt_tokens":4,"completion_tokens":9}}"#;
+        let (image, seconds) = (Money::nanos(250_000_000), Money::nanos(5_000_000));
+        for (api, model, status, body, expected) in [
+            (Api::OpenAiImages, "sized", 200, drawn, (image, false)),
+            (Api::OpenAiTranscription, "seconds", 200, heard, (seconds, false)),
+            (Api::OpenAiTranscription, "seconds", 500, r#"{"usage":{"total_tokens":0}}"#, (Money::ZERO, false)),
+            (Api::OpenAiChat, "free", 200, r#"{"usage":{"prompt_tokens":4}}"#, (Money::ZERO, false)),
+        ] {
+            let price = book.find(model).unwrap();
+            assert_eq!(ended(api, &price, status, json, body, End::Complete), expected, "{model} {status}");
         }
     }
 

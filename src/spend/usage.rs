@@ -69,6 +69,8 @@ pub struct Metered {
     pub failed: bool,
     /// The response was read to its end, or its last usage was.
     pub complete: bool,
+    /// The upstream said that it goes on with the answer whoever reads it.
+    pub in_background: bool,
 }
 
 /// The meter of one response.
@@ -197,16 +199,18 @@ impl Meter {
             status: self.status,
             model: self.tally.model.take(),
             complete,
+            in_background: self.tally.in_background,
         }
     }
 
     fn usage(&mut self, seen: Seen) -> Option<Usage> {
         let tally = &mut self.tally;
-        let counts_images = tally.api == Api::OpenAiImages && tally.images > 0;
+        let counts_images = matches!(tally.api, Api::OpenAiImages | Api::BedrockInvoke) && tally.images > 0;
         let mut usage = tally.usage.take().or_else(|| counts_images.then(Usage::default))?;
         usage.output_tokens = usage.output_tokens.max(seen.output_tokens);
         usage.output_images = usage.output_images.max(tally.images);
-        usage.searches = usage.searches.max(tally.searches).max(tally.searches_listed);
+        let listed = if tally.dialect == Dialect::Gemini { gemini::searches(tally) } else { tally.searches_listed };
+        usage.searches = usage.searches.max(tally.searches).max(listed);
         usage.service_tier = usage.service_tier.or_else(|| tally.service_tier.take());
         Some(usage)
     }

@@ -56,8 +56,14 @@ pub(super) fn usage(told: &Value) -> Option<Usage> {
     })
 }
 
-pub(super) fn vendor_interest(path: &str) -> Interest {
+pub(super) fn vendor_interest(tally: &mut Tally, path: &str) -> Interest {
     match path {
+        // Pictures: Amazon's and Stability AI's, and those of its older models.
+        ".images[]" | ".artifacts[]" => {
+            tally.images = tally.images.saturating_add(1);
+            Skip
+        }
+        ".images" | ".artifacts" => Walk,
         METRICS | ".metadata.usage" => Keep,
         ".inputTextTokenCount" | ".totalOutputTextTokenCount" | ".results[].tokenCount" => Keep,
         ".prompt_token_count" | ".generation_token_count" => Keep,

@@ -30,14 +30,28 @@ pub(super) fn keep(tally: &mut Tally, path: &str, value: Value) {
         ".error" => tally.has_error |= !value.is_null(),
         ".candidates[].finishReason" => tally.has_finished |= value.is_string(),
         ".candidates[].groundingMetadata.webSearchQueries" => {
-            // A grounded answer is paid once, however many queries it took.
-            tally.searches |= u64::from(value.as_array().is_some_and(|queries| !queries.is_empty()));
+            // Later events repeat them.
+            let queries = value.as_array().map_or(0, Vec::len) as u64;
+            tally.searches_listed = tally.searches_listed.max(queries);
         }
         ".candidates[].content.parts[].inlineData.mimeType" => {
             let is_image = value.as_str().is_some_and(|kind| kind.starts_with("image/"));
             tally.images = tally.images.saturating_add(u64::from(is_image));
         }
         _ => {}
+    }
+}
+
+/// Searches that are paid: since Gemini 3 every query, before a grounded answer once, however many queries it took.
+pub(super) fn searches(tally: &Tally) -> u64 {
+    let generation = tally.model.as_deref().and_then(|model| {
+        let version = model.rsplit('/').next()?.strip_prefix("gemini-")?;
+        version.split(|character: char| !character.is_ascii_digit()).next()?.parse::<u64>().ok()
+    });
+    if generation.is_some_and(|generation| generation >= 3) {
+        tally.searches_listed
+    } else {
+        tally.searches_listed.min(1)
     }
 }
 

@@ -8,11 +8,15 @@ use super::json::Interest::{self, Keep, Measure, Skip, Walk};
 use super::tally::{Tally, count, first_count, millis};
 use crate::domain::{Api, Usage};
 
+/// Mistral's name of the seconds it listened to.
+const AUDIO: &str = "prompt_audio_seconds";
+
 pub(super) fn interest(tally: &mut Tally, path: &str) -> Interest {
     match path {
         ".usage" | ".response.usage" | ".x_groq.usage" | ".usage_info" | ".meta" => Keep,
         ".model" | ".response.model" | ".service_tier" | ".response.service_tier" => Keep,
         ".error" | ".response.error" | ".duration" | ".type" => Keep,
+        ".background" | ".response.background" if tally.api == Api::OpenAiResponses => Keep,
         ".item.type" | ".output[].type" | ".response.output[].type" => Keep,
         ".choices[]" => {
             tally.event.has_choices = true;
@@ -57,6 +61,7 @@ pub(super) fn keep(tally: &mut Tally, path: &str, value: Value) {
         ".model" | ".response.model" => tally.name_model(&value),
         ".service_tier" | ".response.service_tier" => tally.name_tier(&value),
         ".error" | ".response.error" => tally.has_error |= !value.is_null(),
+        ".background" | ".response.background" => tally.in_background |= value == true,
         ".type" => tally.event.kind = value.as_str().map(str::to_owned),
         ".item.type" => tally.event.item_kind = value.as_str().map(str::to_owned),
         ".output[].type" | ".response.output[].type" if value == "web_search_call" => {
@@ -91,12 +96,14 @@ pub(super) fn usage(api: Api, told: &Value) -> Option<Usage> {
     let total = count(told, "total_tokens");
     usage.searches = first_count(told, &["search_units", "num_search_queries"]).unwrap_or(0);
     usage.pages = count(told, "pages_processed").unwrap_or(0);
-    usage.input_millis = ["seconds", "duration"].iter().find_map(|name| millis(told.get(*name)?)).unwrap_or(0);
+    let seconds = |name: &str| told.get(name).and_then(millis);
+    usage.input_millis = seconds("seconds").or_else(|| seconds("duration")).or_else(|| seconds(AUDIO)).unwrap_or(0);
     if input.or(output).or(total).is_none() {
         return (!usage.is_empty()).then_some(usage);
     }
-    // Tokens are dearer to tell than time: who tells them is paid by them.
-    usage.input_millis = 0;
+    // Tokens are dearer to tell than time: who tells them is paid by them. Mistral tells the audio beside the tokens of
+    // the text, and is paid for both.
+    usage.input_millis = seconds(AUDIO).unwrap_or(0);
     usage.output_tokens = output.unwrap_or(0);
     usage.input_tokens = input.or_else(|| total?.checked_sub(usage.output_tokens)).unwrap_or(0);
 

@@ -32,6 +32,8 @@ pub(super) struct Tally {
     /// Whether the model said that it ended.
     pub(super) has_finished: bool,
     pub(super) has_error: bool,
+    /// Whether the answer is made whoever reads it.
+    pub(super) in_background: bool,
     pub(super) text_bytes: u64,
     pub(super) images: u64,
     pub(super) model: Option<String>,
@@ -64,6 +66,7 @@ impl Tally {
             is_final: false,
             has_finished: false,
             has_error: false,
+            in_background: false,
             text_bytes: 0,
             images: 0,
             model: None,
@@ -143,7 +146,7 @@ impl Sink for Tally {
             Dialect::Anthropic => anthropic::interest(path),
             Dialect::Gemini => gemini::interest(path),
             Dialect::Converse => bedrock::interest(path),
-            Dialect::Invoke => bedrock::vendor_interest(path),
+            Dialect::Invoke => bedrock::vendor_interest(self, path),
         }
     }
 

@@ -25,7 +25,7 @@ fn fixture(
     usage: Usage,
 ) -> Fixture {
     let seen = Seen { input_tokens: usage.input_tokens, output_tokens: usage.output_tokens, ..Seen::default() };
-    let expected = Metered { usage: Some(usage), seen, status: 200, model: None, failed: false, complete: true };
+    let expected = Metered { usage: Some(usage), seen, status: 200, complete: true, ..Metered::default() };
     Fixture { name, api, content_type, body: body.into(), expected }
 }
 
@@ -80,6 +80,7 @@ pub(super) fn fixtures() -> Vec<Fixture> {
     all.extend(anthropic_fixtures());
     all.extend(gemini_fixtures());
     all.extend(bedrock_fixtures());
+    all.extend(image_fixtures());
     all
 }
 
@@ -247,6 +248,15 @@ fn media_fixtures() -> Vec<Fixture> {
         )
         .model("r"),
         fixture(
+            "transcription by seconds beside tokens",
+            Api::OpenAiTranscription,
+            JSON,
+            r#"{"model":"voxtral-mini-2602","text":"hi","usage":{"prompt_audio_seconds":203,"prompt_tokens":4,"total_tokens":639,"completion_tokens":635}}"#,
+            Usage { input_millis: 203_000, ..usage(4, 635) },
+        )
+        .model("voxtral-mini-2602")
+        .text(2),
+        fixture(
             "pages",
             Api::Ocr,
             JSON,
@@ -276,6 +286,17 @@ fn anthropic_fixtures() -> Vec<Fixture> {
         .model("claude-sonnet-4-5")
         .text(3 + 28),
         fixture(
+            "messages that were compacted",
+            Api::AnthropicMessages,
+            JSON,
+            r#"{"type":"message","content":[{"type":"compaction","content":"…"}],"usage":{"input_tokens":23000,"output_tokens":1000,"speed":"fast","inference_geo":"us","iterations":[{"type":"compaction","input_tokens":180000,"cache_read_input_tokens":500,"output_tokens":3500},{"type":"message","input_tokens":23000,"output_tokens":1000}]}}"#,
+            Usage {
+                cache_read_tokens: 500,
+                surcharges: vec!["fast".into(), "us".into()],
+                ..usage(203_500, 4_500)
+            },
+        ),
+        fixture(
             "messages stream",
             Api::AnthropicMessages,
             SSE,
@@ -291,6 +312,14 @@ fn anthropic_fixtures() -> Vec<Fixture> {
         .model("claude-haiku-4-5")
         .text(8),
     ]
+}
+
+/// Two searches, told in two events.
+fn grounded(model: &str) -> String {
+    let event = format!(
+        r#"{{"candidates":[{{"finishReason":"STOP","groundingMetadata":{{"webSearchQueries":["a","b"]}}}}],"usageMetadata":{{"promptTokenCount":7,"candidatesTokenCount":6}},"modelVersion":"gemini-{model}"}}"#
+    );
+    format!("data: {event}\n\ndata: {event}\n\n")
 }
 
 fn gemini_fixtures() -> Vec<Fixture> {
@@ -319,6 +348,26 @@ fn gemini_fixtures() -> Vec<Fixture> {
             },
         )
         .images(1),
+        fixture("gemini grounded", Api::GeminiGenerate, SSE, grounded("2.5-flash"), Usage { searches: 1, ..usage(7, 6) })
+            .model("gemini-2.5-flash"),
+        fixture("gemini 3 grounded", Api::GeminiGenerate, SSE, grounded("3-pro"), Usage { searches: 2, ..usage(7, 6) })
+            .model("gemini-3-pro"),
+    ]
+}
+
+fn image_fixtures() -> Vec<Fixture> {
+    let drawn = |name, body, images| {
+        fixture(name, Api::BedrockInvoke, JSON, body, Usage { output_images: images, ..Usage::default() })
+            .images(images)
+    };
+    vec![
+        drawn("images of Amazon", r#"{"images":["aGk=","aGk="],"error":null}"#, 2),
+        drawn("images of Stability AI", r#"{"seeds":[1],"finish_reasons":[null],"images":["aGk="]}"#, 1),
+        drawn(
+            "artifacts",
+            r#"{"result":"success","artifacts":[{"seed":1,"base64":"aGk=","finishReason":"SUCCESS"}]}"#,
+            1,
+        ),
     ]
 }
 
