@@ -1,7 +1,11 @@
 //! Adjustments: an operator sets what a scope has spent. The difference is a record like any other, so the books still
 //! prove themselves.
 
-use std::sync::Arc;
+use std::collections::HashMap;
+use std::sync::{Arc, Weak};
+
+use parking_lot::Mutex;
+use tokio::sync::OwnedMutexGuard;
 
 use super::Quota;
 use super::counters::CountersError;
@@ -9,9 +13,32 @@ use crate::domain::{
     Account, BudgetDuration, HoldId, Money, Parties, Period, Record, RecordStatus, Scope, Timestamp, Usage,
 };
 
+/// The scopes that are adjusted at this moment.
+#[derive(Default)]
+pub(super) struct Adjusting {
+    turns: Mutex<HashMap<Scope, Weak<tokio::sync::Mutex<()>>>>,
+}
+
+impl Adjusting {
+    /// Waits until nobody else adjusts this scope, and keeps others from it as long as the answer lives.
+    async fn alone_on(&self, scope: &Scope) -> OwnedMutexGuard<()> {
+        let turn = {
+            let mut turns = self.turns.lock();
+            turns.retain(|_, turn| turn.strong_count() > 0);
+            turns.get(scope).and_then(Weak::upgrade).unwrap_or_else(|| {
+                let turn = Arc::default();
+                turns.insert(scope.clone(), Arc::downgrade(&turn));
+                turn
+            })
+        };
+        turn.lock_owned().await
+    }
+}
+
 impl Quota {
     /// Sets the spend of a scope, in all and in the current periods of these durations. Answers the change of the
-    /// total.
+    /// total. What is spent between the reading and the booking counts on top. Adjustments of one scope come one after
+    /// another in this process: two that read the same would both book the difference.
     pub async fn set_spend(
         &self,
         scope: &Scope,
@@ -19,6 +46,7 @@ impl Quota {
         periods: &super::Periods,
         to: Money,
     ) -> Result<Money, CountersError> {
+        let _alone = self.adjusting.alone_on(scope).await;
         let now = Timestamp::now();
         let mut change = Money::ZERO;
         // Accounts that change by the same amount share a record.
@@ -61,4 +89,65 @@ fn adjustment(accounts: Vec<Account>, cost: Money, now: Timestamp) -> Result<Rec
         estimated: false,
         accounts,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use async_trait::async_trait;
+    use futures_util::poll;
+
+    use super::*;
+    use crate::domain::{Calendar, Hold, Progress};
+    use crate::quota::counters::Books;
+    use crate::quota::counters::memory::{MemoryCounters, MemorySettings};
+    use crate::quota::token::Signer;
+    use crate::spend::{PriceBook, Prices};
+
+    /// Books of one account that others may change before a reader goes on.
+    struct OneAccount(Mutex<Money>);
+
+    #[async_trait]
+    impl Books for OneAccount {
+        fn book(&self, record: Record) {
+            *self.0.lock() += record.cost;
+        }
+        fn started(&self, _: &Arc<Hold>, _: Progress) {}
+        fn progressed(&self, _: &[(HoldId, Progress)]) {}
+        async fn spent(&self, _: &Account) -> Result<Money, CountersError> {
+            let spent = *self.0.lock();
+            tokio::task::yield_now().await;
+            Ok(spent)
+        }
+        async fn knows(&self, _: HoldId) -> Result<bool, CountersError> {
+            Ok(false)
+        }
+    }
+
+    #[tokio::test]
+    async fn two_who_reset_one_scope_at_once_reset_it_once() {
+        let books = Arc::new(OneAccount(Mutex::new(Money::nanos(10))));
+        let counters = Arc::new(MemoryCounters::new(books.clone(), MemorySettings::default()));
+        let prices = Arc::new(Prices::new(PriceBook::builtin()));
+        let (quota, _) = Quota::new(counters, books.clone(), Signer::new(&[0; 32]), prices);
+        let periods = super::super::Periods::new(Calendar::default());
+        let scope = Scope::global();
+        let reset = || quota.set_spend(&scope, &[], &periods, Money::ZERO);
+        let (one, other) = tokio::join!(reset(), reset());
+        assert_eq!((one.unwrap(), other.unwrap()), (Money::nanos(-10), Money::ZERO));
+        assert_eq!(*books.0.lock(), Money::ZERO);
+    }
+
+    #[tokio::test]
+    async fn a_scope_that_is_adjusted_keeps_no_other_waiting() {
+        let adjusting = Adjusting::default();
+        let (one, other) = (Scope::global(), Scope::new(crate::domain::ScopeKind::User, &["u"]));
+        let alone = adjusting.alone_on(&one).await;
+        let mut second = Box::pin(adjusting.alone_on(&one));
+        assert!(poll!(&mut second).is_pending());
+        drop(adjusting.alone_on(&other).await);
+        drop(alone);
+        drop(second.await);
+        drop(adjusting.alone_on(&one).await);
+        assert_eq!(adjusting.turns.lock().len(), 1, "what nobody adjusts any more is forgotten");
+    }
 }

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use futures_util::future::try_join_all;
 use tokio::sync::mpsc;
 
+use super::adjust::Adjusting;
 use super::counters::{Books, Counters, CountersError, Refusal, Remaining, Terms, Unseeded, Verdict};
 use super::session::Running;
 use super::token::Signer;
@@ -33,6 +34,7 @@ pub struct Quota {
     pub(super) prices: Arc<Prices>,
     pub(super) running: Running,
     loads: Flights<Unseeded, Result<bool, CountersError>>,
+    pub(super) adjusting: Adjusting,
     soft_limits_passed: AtomicU64,
 }
 
@@ -108,6 +110,7 @@ impl Quota {
                 prices,
                 running: Running::default(),
                 loads: Flights::default(),
+                adjusting: Adjusting::default(),
                 soft_limits_passed: AtomicU64::new(0),
             }),
             task,
