@@ -144,10 +144,15 @@ pub trait Store: Send + Sync {
     async fn key_mapping_by_id(&self, id: &str) -> Result<Option<KeyMapping>>;
     async fn list_key_mappings(&self, offset: u64, limit: u64) -> Result<Page<KeyMapping>>;
     async fn delete_key_mapping(&self, id: &str, audit: AuditEntry) -> Result<()>;
+    /// With the limits of its budget row.
     async fn end_user(&self, user_id: &str) -> Result<Option<EndUser>>;
+    /// As it is stored, which is what a change of it begins with.
+    async fn end_user_row(&self, user_id: &str) -> Result<Option<EndUser>>;
     async fn budget(&self, budget_id: &str) -> Result<Option<Budget>>;
     /// All tags and access groups; few, and needed to know which of a request's names carry limits.
     async fn tags(&self) -> Result<Vec<Tag>>;
+    /// As it is stored, which is what a change of it begins with.
+    async fn tag_row(&self, tag_name: &str) -> Result<Option<Tag>>;
     async fn access_groups(&self) -> Result<Vec<AccessGroup>>;
 
     // -- keys --

@@ -73,8 +73,10 @@ delegate! {
     list_key_mappings(offset: u64, limit: u64) -> Page<KeyMapping>;
     delete_key_mapping(id: &str, audit: AuditEntry) -> ();
     end_user(user_id: &str) -> Option<EndUser>;
+    end_user_row(user_id: &str) -> Option<EndUser>;
     budget(budget_id: &str) -> Option<Budget>;
     tags() -> Vec<Tag>;
+    tag_row(tag_name: &str) -> Option<Tag>;
     access_groups() -> Vec<AccessGroup>;
     create_key(key: &Key, audit: AuditEntry) -> ();
     key(token: &KeyHash) -> Option<Key>;

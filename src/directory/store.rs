@@ -173,12 +173,20 @@ impl<E: Engine> Store for E {
         .await
     }
 
+    async fn end_user_row(&self, user_id: &str) -> Result<Option<EndUser>> {
+        row!(self, end_users, user_id)
+    }
+
     async fn budget(&self, budget_id: &str) -> Result<Option<Budget>> {
         row!(self, budgets, budget_id)
     }
 
     async fn tags(&self) -> Result<Vec<Tag>> {
         self.read(Reading::Row, |session, statements| Box::pin(identity::tags(session, statements))).await
+    }
+
+    async fn tag_row(&self, tag_name: &str) -> Result<Option<Tag>> {
+        row!(self, tags, tag_name)
     }
 
     async fn access_groups(&self) -> Result<Vec<AccessGroup>> {

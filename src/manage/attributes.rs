@@ -49,6 +49,21 @@ const FREE_JSON_LIMIT: usize = 64 * 1024;
 /// Windows of one entity's budget: every request is held to each of them.
 const MOST_WINDOWS: usize = 64;
 
+/// What [`Attributes::set_limits`] takes.
+const LIMITS: [&str; 11] = [
+    "max_budget",
+    "soft_budget",
+    "budget_duration",
+    "budget_limits",
+    "rpm_limit",
+    "tpm_limit",
+    "tpd_limit",
+    "max_parallel_requests",
+    "model_max_budget",
+    "model_rpm_limit",
+    "model_tpm_limit",
+];
+
 /// Attributes not yet taken.
 #[derive(Clone, Debug, Default)]
 pub struct Attributes(Params);
@@ -158,20 +173,13 @@ impl Attributes {
 
     /// Whether any limit is sent with a value.
     pub(super) fn sends_limits(&self) -> bool {
-        const NAMES: [&str; 11] = [
-            "max_budget",
-            "soft_budget",
-            "budget_duration",
-            "budget_limits",
-            "rpm_limit",
-            "tpm_limit",
-            "tpd_limit",
-            "max_parallel_requests",
-            "model_max_budget",
-            "model_rpm_limit",
-            "model_tpm_limit",
-        ];
-        NAMES.iter().any(|name| self.sends_value(name))
+        LIMITS.iter().any(|name| self.sends_value(name))
+    }
+
+    /// Clears the limits that are sent, and takes none of them.
+    pub(super) fn clear_sent_limits(&self, limits: &mut Limits) -> Result<()> {
+        let sent = LIMITS.iter().filter(|name| self.sends(name));
+        Attributes(sent.map(|name| ((*name).to_owned(), Value::Null)).collect()).set_limits(limits)
     }
 
     /// Writes free JSON objects, bounded in size.

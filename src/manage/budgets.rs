@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use super::attributes::{Attributes, check_id, random_id};
 use super::audit::{Action, Change};
 use super::{Actor, ManageError, Manager, Params, Result, render};
-use crate::domain::Budget;
+use crate::domain::{Budget, Limits};
 
 const TABLE: &str = "budgets";
 
@@ -72,13 +72,41 @@ impl Manager {
         Ok(self.store.put_budget(budget, before.is_none(), self.audit(actor, change)).await?)
     }
 
-    /// The budget row of an organization, end user or tag: `budget_id` where sent, else the limits sent, written to its
-    /// row or to a new one. Naming both is a contradiction.
+    /// Limits as they bind: a row's own, and what it leaves to the budget row that it links.
+    pub(super) async fn linked(&self, own: &Limits, budget_id: Option<&str>) -> Result<Limits> {
+        let budget = match budget_id {
+            Some(id) => self.store.budget(id).await?,
+            None => None,
+        };
+        Ok(with_own(own, budget.as_ref()))
+    }
+
+    /// Gives an organization, end user or tag its limits, and answers those that bind. They are sent by the `budget_id` of
+    /// a row, or go to the row that is linked or to a new one; they never go to `own`, where they would hide what becomes
+    /// of the budget. What `own` has, as an import may have brought it, ends where it is sent anew.
     pub(super) async fn link_budget(
         &self,
         actor: &Actor,
         attributes: &mut Attributes,
-        present: Option<&String>,
+        link: &mut Option<String>,
+        own: &mut Limits,
+    ) -> Result<Limits> {
+        if attributes.sends("budget_id") {
+            *own = Limits::default();
+        }
+        attributes.clear_sent_limits(own)?;
+        let budget = self.sent_budget(actor, attributes, link.as_deref()).await?;
+        *link = budget.as_ref().map(|budget| budget.budget_id.clone());
+        Ok(with_own(own, budget.as_ref()))
+    }
+
+    /// The budget row named by `budget_id`, or the present one with the limits sent, or a new one. Naming both a row and
+    /// limits is a contradiction.
+    async fn sent_budget(
+        &self,
+        actor: &Actor,
+        attributes: &mut Attributes,
+        present: Option<&str>,
     ) -> Result<Option<Budget>> {
         let named = attributes.take::<String>("budget_id")?;
         if let Some(Some(id)) = &named {
@@ -104,6 +132,13 @@ impl Manager {
             None if limits.is_unlimited() => Ok(None),
             None => self.new_budget(actor, limits).await.map(Some),
         }
+    }
+}
+
+fn with_own(own: &Limits, budget: Option<&Budget>) -> Limits {
+    match budget {
+        Some(budget) => own.clone().or(&budget.limits),
+        None => own.clone(),
     }
 }
 

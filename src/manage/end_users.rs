@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use super::attributes::{Attributes, check_id};
 use super::audit::{Action, Change};
 use super::{Actor, ManageError, Manager, Params, Result, render};
-use crate::domain::EndUser;
+use crate::domain::{EndUser, Limits};
 
 const TABLE: &str = "end_users";
 
@@ -19,24 +19,26 @@ impl Manager {
             return Err(ManageError::bad("user_id", format!("customer {id:?} exists already")));
         }
         let mut end_user = EndUser { user_id: id.into(), ..EndUser::default() };
-        let warnings = self.change_end_user(actor, &mut end_user, attributes).await?;
+        let (limits, warnings) = self.change_end_user(actor, &mut end_user, attributes).await?;
         self.write_end_user(actor, None, &end_user, Action::Created).await?;
-        Ok(render::with_warnings(self.end_user_row(&end_user), &warnings))
+        Ok(render::with_warnings(self.end_user_row(&EndUser { limits, ..end_user }), &warnings))
     }
 
     pub async fn update_end_user(&self, actor: &Actor, params: Params) -> Result<Value> {
         self.require_admin(actor)?;
         let mut attributes = Attributes::new(params);
-        let before = self.find_end_user(&attributes.required("user_id")?).await?;
+        let id = attributes.required("user_id")?;
+        let before = self.store.end_user_row(&id).await?.ok_or_else(|| missing(&id))?;
         let mut end_user = before.clone();
-        let warnings = self.change_end_user(actor, &mut end_user, attributes).await?;
+        let (limits, warnings) = self.change_end_user(actor, &mut end_user, attributes).await?;
         self.write_end_user(actor, Some(&before), &end_user, Action::Updated).await?;
-        Ok(render::with_warnings(self.end_user_row(&end_user), &warnings))
+        Ok(render::with_warnings(self.end_user_row(&EndUser { limits, ..end_user }), &warnings))
     }
 
     pub async fn end_user_info(&self, actor: &Actor, id: &str) -> Result<Value> {
         self.require_viewer(actor)?;
-        Ok(Value::Object(self.end_user_row(&self.find_end_user(id).await?)))
+        let end_user = self.store.end_user(id).await?.ok_or_else(|| missing(id))?;
+        Ok(Value::Object(self.end_user_row(&end_user)))
     }
 
     /// Blocks or unblocks the customers in `user_ids`. Blocking one nobody has seen yet creates it, blocked.
@@ -49,37 +51,38 @@ impl Manager {
         let mut rows = Vec::with_capacity(ids.len());
         for id in &ids {
             check_id("user_id", id)?;
-            let before = self.store.end_user(id).await?;
-            if before.is_none() && !blocked {
-                return Err(ManageError::not_found("user_ids", "customer", id));
-            }
-            let base = before.clone().unwrap_or_else(|| EndUser { user_id: id.as_str().into(), ..EndUser::default() });
-            let end_user = EndUser { blocked, ..base };
-            self.write_end_user(actor, before.as_ref(), &end_user, Action::blocking(blocked)).await?;
-            rows.push(self.end_user_row(&end_user));
+            rows.push(self.block_end_user(actor, id, blocked).await?);
         }
         Ok(json!({"blocked_users": rows}))
     }
 
-    async fn find_end_user(&self, id: &str) -> Result<EndUser> {
-        self.store.end_user(id).await?.ok_or_else(|| ManageError::not_found("user_id", "customer", id))
+    async fn block_end_user(&self, actor: &Actor, id: &str, blocked: bool) -> Result<Params> {
+        let before = self.store.end_user_row(id).await?;
+        if before.is_none() && !blocked {
+            return Err(ManageError::not_found("user_ids", "customer", id));
+        }
+        let base = before.clone().unwrap_or_else(|| EndUser { user_id: id.into(), ..EndUser::default() });
+        let end_user = EndUser { blocked, ..base };
+        self.write_end_user(actor, before.as_ref(), &end_user, Action::blocking(blocked)).await?;
+        let limits = self.linked(&end_user.limits, end_user.budget_id.as_deref()).await?;
+        Ok(self.end_user_row(&EndUser { limits, ..end_user }))
     }
 
+    /// Answers the limits that bind, and warnings.
     async fn change_end_user(
         &self,
         actor: &Actor,
         end_user: &mut EndUser,
         mut attributes: Attributes,
-    ) -> Result<Vec<String>> {
+    ) -> Result<(Limits, Vec<String>)> {
         attributes.set_id("alias", &mut end_user.alias)?;
         attributes.set("blocked", &mut end_user.blocked)?;
         attributes.set("models", &mut end_user.models)?;
         attributes.set_object("metadata", &mut end_user.metadata)?;
-        let budget = self.link_budget(actor, &mut attributes, end_user.budget_id.as_ref()).await?;
-        end_user.budget_id = budget.as_ref().map(|budget| budget.budget_id.clone());
-        end_user.limits = budget.map(|budget| budget.limits).unwrap_or_default();
+        let (link, own) = (&mut end_user.budget_id, &mut end_user.limits);
+        let limits = self.link_budget(actor, &mut attributes, link, own).await?;
         // The row has no place of its own for what is only kept; it goes with the metadata.
-        attributes.finish(&mut end_user.metadata)
+        Ok((limits, attributes.finish(&mut end_user.metadata)?))
     }
 
     async fn write_end_user(
@@ -92,4 +95,8 @@ impl Manager {
         let change = Change { action, table: TABLE, id: end_user.user_id.to_string(), before, after: Some(end_user) };
         Ok(self.store.put_end_user(end_user, before.is_none(), self.audit(actor, change)).await?)
     }
+}
+
+fn missing(id: &str) -> ManageError {
+    ManageError::not_found("user_id", "customer", id)
 }

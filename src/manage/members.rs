@@ -64,7 +64,6 @@ impl Manager {
         for mut member in members {
             if !limits.is_unlimited() {
                 member.budget_id = Some(self.new_budget(actor, limits.clone()).await?.budget_id);
-                member.limits = limits.clone();
             }
             member.allowed_models.clone_from(&allowed_models);
             self.write_member(actor, &member, true).await?;
@@ -74,8 +73,7 @@ impl Manager {
         let mut row = self.team_row(&team, &all);
         let users: Vec<&str> = added.iter().map(|member| &*member.user_id).collect();
         row.insert("updated_users".to_owned(), json!(users));
-        let memberships: Vec<Value> = added.iter().map(|member| self.member_row(member)).collect();
-        row.insert("updated_team_memberships".to_owned(), memberships.into());
+        row.insert("updated_team_memberships".to_owned(), self.member_rows(&added).await?.into());
         Ok(Value::Object(row))
     }
 
@@ -159,6 +157,16 @@ impl Manager {
         let action = if create { Action::Created } else { Action::Updated };
         let change = Change { action, table: TABLE, id: id_of(member), before: None, after: Some(member) };
         Ok(self.store.put_member(member, create, self.audit(actor, change)).await?)
+    }
+
+    /// Rows of memberships, with the limits of their own budget rows.
+    pub(super) async fn member_rows(&self, members: &[Member]) -> Result<Vec<Value>> {
+        let mut rows = Vec::with_capacity(members.len());
+        for member in members {
+            let limits = self.linked(&member.limits, member.budget_id.as_deref()).await?;
+            rows.push(self.member_row(&Member { limits, ..member.clone() }));
+        }
+        Ok(rows)
     }
 
     pub(super) async fn remove_member(&self, actor: &Actor, member: &Member) -> Result<()> {

@@ -4,8 +4,9 @@ use serde_json::{Value, json};
 
 use super::attributes::{Attributes, check_id, random_id};
 use super::audit::{Action, Change};
+use super::delegation::Parent;
 use super::{Actor, ManageError, Manager, Params, Result, render};
-use crate::domain::Organization;
+use crate::domain::{Limits, Organization};
 
 const TABLE: &str = "organizations";
 
@@ -25,9 +26,9 @@ impl Manager {
         if !attributes.sends_value("organization_alias") {
             return Err(ManageError::invalid("organization_alias", "organization_alias is required"));
         }
-        let warnings = self.change_organization(actor, &mut organization, attributes).await?;
+        let (limits, warnings) = self.change_organization(actor, &mut organization, attributes).await?;
         self.write_organization(actor, None, &organization).await?;
-        Ok(render::with_warnings(self.organization_row(&organization), &warnings))
+        Ok(render::with_warnings(self.organization_row(&Organization { limits, ..organization }), &warnings))
     }
 
     pub async fn update_organization(&self, actor: &Actor, params: Params) -> Result<Value> {
@@ -35,22 +36,23 @@ impl Manager {
         let mut attributes = Attributes::new(params);
         let before = self.find_organization(&attributes.required("organization_id")?).await?;
         let mut organization = before.clone();
-        let warnings = self.change_organization(actor, &mut organization, attributes).await?;
+        let (limits, warnings) = self.change_organization(actor, &mut organization, attributes).await?;
         self.write_organization(actor, Some(&before), &organization).await?;
-        Ok(render::with_warnings(self.organization_row(&organization), &warnings))
+        Ok(render::with_warnings(self.organization_row(&Organization { limits, ..organization }), &warnings))
     }
 
     pub async fn organization_info(&self, actor: &Actor, id: &str) -> Result<Value> {
         if !self.administers(actor, Some(id)) {
             self.require_viewer(actor)?;
         }
-        Ok(Value::Object(self.organization_row(&self.find_organization(id).await?)))
+        let organization = self.find_organization(id).await?;
+        Ok(Value::Object(self.organization_row(&self.bound_organization(organization).await?)))
     }
 
     pub async fn list_organizations(&self, actor: &Actor, offset: u64, limit: u64) -> Result<Value> {
         self.require_viewer(actor)?;
         let page = self.store.list_organizations(offset, limit).await?;
-        Ok(json!(page.rows.iter().map(|row| self.organization_row(row)).collect::<Vec<_>>()))
+        self.organization_rows(page.rows).await
     }
 
     /// Deletes organizations by `organization_ids`. One that still has teams is refused: they would lose its bounds.
@@ -74,7 +76,28 @@ impl Manager {
             let change = Change { action: Action::Deleted, table: TABLE, id, before: Some(organization), after: None };
             self.store.delete_organization(&organization.organization_id, self.audit(actor, change)).await?;
         }
-        Ok(json!(deleted.iter().map(|row| self.organization_row(row)).collect::<Vec<_>>()))
+        self.organization_rows(deleted).await
+    }
+
+    async fn organization_rows(&self, organizations: Vec<Organization>) -> Result<Value> {
+        let mut rows = Vec::with_capacity(organizations.len());
+        for organization in organizations {
+            rows.push(self.organization_row(&self.bound_organization(organization).await?));
+        }
+        Ok(json!(rows))
+    }
+
+    /// What an organization grants its teams, users and keys; `None` where there is no such organization.
+    pub(super) async fn grant_of_organization(&self, id: &str) -> Result<Option<Parent>> {
+        let Some(organization) = self.store.organization(id).await? else { return Ok(None) };
+        let grant = (&self.bound_organization(organization).await?).into();
+        Ok(Some(Parent { name: format!("organization {id:?}"), grant }))
+    }
+
+    /// An organization with the limits that bind it.
+    async fn bound_organization(&self, organization: Organization) -> Result<Organization> {
+        let limits = self.linked(&organization.limits, organization.budget_id.as_deref()).await?;
+        Ok(Organization { limits, ..organization })
     }
 
     async fn team_in(&self, organization: &str) -> Result<Option<String>> {
@@ -98,20 +121,20 @@ impl Manager {
         self.store.organization(id).await?.ok_or_else(missing)
     }
 
+    /// Answers the limits that bind, and warnings.
     async fn change_organization(
         &self,
         actor: &Actor,
         organization: &mut Organization,
         mut attributes: Attributes,
-    ) -> Result<Vec<String>> {
+    ) -> Result<(Limits, Vec<String>)> {
         attributes.set_id("organization_alias", &mut organization.organization_alias)?;
         attributes.set("models", &mut organization.models)?;
         attributes.set_object("metadata", &mut organization.metadata)?;
-        let budget = self.link_budget(actor, &mut attributes, organization.budget_id.as_ref()).await?;
-        organization.budget_id = budget.as_ref().map(|budget| budget.budget_id.clone());
-        organization.limits = budget.map(|budget| budget.limits).unwrap_or_default();
+        let (link, own) = (&mut organization.budget_id, &mut organization.limits);
+        let limits = self.link_budget(actor, &mut attributes, link, own).await?;
         organization.updated_at = self.now;
-        attributes.finish(&mut Params::new())
+        Ok((limits, attributes.finish(&mut Params::new())?))
     }
 
     async fn write_organization(

@@ -15,7 +15,7 @@ impl Manager {
         let mut attributes = Attributes::new(params);
         let name = attributes.required("name")?;
         check_id("name", &name)?;
-        if self.find_tag(&name).await?.is_some() {
+        if self.store.tag_row(&name).await?.is_some() {
             return Err(ManageError::bad("name", format!("tag {name:?} exists already")));
         }
         let tag = Tag { tag_name: name.into(), ..Tag::default() };
@@ -26,7 +26,7 @@ impl Manager {
         self.require_admin(actor)?;
         let mut attributes = Attributes::new(params);
         let name = attributes.required("name")?;
-        let before = self.find_tag(&name).await?.ok_or_else(|| ManageError::not_found("name", "tag", &name))?;
+        let before = self.store.tag_row(&name).await?.ok_or_else(|| ManageError::not_found("name", "tag", &name))?;
         self.change_tag(actor, Some(&before), before.clone(), attributes).await
     }
 
@@ -34,10 +34,6 @@ impl Manager {
         self.require_viewer(actor)?;
         let tags = self.store.tags().await?;
         Ok(json!(tags.iter().map(|tag| self.tag_row(tag)).collect::<Vec<_>>()))
-    }
-
-    async fn find_tag(&self, name: &str) -> Result<Option<Tag>> {
-        Ok(self.store.tags().await?.into_iter().find(|tag| &*tag.tag_name == name))
     }
 
     async fn change_tag(
@@ -49,13 +45,11 @@ impl Manager {
     ) -> Result<Value> {
         attributes.set_id("description", &mut tag.description)?;
         attributes.set("models", &mut tag.models)?;
-        let budget = self.link_budget(actor, &mut attributes, tag.budget_id.as_ref()).await?;
-        tag.budget_id = budget.as_ref().map(|budget| budget.budget_id.clone());
-        tag.limits = budget.map(|budget| budget.limits).unwrap_or_default();
+        let limits = self.link_budget(actor, &mut attributes, &mut tag.budget_id, &mut tag.limits).await?;
         let warnings = attributes.finish(&mut Params::new())?;
         let action = if before.is_some() { Action::Updated } else { Action::Created };
         let change = Change { action, table: TABLE, id: tag.tag_name.to_string(), before, after: Some(&tag) };
         self.store.put_tag(&tag, before.is_none(), self.audit(actor, change)).await?;
-        Ok(render::with_warnings(self.tag_row(&tag), &warnings))
+        Ok(render::with_warnings(self.tag_row(&Tag { limits, ..tag }), &warnings))
     }
 }

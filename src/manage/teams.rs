@@ -96,7 +96,7 @@ impl Manager {
             "team_id": team.team_id,
             "team_info": info,
             "keys": keys.rows.iter().map(|key| self.listed_row(key)).collect::<Vec<_>>(),
-            "team_memberships": members.iter().map(|member| self.member_row(member)).collect::<Vec<_>>(),
+            "team_memberships": self.member_rows(&members).await?,
         }))
     }
 
@@ -240,10 +240,8 @@ impl Manager {
         }
         self.set_member_budget(actor, team, &mut attributes).await?;
         if let Some(id) = &team.organization_id {
-            let found = self.store.organization(id).await?;
             let missing = || ManageError::bad("organization_id", format!("organization {id:?} does not exist"));
-            let organization = found.ok_or_else(missing)?;
-            let parent = Parent { name: format!("organization {id:?}"), grant: (&organization).into() };
+            let parent = self.grant_of_organization(id).await?.ok_or_else(missing)?;
             delegation::check(&Grant::from(&*team), &parent, &self.config.model_list)?;
         }
         team.updated_at = self.now;

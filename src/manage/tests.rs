@@ -4,6 +4,7 @@ mod edges;
 mod grants;
 pub(crate) mod house;
 mod key_mappings;
+mod linked;
 mod sessions;
 
 use serde_json::{Value, json};

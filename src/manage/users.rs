@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 
 use super::attributes::{Attributes, check_id, random_id};
 use super::audit::{Action, Change};
-use super::delegation::{self, Grant, Parent};
+use super::delegation::{self, Grant};
 use super::keys::{IssuedKey, Paging};
 use super::teams::KEYS_SHOWN;
 use super::{Actor, ManageError, Manager, Params, Result, render};
@@ -83,8 +83,7 @@ impl Manager {
         for (team, limits, role) in memberships {
             let mut member = self.member_of(&team, Some(user.user_id.to_string()), None, role).await?;
             if !limits.is_unlimited() {
-                member.budget_id = Some(self.new_budget(actor, limits.clone()).await?.budget_id);
-                member.limits = limits;
+                member.budget_id = Some(self.new_budget(actor, limits).await?.budget_id);
             }
             self.write_member(actor, &member, true).await?;
             members.push(member);
@@ -290,8 +289,7 @@ impl Manager {
         }
         if let Some(id) = &user.organization_id {
             let missing = || ManageError::bad("organization_id", format!("organization {id:?} does not exist"));
-            let organization = self.store.organization(id).await?.ok_or_else(missing)?;
-            let parent = Parent { name: format!("organization {id:?}"), grant: (&organization).into() };
+            let parent = self.grant_of_organization(id).await?.ok_or_else(missing)?;
             delegation::check(&Grant::from(&*user), &parent, &self.config.model_list)?;
         }
         user.updated_at = self.now;

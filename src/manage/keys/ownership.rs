@@ -5,7 +5,7 @@ use super::super::attributes::Attributes;
 use super::super::delegation::{self, Grant, Parent};
 use super::super::permissions::Standing;
 use super::super::{Actor, ManageError, Manager, Result};
-use crate::domain::{Key, Member, Organization, Role, Team, User};
+use crate::domain::{Key, Member, Role, Team, User};
 
 /// The rows a key belongs to.
 #[derive(Default)]
@@ -13,7 +13,7 @@ pub(super) struct Owners {
     user: Option<User>,
     team: Option<Team>,
     member: Option<Member>,
-    organization: Option<Organization>,
+    organization: Option<Parent>,
 }
 
 impl Owners {
@@ -48,7 +48,10 @@ impl Manager {
         }
         if let (Some(user), Some(team)) = (&key.user_id, &key.team_id) {
             let memberships = self.store.memberships_of_user(user).await?;
-            owners.member = memberships.into_iter().find(|member| member.team_id == *team);
+            if let Some(member) = memberships.into_iter().find(|member| member.team_id == *team) {
+                let limits = self.linked(&member.limits, member.budget_id.as_deref()).await?;
+                owners.member = Some(Member { limits, ..member });
+            }
         }
         let of_team = owners.team.as_ref().and_then(|team| team.organization_id.as_ref());
         if let (Some(own), Some(_)) = (&key.organization_id, &owners.team)
@@ -57,7 +60,7 @@ impl Manager {
             return Err(ManageError::bad("organization_id", "the team of this key is not in this organization"));
         }
         if let Some(id) = key.organization_id.as_ref().or(of_team) {
-            let found = self.store.organization(id).await?;
+            let found = self.grant_of_organization(id).await?;
             owners.organization = Some(found.ok_or_else(|| missing("organization_id", "organization", id))?);
         }
         if let Some(id) = &key.project_id {
@@ -103,10 +106,7 @@ impl Manager {
             }
             (None, None) => {}
         }
-        if let Some(organization) = &owners.organization {
-            let name = format!("organization {:?}", organization.organization_id);
-            parents.push(Parent { name, grant: organization.into() });
-        }
+        parents.extend(owners.organization.clone());
         if let Some(user) = actor.user().filter(|_| !actor.is_admin()) {
             let limits = crate::domain::Limits { max_budget: user.limits.max_budget, ..Default::default() };
             parents.push(Parent { name: "your own user".to_owned(), grant: Grant { limits, ..Grant::default() } });
