@@ -65,6 +65,9 @@ pub enum DirectoryError {
     /// A row named by the request is not there.
     #[error("{what} {name:?} does not exist")]
     NotFound { what: &'static str, name: String },
+    /// A row is no longer what a change of it was computed from; nothing was written.
+    #[error("{what} {name:?} was changed by somebody else at this moment: read it again, and repeat the change")]
+    Changed { what: &'static str, name: String },
     /// A row cannot be read: it was written by a newer version or by something else.
     #[error("the directory holds a row that cannot be read: {0}")]
     Corrupt(String),
@@ -106,6 +109,8 @@ pub struct AuditEntry {
     pub action: &'static str,
     pub table: &'static str,
     pub object_id: String,
+    /// The row that the change was computed from. One that is replaced must still be that, its spend aside: otherwise
+    /// the change is refused ([`DirectoryError::Changed`]), for it would undo another that it did not see.
     pub before: Option<serde_json::Value>,
     pub after: Option<serde_json::Value>,
 }

@@ -9,6 +9,7 @@ mod budgets;
 mod delegation;
 mod end_users;
 mod error;
+mod fresh;
 mod key_mappings;
 mod keys;
 mod members;
@@ -32,6 +33,8 @@ pub use error::ManageError;
 pub use keys::{IssuedKey, KeyName};
 pub use sessions::IssuedSession;
 pub use users::NewUser;
+
+use fresh::on_fresh_rows;
 
 use crate::config::Config;
 use crate::directory::{DirectoryError, SharedStore};

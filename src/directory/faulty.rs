@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use async_trait::async_trait;
+use futures_util::future::BoxFuture;
 use parking_lot::Mutex;
 
 use super::import::{Bundle, Imported};
@@ -27,12 +28,26 @@ pub(crate) enum Fault {
 pub(crate) struct FaultyStore {
     inner: SharedStore,
     fault: Mutex<Fault>,
+    /// What somebody else does just before the next call of this name.
+    meanwhile: Mutex<Option<(&'static str, BoxFuture<'static, ()>)>>,
     pub(crate) calls: AtomicU64,
 }
 
 impl FaultyStore {
     pub(crate) fn over(inner: SharedStore) -> Arc<FaultyStore> {
-        Arc::new(FaultyStore { inner, fault: Mutex::default(), calls: AtomicU64::new(0) })
+        Arc::new(FaultyStore { inner, fault: Mutex::default(), meanwhile: Mutex::default(), calls: AtomicU64::new(0) })
+    }
+
+    /// Lets somebody else be faster than the next call of this name.
+    pub(crate) fn before(&self, call: &'static str, other: impl Future<Output = ()> + Send + 'static) {
+        *self.meanwhile.lock() = Some((call, Box::pin(other)));
+    }
+
+    async fn let_others(&self, call: &str) {
+        let other = self.meanwhile.lock().take_if(|(awaited, _)| *awaited == call);
+        if let Some((_, other)) = other {
+            other.await;
+        }
     }
 
     pub(crate) fn set(&self, fault: Fault) {
@@ -50,6 +65,7 @@ macro_rules! delegate {
                 if let Fault::Before(error) = fault {
                     return Err(error);
                 }
+                self.let_others(stringify!($call)).await;
                 let answer = self.inner.$call($($name),*).await;
                 match fault {
                     Fault::After(error) => Err(error),

@@ -2,8 +2,10 @@
 //! [`Session`]; SQLite answers at once, on the thread that owns the connection, and PostgreSQL when it can.
 
 use async_trait::async_trait;
+use serde::Serialize;
+use serde_json::Value as Json;
 
-use super::rows::{Columns, Row, Value, insert_values, key_values};
+use super::rows::{Columns, Row, Value, corrupt, insert_values, key_values};
 use super::statements::{Bulk, Table};
 use super::{DirectoryError, Page, Result};
 
@@ -107,6 +109,32 @@ pub(super) async fn put<R: Row + Sync>(session: &mut dyn Session, table: &Table,
         Err(Failure::Taken(what)) => Err(DirectoryError::Exists { what: what.unwrap_or(R::WHAT), name: row.name() }),
         Err(Failure::Other(error)) => Err(error),
     }
+}
+
+/// Refuses to replace the row with this key where it is not what the change was computed from. Its spend may differ: only
+/// the ledger writes it. What is missing is left to the change to find.
+pub(super) async fn unchanged<R: Row + Serialize + Send>(
+    session: &mut dyn Session,
+    table: &Table,
+    key: Vec<Value>,
+    before: Option<&Json>,
+) -> Result<()> {
+    let Some(before) = before else { return Ok(()) };
+    let Some(row) = one(session, &table.select, key, R::read).await? else { return Ok(()) };
+    let now = serde_json::to_value(&row).map_err(corrupt)?;
+    if without_spend::<R>(now) == without_spend::<R>(before.clone()) {
+        return Ok(());
+    }
+    Err(DirectoryError::Changed { what: R::WHAT, name: row.name() })
+}
+
+fn without_spend<R: Row>(mut row: Json) -> Json {
+    if R::SPENDS
+        && let Some(fields) = row.as_object_mut()
+    {
+        fields.remove("spend");
+    }
+    row
 }
 
 pub(super) fn missing<R: Row>(name: String) -> DirectoryError {

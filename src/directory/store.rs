@@ -4,10 +4,13 @@ use std::collections::{BTreeSet, HashSet};
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use serde::Serialize;
 
 use super::engine::{Engine, Reading, Writing};
 use super::import::{self, Bundle, Imported};
-use super::rows::{Column, Columns, Row, Value, day_of, read_record};
+use super::rows::{Column, Columns, Row, Value, day_of, key_values, read_record};
+use super::session::Session;
+use super::statements::Table;
 use super::{
     AuditEntry, DirectoryError, KeyFilter, Page, Result, Store, Verification, identity, keys, ledger, retention,
     session, verify,
@@ -41,10 +44,10 @@ macro_rules! page {
 
 macro_rules! put {
     ($self:ident, $table:ident, $row:ident, $create:ident, $audit:ident) => {{
-        let row = $row.clone();
+        let (row, before) = ($row.clone(), $audit.before.clone());
         $self
             .change($audit, move |session, statements| {
-                Box::pin(async move { session::put(session, &statements.$table, &row, $create).await })
+                Box::pin(async move { replace(session, &statements.$table, &row, $create, before.as_ref()).await })
             })
             .await
     }};
@@ -74,6 +77,20 @@ macro_rules! delete {
             })
             .await
     }};
+}
+
+/// Inserts a row, or replaces the one with its key where that is still what the change was computed from.
+async fn replace<R: Row + Serialize + Send + Sync>(
+    session: &mut dyn Session,
+    table: &Table,
+    row: &R,
+    create: bool,
+    before: Option<&serde_json::Value>,
+) -> Result<()> {
+    if !create {
+        session::unchanged::<R>(session, table, key_values(row), before).await?;
+    }
+    session::put(session, table, row, create).await
 }
 
 #[async_trait]
@@ -141,13 +158,13 @@ impl<E: Engine> Store for E {
         create: bool,
         audit: AuditEntry,
     ) -> Result<()> {
-        let (mapping, key) = (mapping.clone(), key.cloned());
+        let (mapping, key, before) = (mapping.clone(), key.cloned(), audit.before.clone());
         self.change(audit, move |session, statements| {
             Box::pin(async move {
                 if let Some(key) = &key {
                     session::put(session, &statements.keys, key, true).await?;
                 }
-                session::put(session, &statements.key_mappings, &mapping, create).await
+                replace(session, &statements.key_mappings, &mapping, create, before.as_ref()).await
             })
         })
         .await
@@ -222,9 +239,13 @@ impl<E: Engine> Store for E {
         revoke_old_at: Option<Timestamp>,
         audit: AuditEntry,
     ) -> Result<()> {
-        let (old, new, now) = (*old, new.clone(), audit.at);
+        let (old, new, now, before) = (*old, new.clone(), audit.at, audit.before.clone());
         self.change(audit, move |session, statements| {
-            Box::pin(async move { keys::rotate(session, statements, &old, &new, revoke_old_at, now).await })
+            Box::pin(async move {
+                let named = session::texts(&[&old.to_string()]);
+                session::unchanged::<Key>(session, &statements.keys, named, before.as_ref()).await?;
+                keys::rotate(session, statements, &old, &new, revoke_old_at, now).await
+            })
         })
         .await
     }
@@ -366,8 +387,11 @@ impl<E: Engine> Store for E {
     }
 
     async fn put_session_key(&self, key: &SessionKey, audit: AuditEntry) -> Result<()> {
-        let create = true;
-        put!(self, session_keys, key, create, audit)
+        let key = key.clone();
+        self.change(audit, move |session, statements| {
+            Box::pin(async move { session::put(session, &statements.session_keys, &key, true).await })
+        })
+        .await
     }
 
     async fn session(&self, sid: &str) -> Result<Option<UserSession>> {

@@ -9,8 +9,8 @@ use std::sync::Arc;
 use serde_json::json;
 
 use self::samples::{
-    bare, budget, day_account, key, limits, member, now, object, organization, project, put_family, record, team,
-    total, user,
+    bare, budget, computed_from, day_account, key, limits, member, now, object, organization, project, put_family,
+    record, team, total, user,
 };
 use self::sessions::{
     a_period_has_one_key_and_keeps_it_while_a_session_needs_it, a_session_comes_back_until_it_is_swept,
@@ -58,6 +58,7 @@ suite! { sqlite, postgres, pgbouncer => {
     spend_reaches_every_entity_and_the_books_add_up,
     an_entity_created_late_has_what_its_scope_spent,
     an_update_leaves_the_spend_alone,
+    a_row_is_replaced_only_while_it_is_what_the_change_was_computed_from,
     days_that_leave_the_ledger_stay_in_the_books,
     an_import_writes_once_and_brings_nothing_back,
     an_import_completes_an_end_user_who_was_first_seen_by_spending,
@@ -498,6 +499,67 @@ async fn an_update_leaves_the_spend_alone(store: &dyn Store) {
     store.write_records(&[record(1, 42, vec![total(Scope::new(ScopeKind::User, &["u"]))])]).await.unwrap();
     store.put_user(&User { spend: Money::nanos(1), ..user("u") }, false, audit()).await.unwrap();
     assert_eq!(store.user("u").await.unwrap().unwrap().spend, Money::nanos(42));
+}
+
+async fn a_row_is_replaced_only_while_it_is_what_the_change_was_computed_from(store: &dyn Store) {
+    put_family(store).await;
+    store.create_key(&bare("sk-a"), audit()).await.unwrap();
+    store.put_budget(&budget("b", 1), true, audit()).await.unwrap();
+    let link = Some("b".to_owned());
+    let linked = EndUser { user_id: "e".into(), budget_id: link.clone(), ..EndUser::default() };
+    store.put_end_user(&linked, true, audit()).await.unwrap();
+    store.put_tag(&Tag { tag_name: "t".into(), budget_id: link, ..Tag::default() }, true, audit()).await.unwrap();
+    macro_rules! outrun {
+        ($read:expr, $put:ident($($create:literal)?), $theirs:expr, $ours:expr) => {{
+            let read = $read.await.unwrap().unwrap();
+            let (theirs, ours) = ($theirs(read.clone()), $ours(read.clone()));
+            store.$put(&theirs, $($create,)? computed_from(&read)).await.unwrap();
+            let late = store.$put(&ours, $($create,)? computed_from(&read)).await;
+            assert!(matches!(late, Err(DirectoryError::Changed { .. })), "{late:?}");
+            assert_eq!($read.await.unwrap().unwrap(), theirs, "the other's change stands");
+            store.$put(&ours, $($create,)? computed_from(&theirs)).await.unwrap();
+        }};
+    }
+    let hash = KeyHash::of("sk-a");
+    outrun!(store.key(&hash), update_key(), |row| Key { blocked: true, ..row }, |row| Key {
+        models: vec!["m".to_owned()],
+        ..row
+    });
+    outrun!(store.team("t"), put_team(false), |row| Team { blocked: true, ..row }, |row| Team {
+        tags: vec!["x".into()],
+        ..row
+    });
+    outrun!(store.user("u"), put_user(false), |row| User { user_role: Some(Role::InternalUser), ..row }, |row| User {
+        user_alias: Some("me".to_owned()),
+        ..row
+    });
+    outrun!(
+        store.organization("o"),
+        put_organization(false),
+        |row| Organization { models: vec!["m".to_owned()], ..row },
+        |row| Organization { organization_alias: Some("we".to_owned()), ..row }
+    );
+    outrun!(store.budget("b"), put_budget(false), |row| Budget { limits: limits(), ..row }, |row| Budget {
+        allowed_models: vec!["m".to_owned()],
+        ..row
+    });
+    outrun!(store.end_user_row("e"), put_end_user(false), |row| EndUser { blocked: true, ..row }, |row| EndUser {
+        alias: Some("her".to_owned()),
+        ..row
+    });
+    outrun!(store.tag_row("t"), put_tag(false), |row| Tag { models: vec!["m".to_owned()], ..row }, |row| Tag {
+        description: Some("d".to_owned()),
+        ..row
+    });
+
+    let read = store.key(&hash).await.unwrap().unwrap();
+    store.write_records(&[record(1, 42, vec![total(Scope::key(&hash))])]).await.unwrap();
+    let blocked = Key { blocked: true, ..read.clone() };
+    store.update_key(&blocked, computed_from(&read)).await.expect("what a key spends meanwhile is no change of it");
+    let new = Key { token: KeyHash::of("sk-b"), ..read.clone() };
+    let rotated = store.rotate_key(&hash, &new, None, computed_from(&read)).await;
+    assert!(matches!(rotated, Err(DirectoryError::Changed { what: "key", .. })), "{rotated:?}");
+    assert!(store.key(&hash).await.unwrap().unwrap().blocked);
 }
 
 async fn days_that_leave_the_ledger_stay_in_the_books(store: &dyn Store) {

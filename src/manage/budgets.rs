@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use super::attributes::{Attributes, check_id, random_id};
 use super::audit::{Action, Change};
-use super::{Actor, ManageError, Manager, Params, Result, render};
+use super::{Actor, ManageError, Manager, Params, Result, on_fresh_rows, render};
 use crate::domain::{Budget, Limits};
 
 const TABLE: &str = "budgets";
@@ -28,6 +28,10 @@ impl Manager {
     }
 
     pub async fn update_budget(&self, actor: &Actor, params: Params) -> Result<Value> {
+        on_fresh_rows(|| self.update_budget_once(actor, params.clone())).await
+    }
+
+    async fn update_budget_once(&self, actor: &Actor, params: Params) -> Result<Value> {
         self.require_admin(actor)?;
         let mut attributes = Attributes::new(params);
         let before = self.find_budget(&attributes.required("budget_id")?).await?;

@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use super::attributes::{Attributes, check_id};
 use super::audit::{Action, Change};
-use super::{Actor, ManageError, Manager, Params, Result, render};
+use super::{Actor, ManageError, Manager, Params, Result, on_fresh_rows, render};
 use crate::domain::{EndUser, Limits};
 
 const TABLE: &str = "end_users";
@@ -25,6 +25,10 @@ impl Manager {
     }
 
     pub async fn update_end_user(&self, actor: &Actor, params: Params) -> Result<Value> {
+        on_fresh_rows(|| self.update_end_user_once(actor, params.clone())).await
+    }
+
+    async fn update_end_user_once(&self, actor: &Actor, params: Params) -> Result<Value> {
         self.require_admin(actor)?;
         let mut attributes = Attributes::new(params);
         let id = attributes.required("user_id")?;
@@ -51,7 +55,7 @@ impl Manager {
         let mut rows = Vec::with_capacity(ids.len());
         for id in &ids {
             check_id("user_id", id)?;
-            rows.push(self.block_end_user(actor, id, blocked).await?);
+            rows.push(on_fresh_rows(|| self.block_end_user(actor, id, blocked)).await?);
         }
         Ok(json!({"blocked_users": rows}))
     }

@@ -5,6 +5,9 @@ use std::borrow::Cow;
 use crate::directory::DirectoryError;
 use crate::domain::ErrorType;
 
+/// The `type` of a change that others were faster than.
+const CHANGED: &str = "changed_meanwhile";
+
 /// A refused or failed operation.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{message}")]
@@ -45,6 +48,11 @@ impl ManageError {
     /// 409: not while something else is as it is.
     pub(crate) fn conflict(message: impl Into<String>) -> Self {
         ManageError { status: 409, ..Self::of(ErrorType::BadRequest, message) }
+    }
+
+    /// Whether a row that this was computed from was changed meanwhile: the same may be done on the rows that are there now.
+    pub(super) fn is_outrun(&self) -> bool {
+        self.kind == CHANGED
     }
 
     /// 404.
@@ -94,6 +102,7 @@ impl From<DirectoryError> for ManageError {
             DirectoryError::Exists { .. } | DirectoryError::Ambiguous { .. } => {
                 Self::of(ErrorType::BadRequest, error.to_string())
             }
+            DirectoryError::Changed { .. } => ManageError { kind: CHANGED, ..Self::conflict(error.to_string()) },
             DirectoryError::NotFound { .. } => Self::of(ErrorType::NotFound, error.to_string()),
         }
     }

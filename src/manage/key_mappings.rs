@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use super::attributes::{Attributes, check_id, random_id};
 use super::audit::{Action, Change};
 use super::keys::Paging;
-use super::{Actor, KeyName, ManageError, Manager, Params, Result, render};
+use super::{Actor, KeyName, ManageError, Manager, Params, Result, on_fresh_rows, render};
 use crate::domain::KeyMapping;
 
 const TABLE: &str = "jwt_key_mappings";
@@ -39,6 +39,10 @@ impl Manager {
 
     /// Changes what is sent of the mapping that `id` names.
     pub async fn update_key_mapping(&self, actor: &Actor, params: Params) -> Result<Value> {
+        on_fresh_rows(|| self.update_key_mapping_once(actor, params.clone())).await
+    }
+
+    async fn update_key_mapping_once(&self, actor: &Actor, params: Params) -> Result<Value> {
         self.require_role_of_admin(actor)?;
         let mut attributes = Attributes::new(params);
         let before = self.find_key_mapping(&attributes.required("id")?).await?;

@@ -17,7 +17,7 @@ pub(super) use settings::check_chosen;
 use super::attributes::Attributes;
 use super::audit::{Action, Change};
 use super::permissions::KeyAction;
-use super::{Actor, ManageError, Manager, Params, Result};
+use super::{Actor, ManageError, Manager, Params, Result, on_fresh_rows};
 use crate::domain::{Key, KeyHash, Money, Scope, Secret};
 
 pub(super) const TABLE: &str = "keys";
@@ -93,6 +93,10 @@ impl Manager {
 
     /// Changes what is sent and nothing else. Names the key by `key` or `key_alias`.
     pub async fn update_key(&self, actor: &Actor, params: Params) -> Result<Value> {
+        on_fresh_rows(|| self.update_key_once(actor, params.clone())).await
+    }
+
+    async fn update_key_once(&self, actor: &Actor, params: Params) -> Result<Value> {
         let mut attributes = Attributes::new(params);
         let name = match attributes.text("key")? {
             Some(name) => KeyName::new(name),
@@ -161,6 +165,10 @@ impl Manager {
 
     /// Sets what a key has spent to `reset_to`: no more than it has spent, and no more than its budget.
     pub async fn reset_spend(&self, actor: &Actor, name: &KeyName, params: Params) -> Result<Value> {
+        on_fresh_rows(|| self.reset_spend_once(actor, name, params.clone())).await
+    }
+
+    async fn reset_spend_once(&self, actor: &Actor, name: &KeyName, params: Params) -> Result<Value> {
         self.require_admin(actor)?;
         let to: Option<Money> = Attributes::new(params).optional("reset_to")?;
         let to = to.ok_or_else(|| ManageError::invalid("reset_to", "reset_to is required"))?;
@@ -191,6 +199,10 @@ impl Manager {
 
     /// Blocks or unblocks a key.
     pub async fn block_key(&self, actor: &Actor, name: &KeyName, blocked: bool) -> Result<Value> {
+        on_fresh_rows(|| self.block_key_once(actor, name, blocked)).await
+    }
+
+    async fn block_key_once(&self, actor: &Actor, name: &KeyName, blocked: bool) -> Result<Value> {
         let before = self.find_key(name).await?;
         self.authorize_key(actor, &before, KeyAction::Block).await?;
         let mut key = before.clone();

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use super::attributes::{Attributes, check_id, random_id};
 use super::audit::{Action, Change};
 use super::delegation::Parent;
-use super::{Actor, ManageError, Manager, Params, Result, render};
+use super::{Actor, ManageError, Manager, Params, Result, on_fresh_rows, render};
 use crate::domain::{Limits, Organization};
 
 const TABLE: &str = "organizations";
@@ -32,6 +32,10 @@ impl Manager {
     }
 
     pub async fn update_organization(&self, actor: &Actor, params: Params) -> Result<Value> {
+        on_fresh_rows(|| self.update_organization_once(actor, params.clone())).await
+    }
+
+    async fn update_organization_once(&self, actor: &Actor, params: Params) -> Result<Value> {
         self.require_admin(actor)?;
         let mut attributes = Attributes::new(params);
         let before = self.find_organization(&attributes.required("organization_id")?).await?;

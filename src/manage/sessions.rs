@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use super::{Actor, ManageError, Manager, Result};
+use super::{Actor, ManageError, Manager, Result, on_fresh_rows};
 use crate::authn::Sessions;
 use crate::authn::session::{ChangedBy, NewSession, SessionError};
 use crate::domain::{Secret, UserSession};
@@ -55,8 +55,11 @@ impl Manager {
     /// Revokes a session by its id or its token.
     pub async fn revoke_session(&self, actor: &Actor, session: &str) -> Result<Value> {
         self.require_role_of_admin(actor)?;
-        let revoked = self.sessions().revoke(session, &by(actor), self.now).await?;
-        Ok(json!(revoked))
+        on_fresh_rows(|| async {
+            let revoked = self.sessions().revoke(session, &by(actor), self.now).await?;
+            Ok(json!(revoked))
+        })
+        .await
     }
 
     /// Revokes every session of a user.

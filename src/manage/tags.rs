@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use super::attributes::{Attributes, check_id};
 use super::audit::{Action, Change};
-use super::{Actor, ManageError, Manager, Params, Result, render};
+use super::{Actor, ManageError, Manager, Params, Result, on_fresh_rows, render};
 use crate::domain::Tag;
 
 const TABLE: &str = "tags";
@@ -23,6 +23,10 @@ impl Manager {
     }
 
     pub async fn update_tag(&self, actor: &Actor, params: Params) -> Result<Value> {
+        on_fresh_rows(|| self.update_tag_once(actor, params.clone())).await
+    }
+
+    async fn update_tag_once(&self, actor: &Actor, params: Params) -> Result<Value> {
         self.require_admin(actor)?;
         let mut attributes = Attributes::new(params);
         let name = attributes.required("name")?;

@@ -7,7 +7,7 @@ use super::audit::{Action, Change};
 use super::delegation::{self, Grant, Parent};
 use super::keys::Paging;
 use super::permissions::Standing;
-use super::{Actor, ManageError, Manager, Params, Result, render};
+use super::{Actor, ManageError, Manager, Params, Result, on_fresh_rows, render};
 use crate::directory::KeyFilter;
 use crate::domain::{Member, Team, TeamRole};
 
@@ -55,6 +55,10 @@ impl Manager {
 
     /// Changes what is sent and nothing else.
     pub async fn update_team(&self, actor: &Actor, params: Params) -> Result<Value> {
+        on_fresh_rows(|| self.update_team_once(actor, params.clone())).await
+    }
+
+    async fn update_team_once(&self, actor: &Actor, params: Params) -> Result<Value> {
         let mut attributes = Attributes::new(params);
         let before = self.find_team(&attributes.required("team_id")?).await?;
         let standing = self.standing_in(actor, &before).await?;
@@ -176,6 +180,10 @@ impl Manager {
     }
 
     pub async fn block_team(&self, actor: &Actor, id: &str, blocked: bool) -> Result<Value> {
+        on_fresh_rows(|| self.block_team_once(actor, id, blocked)).await
+    }
+
+    async fn block_team_once(&self, actor: &Actor, id: &str, blocked: bool) -> Result<Value> {
         let before = self.find_team(id).await?;
         if self.standing_in(actor, &before).await? < Standing::OrgAdmin {
             return Err(ManageError::forbidden("only an admin of the team's organization or the proxy blocks it"));

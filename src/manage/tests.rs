@@ -5,6 +5,7 @@ mod grants;
 pub(crate) mod house;
 mod key_mappings;
 mod linked;
+mod races;
 mod sessions;
 
 use serde_json::{Value, json};

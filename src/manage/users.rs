@@ -8,7 +8,7 @@ use super::audit::{Action, Change};
 use super::delegation::{self, Grant};
 use super::keys::{IssuedKey, Paging};
 use super::teams::KEYS_SHOWN;
-use super::{Actor, ManageError, Manager, Params, Result, render};
+use super::{Actor, ManageError, Manager, Params, Result, on_fresh_rows, render};
 use crate::directory::KeyFilter;
 use crate::domain::{Limits, Money, Role, Scope, ScopeKind, TeamRole, User};
 
@@ -103,6 +103,10 @@ impl Manager {
 
     /// Changes what is sent. Users may change their own alias and e-mail address, admins everything.
     pub async fn update_user(&self, actor: &Actor, params: Params) -> Result<Value> {
+        on_fresh_rows(|| self.update_user_once(actor, params.clone())).await
+    }
+
+    async fn update_user_once(&self, actor: &Actor, params: Params) -> Result<Value> {
         let mut attributes = Attributes::new(params);
         let before = match (attributes.text("user_id")?, attributes.text("user_email")?) {
             (Some(id), email) => {

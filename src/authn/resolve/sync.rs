@@ -6,7 +6,11 @@ use std::sync::Arc;
 use super::super::assertion::{Assertion, Named, RoleClaim};
 use super::super::virtual_key::unavailable;
 use super::{Ask, Resolver, audit};
-use crate::domain::{Denial, Identity, Member, TeamRole, User};
+use crate::directory::DirectoryError;
+use crate::domain::{Denial, Identity, Member, Role, TeamRole, User};
+
+/// How often a role is written to a row that others change at the same moment.
+const ATTEMPTS: usize = 8;
 
 impl Resolver {
     /// Writes role and memberships as they are claimed, where the rules ask for it and they differ. A user without a row
@@ -24,17 +28,26 @@ impl Resolver {
         if let (true, RoleClaim::Is(role)) = (rules.sync_user_role_and_teams, assertion.role)
             && user.user_role != Some(role)
         {
-            // As it is now: what was kept may be older than what an administrator wrote a moment ago.
-            let store = self.directory.store();
-            let Some(row) = store.user(&user.user_id).await.map_err(|error| unavailable(&error))? else {
-                return Ok(());
-            };
-            let changed = User { user_role: Some(role), updated_at: ask.now, ..row.clone() };
-            let entry = audit("updated", "users", &user.user_id, Some(&row), Some(&changed), ask.now);
-            let written = self.directory.store().put_user(&changed, false, entry).await;
-            written.map_err(|error| unavailable(&error))?;
+            self.set_role(&user.user_id, role, ask).await.map_err(|error| unavailable(&error))?;
         }
         self.memberships(assertion, user, ask).await
+    }
+
+    async fn set_role(&self, user_id: &str, role: Role, ask: &Ask<'_>) -> Result<(), DirectoryError> {
+        let store = self.directory.store();
+        let mut attempts = 0;
+        loop {
+            // As it is now: what was kept may be older than what an administrator wrote a moment ago.
+            let Some(row) = store.user(user_id).await?.filter(|row| row.user_role != Some(role)) else { return Ok(()) };
+            let changed = User { user_role: Some(role), updated_at: ask.now, ..row.clone() };
+            let entry = audit("updated", "users", user_id, Some(&row), Some(&changed), ask.now);
+            attempts += 1;
+            match store.put_user(&changed, false, entry).await {
+                // Somebody was faster, as another request of the same user may be.
+                Err(DirectoryError::Changed { .. }) if attempts < ATTEMPTS => {}
+                written => return written,
+            }
+        }
     }
 
     /// Whether no token of this user that was issued later has been seen: an older one says what no longer holds, and two
@@ -84,7 +97,7 @@ impl Resolver {
             let id = format!("{}/{}", member.team_id, user.user_id);
             let entry = audit("deleted", "team_members", &id, Some(member), None, ask.now);
             match store.delete_member(&member.team_id, &user.user_id, entry).await {
-                Ok(()) | Err(crate::directory::DirectoryError::NotFound { .. }) => {}
+                Ok(()) | Err(DirectoryError::NotFound { .. }) => {}
                 Err(error) => return Err(unavailable(&error)),
             }
         }

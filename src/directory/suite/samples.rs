@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use serde_json::json;
 
-use super::super::Store;
 use super::super::testing::audit;
+use super::super::{AuditEntry, Store};
 use crate::domain::{
     Account, Budget, BudgetWindow, HoldId, Key, KeyHash, KeyType, Limits, Member, ModelBudget, Money, Organization,
     Parties, Period, Project, Record, RecordStatus, Scope, Team, TeamRole, Timestamp, Usage, User,
@@ -127,6 +127,11 @@ pub(super) fn organization(id: &str) -> Organization {
 
 pub(super) fn project(id: &str) -> Project {
     Project { project_id: id.into(), created_at: now(), updated_at: now(), ..Project::default() }
+}
+
+/// The line of a change of this row.
+pub(super) fn computed_from<R: serde::Serialize>(row: &R) -> AuditEntry {
+    AuditEntry { before: serde_json::to_value(row).ok(), ..audit() }
 }
 
 pub(super) fn total(scope: Scope) -> Account {

@@ -3,7 +3,7 @@
 use super::super::attributes::Attributes;
 use super::super::audit::{Action, Change};
 use super::super::permissions::KeyAction;
-use super::super::{Actor, Manager, Params, Result};
+use super::super::{Actor, Manager, Params, Result, on_fresh_rows};
 use super::{IssuedKey, KeyName, TABLE, secret};
 use crate::domain::{BudgetDuration, KeyHash, Secret};
 
@@ -11,6 +11,10 @@ impl Manager {
     /// Issues a new secret for a key, with `new_key`, `grace_period` and any attribute of an update. `None` takes the
     /// key's name from `key` in the request.
     pub async fn regenerate_key(&self, actor: &Actor, name: Option<&KeyName>, params: Params) -> Result<IssuedKey> {
+        on_fresh_rows(|| self.regenerate_once(actor, name, params.clone())).await
+    }
+
+    async fn regenerate_once(&self, actor: &Actor, name: Option<&KeyName>, params: Params) -> Result<IssuedKey> {
         let mut attributes = Attributes::new(params);
         let sent = attributes.text("key")?.map(KeyName::new);
         let name = match (name.cloned(), sent) {

@@ -51,6 +51,11 @@ impl House {
         House { store, adjusted, manager, temp }
     }
 
+    /// The operations of somebody else on the same directory.
+    pub fn others(&self) -> Manager {
+        Manager { store: self.temp.store.clone(), ..self.manager.clone() }
+    }
+
     pub async fn generate(&self, actor: &Actor, params: Value) -> Result<Value> {
         Ok(self.manager.generate_key(actor, object(params)).await?.reveal())
     }
