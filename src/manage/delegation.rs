@@ -4,6 +4,8 @@
 
 mod limits;
 
+use std::collections::BTreeMap;
+
 use ipnet::IpNet;
 
 use crate::config::ModelEntry;
@@ -23,6 +25,8 @@ const NO_GRANT: [&str; 2] = [ALL_TEAM_MODELS, "no-default-models"];
 pub(super) struct Grant {
     /// Models and patterns; empty is every model.
     pub models: Vec<String>,
+    /// Names that a key gives to models.
+    pub aliases: BTreeMap<String, String>,
     /// Routes; empty is whatever the role allows.
     pub routes: Vec<String>,
     /// Networks it may be used from; empty is any.
@@ -46,6 +50,7 @@ impl From<&Key> for Grant {
         }
         Grant {
             models: key.models.clone(),
+            aliases: key.aliases.clone(),
             routes: key.allowed_routes.clone(),
             networks: key.allowed_ips.clone(),
             limits,
@@ -133,7 +138,26 @@ pub(super) fn check_handed_on(child: &Grant, parent: &Parent, catalog: &[ModelEn
         return Err(exceeds("models", parent, "all-team-models is more than its models"));
     }
     check(child, parent, catalog)?;
+    check_aliases(child, parent, catalog)?;
     limits::check_handed_on(&child.limits, parent)
+}
+
+/// Refuses aliases by which one model passes for another. Lists and prices are asked for the target, while the upstream
+/// is asked for the name. So what the parent calls by a name keeps it, and another name leads to a model that the parent
+/// may use, and is not that of one.
+pub(super) fn check_aliases(child: &Grant, parent: &Parent, catalog: &[ModelEntry]) -> Result<()> {
+    let grants = |name: &str| grants_model(&parent.grant.models, name, catalog);
+    for (name, target) in &child.aliases {
+        let why = match parent.grant.aliases.get(name) {
+            Some(same) if same == target => continue,
+            Some(other) => format!("{name:?} is its name for {other:?}"),
+            None if !grants(target) => format!("{target:?}, which {name:?} stands for, is not among its models"),
+            None if grants(name) => format!("{name:?} may be a model of its own"),
+            None => continue,
+        };
+        return Err(exceeds("aliases", parent, &why));
+    }
+    Ok(())
 }
 
 /// Gives the child what it left unset and the parent has bounded.
@@ -146,6 +170,9 @@ pub(super) fn inherit(key: &mut Key, parent: &Grant) {
     }
     if key.allowed_ips.is_empty() {
         key.allowed_ips.clone_from(&parent.networks);
+    }
+    for (name, target) in &parent.aliases {
+        key.aliases.entry(name.clone()).or_insert_with(|| target.clone());
     }
     key.expires = key.expires.or(parent.expires);
     limits::inherit(&mut key.limits, &parent.limits);
@@ -246,6 +273,34 @@ mod tests {
             let parent = Parent { name: "the calling key".into(), grant: grant(parent) };
             let got = check_handed_on(&grant(child), &parent, &catalog());
             assert_eq!(got.is_ok(), expected, "{child:?} of {:?}", parent.grant.models);
+        }
+    }
+
+    #[test]
+    fn an_alias_that_is_no_ones_before_leads_to_a_model_from_a_name_that_is_none() {
+        let aliases = |pairs: &[(&str, &str)]| {
+            pairs.iter().map(|(name, target)| ((*name).to_owned(), (*target).to_owned())).collect()
+        };
+        for (models, had, sent, expected) in [
+            (&["gpt-4o-mini"][..], &[][..], &[("fast", "gpt-4o-mini")][..], true),
+            (&["cheap"], &[], &[("fast", "haiku")], true),
+            (&["gpt-4o-mini"], &[], &[("fast", "gpt-4o")], false),
+            (&["gpt-4o-mini", "gpt-4o"], &[], &[("gpt-4o", "gpt-4o-mini")], false),
+            (&["cheap"], &[], &[("haiku", "gpt-4o-mini")], false),
+            (&["gpt-*"], &[], &[("gpt-5", "gpt-4o-mini")], false),
+            // Every name may be a model's where every model is granted.
+            (&[], &[], &[("fast", "gpt-4o-mini")], false),
+            (&["*"], &[], &[("fast", "gpt-4o-mini")], false),
+            (&["all-team-models"], &[], &[("fast", "gpt-4o-mini")], false),
+            // What somebody who may gave it stays, and leads nowhere else.
+            (&["gpt-4o"], &[("gpt-4o", "gpt-4o-mini")], &[("gpt-4o", "gpt-4o-mini")], true),
+            (&["gpt-4o", "haiku"], &[("fast", "gpt-4o")], &[("fast", "haiku")], false),
+        ] {
+            let grant =
+                |pairs: &[(&str, &str)]| Grant { models: list(models), aliases: aliases(pairs), ..Grant::default() };
+            let parent = Parent { name: "this key".into(), grant: grant(had) };
+            let got = check_aliases(&grant(sent), &parent, &catalog());
+            assert_eq!(got.is_ok(), expected, "{sent:?} for {models:?} with {had:?}");
         }
     }
 

@@ -97,7 +97,11 @@ impl Manager {
         if !actor.has_granted_route() {
             return self.generate_key(actor, key).await;
         }
-        super::keys::check_chosen(&Attributes::new(key.clone()), actor)?;
+        let chosen = Attributes::new(key.clone());
+        super::keys::check_chosen(&chosen, actor)?;
+        if chosen.sends_value("aliases") && !actor.is_admin() {
+            return Err(ManageError::forbidden("only a proxy_admin may set aliases of another's key"));
+        }
         self.generate_key(&actor.as_admin(), key).await
     }
 

@@ -1,12 +1,17 @@
 //! What a caller hands on by a key: no higher role, and no more models and limits than the key or credential it calls
 //! with has.
 
+use std::collections::BTreeMap;
+
 use super::super::delegation::{self, Grant, Parent};
 use super::super::permissions::Standing;
 use super::super::{Actor, ManageError, Manager, Result};
 use super::ownership::Owners;
 use super::settings;
 use crate::domain::{AccessGroup, Key, TeamRole};
+
+/// Names and the models they stand for.
+type Aliases = BTreeMap<String, String>;
 
 impl Manager {
     /// A key has the role of its owner. The caller must have it too: its own may be narrowed for this request.
@@ -46,19 +51,22 @@ impl Manager {
         Ok(())
     }
 
-    /// A key made with a key or a narrowed credential gets no more than that has, and what it leaves unset from it.
-    pub(super) async fn check_calling_key(&self, actor: &Actor, key: &mut Key) -> Result<()> {
+    /// A key made with a key or a narrowed credential gets no more than that has, and what it leaves unset from it. The
+    /// aliases that were `given` to it are no choice of the caller's.
+    pub(super) async fn check_calling_key(&self, actor: &Actor, given: &Aliases, key: &mut Key) -> Result<()> {
         if actor.is_admin() {
             return Ok(());
         }
-        let maker = actor.key();
+        let maker = actor.key().map(|maker| with_aliases(maker, given));
+        let maker = maker.as_ref();
+        let given = maker.map_or(given, |maker| &maker.aliases);
         let groups = self.groups_among(key, maker).await?;
         if let Some(maker) = maker.filter(|maker| maker.models.is_empty() && key.models.is_empty())
             && key.access_group_ids.is_empty()
         {
             key.access_group_ids.clone_from(&maker.access_group_ids);
         }
-        for parent in parents(actor, maker, &groups) {
+        for parent in parents(actor, maker, &groups, given) {
             let only_groups = has_only_groups(key);
             delegation::inherit(key, &parent.grant);
             if only_groups {
@@ -66,7 +74,7 @@ impl Manager {
             }
             self.check_parent(key, &groups, &parent)?;
         }
-        Ok(())
+        self.check_aliases(given, key, &groups)
     }
 
     /// Whoever rotates a key receives it: a key rotates itself and none that has more, a narrowed credential none that
@@ -78,7 +86,8 @@ impl Manager {
         let owners = self.owners(key).await?;
         Self::check_role(actor, &owners)?;
         self.check_acts_as(actor, key, &owners).await?;
-        self.check_received(actor, actor.key().filter(|caller| caller.token != before.token), key).await
+        let caller = actor.key().filter(|caller| caller.token != before.token);
+        self.check_received(actor, caller, &kept_aliases(before, key), key).await
     }
 
     /// A change of a key that is called with `actor`. An owner may narrow a key, never widen it: whoever issued it meant
@@ -89,10 +98,14 @@ impl Manager {
         }
         match self.check_narrowed(before, key).await {
             Err(error) if error.status == 403 && standing >= Standing::TeamAdmin => {
-                self.check_received(actor, actor.key(), key).await
+                let kept = kept_aliases(before, key);
+                let caller = actor.key().map(|caller| with_aliases(caller, &kept));
+                self.check_received(actor, caller.as_ref(), &kept, key).await?;
             }
-            narrowed => narrowed,
+            narrowed => narrowed?,
         }
+        let groups = self.groups_among(key, None).await?;
+        self.check_aliases(&before.aliases, key, &groups)
     }
 
     async fn check_narrowed(&self, before: &Key, key: &Key) -> Result<()> {
@@ -115,8 +128,8 @@ impl Manager {
         self.check_parent(key, &groups, &parent).map_err(|error| ManageError::forbidden(error.message))
     }
 
-    /// Refuses a key that has more than `caller`, or than the credential of the call.
-    async fn check_received(&self, actor: &Actor, caller: Option<&Key>, key: &Key) -> Result<()> {
+    /// Refuses a key that has more than `caller`, or than the credential of the call with the aliases `given`.
+    async fn check_received(&self, actor: &Actor, caller: Option<&Key>, given: &Aliases, key: &Key) -> Result<()> {
         let groups = self.groups_among(key, caller).await?;
         let mut whole = key.clone();
         if let Some(id) = &key.budget_id
@@ -124,7 +137,7 @@ impl Manager {
         {
             whole.limits = whole.limits.or(&budget.limits);
         }
-        for parent in parents(actor, caller, &groups) {
+        for parent in parents(actor, caller, &groups, given) {
             if !is_bounded_by(&whole, &parent) {
                 return Err(ManageError::forbidden(format!("this key lacks a bound of {}", parent.name)));
             }
@@ -140,6 +153,14 @@ impl Manager {
         delegation::check_handed_on(&child, parent, &self.config.model_list)
     }
 
+    /// Aliases that were not given to a key by those who may are held to its own models: they let no model pass for
+    /// another.
+    fn check_aliases(&self, given: &Aliases, key: &Key, groups: &[AccessGroup]) -> Result<()> {
+        let mut own = of_key("this key", key, groups);
+        own.grant.aliases.clone_from(given);
+        delegation::check_aliases(&Grant::from(key), &own, &self.config.model_list)
+    }
+
     /// The access groups of the directory, where one of the keys has any.
     async fn groups_among(&self, key: &Key, maker: Option<&Key>) -> Result<Vec<AccessGroup>> {
         let none = key.access_group_ids.is_empty() && maker.is_none_or(|maker| maker.access_group_ids.is_empty());
@@ -147,15 +168,36 @@ impl Manager {
     }
 }
 
-/// What bounds those who receive a key: the key that is called with, and the credential.
-fn parents<'a>(actor: &'a Actor, caller: Option<&'a Key>, groups: &'a [AccessGroup]) -> impl Iterator<Item = Parent> {
+/// The aliases of a key that it had before.
+fn kept_aliases(before: &Key, key: &Key) -> Aliases {
+    let kept = key.aliases.iter().filter(|(name, target)| before.aliases.get(*name) == Some(target));
+    kept.map(|(name, target)| (name.clone(), target.clone())).collect()
+}
+
+/// A key that has these aliases too; its own stand.
+fn with_aliases(key: &Key, more: &Aliases) -> Key {
+    let mut key = key.clone();
+    for (name, target) in more {
+        key.aliases.entry(name.clone()).or_insert_with(|| target.clone());
+    }
+    key
+}
+
+/// What bounds those who receive a key: the key that is called with, and the credential, which says nothing of aliases
+/// and has those that are given.
+fn parents<'a>(
+    actor: &'a Actor,
+    caller: Option<&'a Key>,
+    groups: &'a [AccessGroup],
+    given: &'a Aliases,
+) -> impl Iterator<Item = Parent> {
     let of_caller = caller.map(|caller| {
         // An increase for a time is not handed on for good.
         let lasting = Key { temp_budget_increase: None, ..caller.clone() };
         of_key("the calling key", &lasting, groups)
     });
     let of_credential = actor.caller.grant.as_deref().map(|grant| {
-        let mut grant = Grant::from(grant);
+        let mut grant = Grant { aliases: given.clone(), ..Grant::from(grant) };
         // What it says of money is in its user's own period.
         let period = actor.user().and_then(|user| user.limits.budget_duration);
         grant.limits.budget_duration = grant.limits.budget_duration.or(period);

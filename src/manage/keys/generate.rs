@@ -65,7 +65,9 @@ impl Manager {
         Self::check_role(actor, &owners)?;
         self.check_acts_as(actor, &key, &owners).await?;
         self.check_ceilings(&mut key, true)?;
-        self.check_calling_key(actor, &mut key).await?;
+        // Those of the configuration are no choice of the caller's.
+        let given = if chosen.sends_value("aliases") { BTreeMap::new() } else { key.aliases.clone() };
+        self.check_calling_key(actor, &given, &mut key).await?;
         self.check_grants(actor, &[], &key, &owners).await?;
         if let Some(alias) = &alias {
             self.check_alias(alias, None).await?;

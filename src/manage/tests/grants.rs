@@ -333,3 +333,60 @@ async fn a_narrowed_caller_gets_no_key_of_a_higher_role() {
     let for_admin = json!({"team_id": "t", "user_id": "ada"});
     assert_eq!(refused(house.generate(&lead, for_admin).await).0, 403, "nor does a team's admin");
 }
+
+#[tokio::test]
+async fn nobody_lets_a_model_pass_for_another_by_an_alias() {
+    let house = House::new().await;
+    house.user("u", json!({"user_role": "internal_user", "auto_create_key": false})).await;
+    let own = |models: Value, aliases: Value| json!({"user_id": "u", "models": models, "aliases": aliases});
+    let given = own(json!(["gpt-4o-mini", "gpt-4o"]), json!({"house": "gpt-4o"}));
+    let key = house.generate(&admin(), given).await.unwrap()["key"].clone();
+    let actor = house.actor("u").await;
+    for (aliases, expected) in [
+        (json!({"house": "gpt-4o", "fast": "gpt-4o-mini"}), 200),
+        (json!({"house": "gpt-4o", "dear": "gpt-4"}), 403),
+        (json!({"house": "gpt-4o", "gpt-4o": "gpt-4o-mini"}), 403),
+        (json!({"house": "gpt-4o-mini"}), 403),
+        (json!({}), 403),
+    ] {
+        let change = |key: &Value| object(json!({"key": key, "aliases": aliases}));
+        let back = json!({"key": key, "aliases": {"house": "gpt-4o"}});
+        for actor in [&actor, &signed_in(&actor), &narrowed(signed_in(&actor), &["gpt-4o-mini"])] {
+            assert_eq!(status(house.manager.update_key(actor, change(&key))).await, expected, "{aliases}");
+            house.manager.update_key(&admin(), object(back.clone())).await.unwrap();
+        }
+    }
+    for (models, aliases, expected) in [
+        (json!(["gpt-4o-mini"]), json!({"fast": "gpt-4o-mini"}), 200),
+        (json!(["gpt-4o-mini"]), json!({"gpt-4o": "gpt-4o-mini"}), 400),
+        (json!(["gpt-4o-mini"]), json!({"fast": "gpt-4o"}), 400),
+        (json!(["gpt-4o-mini"]), json!({"house": "gpt-4o-mini"}), 400),
+    ] {
+        let shown = aliases.to_string();
+        assert_eq!(status(house.generate(&actor, own(models, aliases))).await, expected, "{shown}");
+    }
+    let child = house.key(&house.generate(&actor, json!({})).await.unwrap()).await;
+    assert_eq!(json!(child.aliases), json!({"house": "gpt-4o"}), "a name stands for the same in a key made with it");
+    let any = own(json!([]), json!({"gpt-4o": "gpt-4o-mini"}));
+    assert_eq!(status(house.generate(&signed_in(&actor), any.clone())).await, 400);
+    assert_eq!(status(house.generate(&admin(), any)).await, 200, "who administers the gate knows its upstreams");
+    let granted = signed_in(&actor).with_granted_route(true);
+    let first = json!({"user_id": "new", "aliases": {"gpt-4o": "gpt-4o-mini"}});
+    assert_eq!(refused(house.manager.create_user(&granted, object(first)).await).0, 403);
+}
+
+#[tokio::test]
+async fn an_alias_that_the_configuration_gives_every_key_is_no_choice_of_its_maker() {
+    let mut config = Config::default();
+    config.litellm_settings.default_key_generate_params = object(json!({"aliases": {"house": "gpt-4o"}}));
+    let house = House::with(config).await;
+    let actor = house.user("u", json!({"user_role": "internal_user", "auto_create_key": false})).await;
+    house
+        .generate(&admin(), json!({"user_id": "u", "models": ["gpt-4o"], "aliases": {"own": "gpt-4o"}}))
+        .await
+        .unwrap();
+    for actor in [&actor, &house.actor("u").await, &narrowed(actor.clone(), &["gpt-4o"])] {
+        let key = house.key(&house.generate(actor, json!({"models": ["gpt-4o"]})).await.unwrap()).await;
+        assert_eq!(key.aliases["house"], "gpt-4o");
+    }
+}
