@@ -44,7 +44,7 @@ async fn a_free_model_before_a_dear_one_makes_nothing_free() {
 async fn a_tag_too_long_for_any_limit_does_not_keep_a_request_from_being_booked() {
     let stack = shared();
     let key = stack.key(json!({"max_budget": 1.0})).await;
-    stack.chat(&key).header("x-litellm-tags", &"t".repeat(49_200)).usage(1000, 1000).send().await.allowed();
+    stack.chat(&key).header("x-litellm-tags", "t".repeat(49_200)).usage(1000, 1000).send().await.allowed();
     stack.wait_any_spend(&key).await;
 }
 

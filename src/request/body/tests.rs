@@ -555,7 +555,7 @@ fn value() -> impl Strategy<Value = Value> {
 proptest! {
     #[test]
     fn every_json_object_is_read_as_serde_reads_it(
-        members in proptest::collection::btree_map("\\PC{0,4}|messages|prompt|input", value(), 0..6),
+        members in proptest::collection::btree_map("[^\\p{Lu}\\pC]{0,4}|messages|prompt|input", value(), 0..6),
         model in "\\PC{0,12}",
         pretty in any::<bool>(),
     ) {
