@@ -63,7 +63,10 @@ impl Settings {
         }
         list.extend(boxed(OAuth2::of(&config.general_settings, kept)?));
         let lookup = Arc::clone(prices);
-        let provider = move |model: &str| lookup.current().find(model)?.provider().map(Arc::from);
+        let provider = move |model: &str| {
+            let price = lookup.current().find(model).filter(|price| !price.is_unknown())?;
+            Some(price.provider().unwrap_or_default().into())
+        };
         let catalog = Arc::new(Catalog::new(&config, Arc::new(provider)));
         let mut around: Vec<Box<dyn Authenticator>> = Vec::new();
         if !config.identity.mtls.is_empty() {

@@ -7,7 +7,8 @@ use std::sync::Arc;
 use crate::config::{Config, ModelEntry};
 use crate::domain::glob;
 
-/// Finds the provider of a model name that `model_list` does not have, as the price table knows it.
+/// Finds the provider of a model name that `model_list` does not have, as the price table knows it: empty where it has the
+/// model and names no provider, `None` where it does not have the model.
 pub type ProviderOf = Arc<dyn Fn(&str) -> Option<Arc<str>> + Send + Sync>;
 
 /// The models of the configuration, ready to be asked. Built once for each configuration; nothing in it changes.

@@ -37,7 +37,10 @@ fn catalog() -> Catalog {
     .unwrap();
     let mut config = Config { model_list, ..Config::default() };
     config.litellm_settings.model_alias_map.insert("A".to_owned(), "M".to_owned());
-    let provider_of = |model: &str| model.starts_with("claude").then(|| Arc::from("anthropic"));
+    let provider_of = |model: &str| match model {
+        "priced-alone" => Some("".into()),
+        _ => model.starts_with("claude").then(|| Arc::from("anthropic")),
+    };
     Catalog::new(&config, Arc::new(provider_of))
 }
 
@@ -228,7 +231,7 @@ fn aliases_lead_to_their_target_and_cannot_widen_a_key() {
     assert_eq!(target(aliased(&["gpt-4o"], "fast", "gpt-4o"), "fast").as_deref(), Some("gpt-4o"));
     assert_eq!(target(aliased(&["cheap-one"], "cheap-one", "gpt-4o"), "cheap-one"), None, "only the target counts");
     assert_eq!(target(key_of(&[]), "A").as_deref(), Some("M"));
-    for known in ["gpt-4o", "vertex_ai/gemini", "claude-3", "A"] {
+    for known in ["gpt-4o", "vertex_ai/gemini", "claude-3", "priced-alone", "A"] {
         let renamed = aliased(&["mini"], known, "mini");
         assert_eq!(target(renamed, known), None, "{known} goes to the upstream under its own name");
     }
