@@ -67,10 +67,11 @@ async fn measure(keys: usize, asked: usize) {
             "INSERT INTO teams (team_id, created_at, updated_at) SELECT 'team-' || n, 0, 0 FROM generate_series(0, 999) n;
              INSERT INTO users (user_id, user_role, created_at, updated_at)
                SELECT 'user-' || n, 'internal_user', 0, 0 FROM generate_series(0, 9999) n;
-             INSERT INTO keys (token, key_alias, user_id, team_id, key_type, rpm_limit, tpm_limit, created_at, updated_at)
-               SELECT encode(sha256(('sk-scale-' || lpad(n::text, 9, '0'))::bytea), 'hex'), 'key ' || n,
-                      'user-' || n % 10000, 'team-' || n % 1000, 'default', 1000000, 1000000000, 0, 0
-               FROM generate_series(0, {last}) n;",
+             INSERT INTO keys (token, first_token, key_alias, user_id, team_id, key_type, rpm_limit, tpm_limit, created_at,
+                               updated_at)
+               SELECT hash, hash, 'key ' || n, 'user-' || n % 10000, 'team-' || n % 1000, 'default', 1000000, 1000000000, 0, 0
+               FROM generate_series(0, {last}) n,
+                    encode(sha256(('sk-scale-' || lpad(n::text, 9, '0'))::bytea), 'hex') hash;",
             last = keys - 1
         ),
     );

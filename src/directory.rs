@@ -84,6 +84,7 @@ pub struct KeyFilter {
     pub project_id: Option<String>,
     pub key_alias: Option<String>,
     pub token: Option<KeyHash>,
+    pub first_token: Option<KeyHash>,
     /// Something is decided by what is found, so it must be the present and not a read replica's.
     pub decides: bool,
     /// First row and number of rows.

@@ -319,6 +319,58 @@ async fn two_requests_and_money_for_one() {
     assert_eq!(statuses, [200, 429]);
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_new_secret_is_no_new_budget_and_no_new_minute() {
+    let stack = shared();
+    let exact = exact();
+    let old = stack.key(json!({"max_budget": exact.cost * 1.5, "rpm_limit": 2})).await;
+    let gate = unique("gate");
+    let call = |key: &Key| {
+        let call = stack.call("POST", "/v1/chat/completions").key(key).json(&exact.body);
+        call.usage(exact.input, exact.output).header("x-pair", &gate).held_back(&gate)
+    };
+    let running = tokio::spawn(call(&old).send());
+    eventually("it is at the upstream", || async {
+        if stack.upstream.with_header("x-pair", &gate).is_empty() { Err("not yet".to_owned()) } else { Ok(()) }
+    })
+    .await;
+    let answer = stack.manage("POST", "/key/regenerate", json!({"key": old.secret})).await;
+    let text = |name: &str| answer[name].as_str().unwrap().to_owned();
+    let fresh = Key { secret: text("key"), token: text("token"), alias: old.alias.clone(), attributes: answer.clone() };
+    assert_ne!(fresh.token, old.token);
+
+    // What the old secret holds is held.
+    soon_spent("the new secret is known", || call(&fresh)).await;
+    stack.upstream.release(&gate);
+    assert_eq!(running.await.unwrap().status, 200);
+    stack.wait_spend(&fresh, exact.cost).await;
+    soon_spent("what it came to is spent", || call(&fresh)).await;
+    stack.manage("POST", "/key/update", json!({"key": fresh.secret, "max_budget": 1.0})).await;
+    eventually("the second request of the minute passes", || async {
+        let answer = call(&fresh).send().await;
+        if answer.status == 200 { Ok(()) } else { Err(answer.text()) }
+    })
+    .await;
+    call(&fresh).send().await.denied(429, "rate_limit_error");
+    stack.wait_spend(&fresh, exact.cost * 2.0).await;
+    stack.verify_ledger();
+    stack.verify_counters().await;
+}
+
+#[tokio::test]
+async fn what_is_reset_is_reset_in_the_period_of_a_linked_budget_too() {
+    let stack = shared();
+    let budget = unique("budget");
+    let daily = json!({"budget_id": budget, "max_budget": 0.001, "budget_duration": "1d"});
+    stack.manage("POST", "/budget/new", daily).await;
+    let key = stack.key(json!({"budget_id": budget})).await;
+    stack.chat(&key).usage(1000, 2000).send().await.allowed();
+    soon_spent("the day's budget is spent", || stack.chat(&key)).await;
+    let path = format!("/key/{}/reset_spend", key.token);
+    stack.manage("POST", &path, json!({"reset_to": 0})).await;
+    stack.chat(&key).usage(1, 1).send().await.allowed();
+}
+
 #[tokio::test]
 async fn without_reservation_a_request_passes_while_anything_is_left() {
     for config in

@@ -83,7 +83,7 @@ pub(super) struct Statements {
     pub tags_with_budgets: String,
     pub access_groups_with_budgets: String,
     pub revoked_at: String,
-    /// `$1` the new hash, `$2` the old one. The ledger then carries the spend over.
+    /// `$1` the new hash, `$2` the old one.
     pub move_key: String,
     /// Deletes the keys and memberships that go with their owner.
     pub keys_of_user: String,
@@ -234,7 +234,7 @@ impl Statements {
             tags_with_budgets: write(with_budget::<Tag>()),
             access_groups_with_budgets: write(with_budget::<AccessGroup>()),
             revoked_at: write("SELECT revoke_at FROM deprecated_keys WHERE token = $1".to_owned()),
-            move_key: write("UPDATE keys SET token = $1, spend = 0 WHERE token = $2".to_owned()),
+            move_key: write("UPDATE keys SET token = $1 WHERE token = $2".to_owned()),
             keys_of_user: write("DELETE FROM keys WHERE user_id = $1".to_owned()),
             keys_of_team: write("DELETE FROM keys WHERE team_id = $1".to_owned()),
             members_leave_team: write("DELETE FROM team_members WHERE team_id = $1".to_owned()),
@@ -387,7 +387,6 @@ impl Statements {
             &ledger.checkpoints,
             &ledger.spent,
             &ledger.periods,
-            &ledger.periods_of_key,
         ];
         let bulks = [
             &ledger.insert,
@@ -405,7 +404,7 @@ impl Statements {
             &ledger.add_access_group,
         ];
         let bulks = bulks.into_iter().flat_map(|bulk| std::iter::once(&bulk.one).chain(&bulk.many));
-        let columns = ["user_id", "team_id", "organization_id", "project_id", "key_alias", "token"];
+        let columns = ["user_id", "team_id", "organization_id", "project_id", "key_alias", "token", "first_token"];
         let (page, count) = self.keys_where(&columns);
         let found = [self.by(&self.keys, "key_alias"), page, count];
         let fixed = tables.iter().flat_map(|table| table.texts()).chain(single).chain(bulks);

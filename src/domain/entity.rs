@@ -12,6 +12,7 @@ use super::ids::KeyHash;
 use super::money::Money;
 use super::period::BudgetDuration;
 use super::role::{Role, TeamRole};
+use super::scope::Scope;
 use super::time::Timestamp;
 
 /// Limits an entity carries. `None` is no limit, `Some(0)` blocks everything.
@@ -137,6 +138,8 @@ pub enum KeyType {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Key {
     pub token: KeyHash,
+    /// Of its first secret: what its counters and books are named by, whatever its secret is now.
+    pub first_token: KeyHash,
     /// Display form, `sk-...Ab12`.
     #[serde(default)]
     pub key_name: Option<String>,
@@ -221,6 +224,7 @@ impl Key {
     pub fn new(token: KeyHash, now: Timestamp) -> Self {
         Key {
             token,
+            first_token: token,
             key_name: None,
             key_alias: None,
             user_id: None,
@@ -259,6 +263,12 @@ impl Key {
             updated_at: now,
             updated_by: None,
         }
+    }
+
+    /// What its limits hang on and its spend is booked to. A new secret changes nothing about it.
+    #[must_use]
+    pub fn scope(&self) -> Scope {
+        Scope::key(&self.first_token)
     }
 }
 

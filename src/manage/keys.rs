@@ -18,7 +18,7 @@ use super::attributes::Attributes;
 use super::audit::{Action, Change};
 use super::permissions::KeyAction;
 use super::{Actor, ManageError, Manager, Params, Result, on_fresh_rows};
-use crate::domain::{Key, KeyHash, Money, Scope, Secret};
+use crate::domain::{Key, KeyHash, Money, Secret};
 
 pub(super) const TABLE: &str = "keys";
 /// The most keys one call names.
@@ -117,7 +117,7 @@ impl Manager {
         };
         self.store.update_key(&key, self.audit(actor, change)).await?;
         if let Some(spend) = spend {
-            self.adjuster.adjust(Scope::key(&key.token), spend).await?;
+            self.adjuster.adjust(key.scope(), spend).await?;
             key.spend = spend;
         }
         let mut row = self.key_row(&key);
@@ -189,7 +189,7 @@ impl Manager {
         let after = Key { spend: to, ..key.clone() };
         let change = Change { action: Action::Updated, table: TABLE, id, before: Some(&before), after: Some(&after) };
         self.store.update_key(&key, self.audit(actor, change)).await?;
-        self.adjuster.adjust(Scope::key(&key.token), to).await?;
+        self.adjuster.adjust(key.scope(), to).await?;
         let mut row = self.key_row(&after);
         row.insert("key".to_owned(), name.shown().into());
         row.insert("key_hash".to_owned(), before.token.to_string().into());

@@ -27,10 +27,11 @@ enum Blank {
 }
 
 impl Manager {
-    /// A key's row without its hash.
+    /// A key's row without its hashes.
     pub(super) fn key_row(&self, key: &Key) -> Params {
         let mut row = self.row(key, &key.limits);
         row.remove("token");
+        row.remove("first_token");
         for (name, blank) in KEY_BLANKS {
             row.entry(name).or_insert_with(|| match blank {
                 Blank::Null => Value::Null,
@@ -42,10 +43,11 @@ impl Manager {
         row
     }
 
-    /// A key's row with its hash, as lists and teams show it.
+    /// A key's row with its hash and the one its books are named by, as lists and teams show it.
     pub(super) fn listed_row(&self, key: &Key) -> Params {
         let mut row = self.key_row(key);
         row.insert("token".to_owned(), key.token.to_string().into());
+        row.insert("first_token".to_owned(), key.first_token.to_string().into());
         row
     }
 
@@ -63,10 +65,10 @@ impl Manager {
             let budget = self.store.budget(id).await?;
             row.insert("litellm_budget_table".to_owned(), json!(budget.map(|budget| self.budget_row(&budget))));
         }
-        let hash = key.token.to_string();
+        let first = key.first_token.to_string();
         let mut windows = Vec::with_capacity(key.limits.budget_limits.len());
         for window in &key.limits.budget_limits {
-            let spent = self.spent(Scope::key(&key.token), Some(window.budget_duration)).await?;
+            let spent = self.spent(key.scope(), Some(window.budget_duration)).await?;
             windows.push(json!({
                 "budget_duration": window.budget_duration,
                 "max_budget": window.max_budget,
@@ -77,7 +79,7 @@ impl Manager {
         row.insert("budget_limits_usage".to_owned(), windows.into());
         let mut models = Map::new();
         for (model, limit) in &key.limits.model_max_budget {
-            let scope = Scope::new(ScopeKind::ModelPerKey, &[&hash, model]);
+            let scope = Scope::new(ScopeKind::ModelPerKey, &[&first, model]);
             models.insert(
                 model.clone(),
                 json!({

@@ -51,8 +51,14 @@ impl Quota {
         let mut change = Money::ZERO;
         // Accounts that change by the same amount share a record.
         let mut changes: Vec<(Money, Vec<Account>)> = Vec::new();
-        let current = durations.iter().map(|duration| periods.at(Some(*duration), now));
-        for period in std::iter::once(Period::total()).chain(current) {
+        let mut current = vec![Period::total()];
+        for period in durations.iter().map(|duration| periods.at(Some(*duration), now)) {
+            // Several durations may be one period, as a day and 24 hours are.
+            if current.iter().all(|other| other.id != period.id) {
+                current.push(period);
+            }
+        }
+        for period in current {
             let is_total = period.is_total();
             let account = Account { scope: scope.clone(), period };
             let difference = to - self.books.spent(&account).await?;

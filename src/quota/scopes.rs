@@ -197,8 +197,8 @@ impl Plan {
                 limits.max_budget = limits.max_budget.map(|budget| budget + increase);
                 plan.valid_until = expiry;
             }
-            let hash: Arc<str> = key.token.to_string().into();
-            plan.add(ScopeKind::Key, &[&hash], &limits, Which::All, Some(ScopeKind::ModelPerKey));
+            let first: Arc<str> = key.first_token.to_string().into();
+            plan.add(ScopeKind::Key, &[&first], &limits, Which::All, Some(ScopeKind::ModelPerKey));
         }
         plan
     }
@@ -287,7 +287,7 @@ impl Plan {
             if let Some(key) = key
                 && let Some(limit) = key.tag_rpm_limit.get(&**name)
             {
-                let scope = Scope::new(ScopeKind::TagPerKey, &[&key.token.to_string(), name]);
+                let scope = Scope::new(ScopeKind::TagPerKey, &[&key.first_token.to_string(), name]);
                 let limits = Limits { rpm_limit: Some(*limit), ..Limits::default() };
                 of_limits(&scope, &limits, Which::Rates, own);
             }

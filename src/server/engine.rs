@@ -7,9 +7,9 @@ use arc_swap::ArcSwap;
 use async_trait::async_trait;
 
 use crate::config::Config;
-use crate::directory::{Difference, DirectoryError, SharedStore, Verification};
+use crate::directory::{Difference, DirectoryError, KeyFilter, SharedStore, Verification};
 use crate::domain::{
-    Account, BudgetDuration, Caller, CounterKey, Decision, Denial, HoldId, Kind, Limits, Money, Scope, ScopeKind,
+    Account, BudgetDuration, Caller, CounterKey, Decision, Denial, HoldId, Key, Kind, Limits, Money, Scope, ScopeKind,
     Window,
 };
 use crate::gate::Gate;
@@ -56,25 +56,35 @@ impl Engine {
         Ok(())
     }
 
-    /// The periods of a scope's budgets.
+    /// The periods of a scope's budgets, those of a linked budget row included.
     async fn durations(&self, scope: &Scope) -> Result<Vec<BudgetDuration>, DirectoryError> {
         let names = scope.names();
         let first = names.first().map_or("", String::as_str);
-        let limits: Option<Limits> = match scope.kind() {
-            ScopeKind::Key => match first.parse() {
-                Ok(token) => self.store.key(&token).await?.map(|key| key.limits),
-                Err(_) => None,
-            },
-            ScopeKind::Team => self.store.team(first).await?.map(|team| team.limits),
-            ScopeKind::User => self.store.user(first).await?.map(|user| user.limits),
-            ScopeKind::Organization => self.store.organization(first).await?.map(|organization| organization.limits),
+        let found: Option<(Limits, Option<String>)> = match scope.kind() {
+            ScopeKind::Key => self.key_of_books(first).await?.map(|key| (key.limits, key.budget_id)),
+            ScopeKind::Team => self.store.team(first).await?.map(|team| (team.limits, None)),
+            ScopeKind::User => self.store.user(first).await?.map(|user| (user.limits, None)),
+            ScopeKind::Organization => {
+                let organization = self.store.organization(first).await?;
+                organization.map(|organization| (organization.limits, organization.budget_id))
+            }
             _ => None,
         };
-        let Some(limits) = limits else { return Ok(Vec::new()) };
+        let Some((mut limits, budget_id)) = found else { return Ok(Vec::new()) };
+        if let Some(budget_id) = budget_id
+            && let Some(budget) = self.store.budget(&budget_id).await?
+        {
+            limits = limits.or(&budget.limits);
+        }
         let windows = limits.budget_limits.iter().map(|window| window.budget_duration);
-        let mut durations: Vec<BudgetDuration> = limits.budget_duration.into_iter().chain(windows).collect();
-        durations.dedup();
-        Ok(durations)
+        Ok(limits.budget_duration.into_iter().chain(windows).collect())
+    }
+
+    /// The key whose books have this name.
+    async fn key_of_books(&self, name: &str) -> Result<Option<Key>, DirectoryError> {
+        let Ok(first_token) = name.parse() else { return Ok(None) };
+        let filter = KeyFilter { first_token: Some(first_token), decides: true, limit: 1, ..KeyFilter::default() };
+        Ok(self.store.list_keys(&filter).await?.rows.pop())
     }
 }
 

@@ -57,12 +57,12 @@ macro_rules! row {
 }
 
 row! { Key in "keys" is "key" by ["token"] named |key| key.token.to_string();
-    token, key_name, key_alias, user_id, team_id, organization_id, project_id, agent_id, models, aliases,
+    token, first_token, key_name, key_alias, user_id, team_id, organization_id, project_id, agent_id, models, aliases,
     access_group_ids, allowed_routes, key_type, allowed_ips, blocked, expires, limits, budget_id, temp_budget_increase,
     temp_budget_expiry, throttle_on_budget_exceeded, tags, tag_rpm_limit, end_user_budget_id,
     default_estimated_output_tokens, default_estimated_output_tokens_per_model, enforced_params, permissions, metadata,
     extra, auto_rotate, rotation_interval, rotation_count, created_at, created_by, updated_at, updated_by;
-    spends [spend] as |key| vec![Scope::key(&key.token)]
+    spends [spend] as |key| vec![key.scope()]
 }
 
 row! { Team in "teams" is "team" by ["team_id"] named |team| team.team_id.to_string();

@@ -26,8 +26,6 @@ pub(in super::super) struct Ledger {
     pub add_period: Bulk,
     pub add_daily: Bulk,
     pub periods: String,
-    /// Periods of every scope that hangs on one key: `$1` and two patterns.
-    pub periods_of_key: String,
     /// `$1` is added to the spend of the entity `$2` (and `$3`).
     pub add_key: Bulk,
     pub add_team: Bulk,
@@ -110,11 +108,7 @@ impl Ledger {
                  spend = daily_spend.spend + excluded.spend",
             ),
             periods: write("SELECT scope, period_id, spend FROM period_spend"),
-            periods_of_key: write(
-                "SELECT scope, period_id, period_start, period_end, spend FROM period_spend \
-                 WHERE scope = $1 OR scope LIKE $2 OR scope LIKE $3",
-            ),
-            add_key: add("keys", &["token"]),
+            add_key: add("keys", &["first_token"]),
             add_team: add("teams", &["team_id"]),
             add_member: add("team_members", &["team_id", "user_id"]),
             add_user: add("users", &["user_id"]),

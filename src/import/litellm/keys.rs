@@ -120,7 +120,7 @@ fn read(
         project_id: key.project_id.clone(),
         ..Parties::default()
     };
-    let entity = Entity { table: TABLE, id: &hash, scope: Scope::key(&token), parties, limits: &effective };
+    let entity = Entity { table: TABLE, id: &hash, scope: key.scope(), parties, limits: &effective };
     let openings = import.openings(&entity, spent);
     Ok(Incoming { row: key, openings })
 }

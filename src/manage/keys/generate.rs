@@ -9,7 +9,7 @@ use super::super::audit::{Action, Change};
 use super::super::permissions::{KeyAction, Standing};
 use super::super::{Actor, ManageError, Manager, Params, Result, render};
 use super::{TABLE, secret, settings};
-use crate::domain::{Key, KeyHash, Money, Scope, Secret};
+use crate::domain::{Key, KeyHash, Money, Secret};
 
 /// A key just issued, with the only copy of its secret.
 #[derive(Debug)]
@@ -77,6 +77,7 @@ impl Manager {
 
         let secret = self.choose_secret("key", custom).await?;
         key.token = KeyHash::of(secret.expose());
+        key.first_token = key.token;
         key.key_name = Some(secret::display(&secret));
         key.created_by = Some(actor.name());
         key.updated_by = Some(actor.name());
@@ -89,7 +90,7 @@ impl Manager {
         };
         self.store.create_key(&key, self.audit(actor, change)).await?;
         if let Some(spend) = spend.filter(|spend| !spend.is_zero()) {
-            match self.adjuster.adjust(Scope::key(&key.token), spend).await {
+            match self.adjuster.adjust(key.scope(), spend).await {
                 Ok(()) => key.spend = spend,
                 Err(error) => {
                     self.take_back(actor, &key).await?;

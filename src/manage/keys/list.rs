@@ -94,6 +94,7 @@ impl Manager {
             project_id: attributes.text("project_id")?,
             key_alias: attributes.text("key_alias")?,
             token: None,
+            first_token: None,
             decides: false,
             offset: paging.offset(),
             limit: paging.size,

@@ -64,7 +64,7 @@ async fn writers_of_several_replicas_never_deadlock_and_the_books_add_up() {
             let mut last = key(&format!("sk-{writer}"));
             store.create_key(&last, audit()).await.unwrap();
             for round in 0..5 {
-                let next = key(&format!("sk-{writer}-{round}"));
+                let next = Key { first_token: last.first_token, ..key(&format!("sk-{writer}-{round}")) };
                 store.rotate_key(&last.token, &next, None, audit()).await.unwrap();
                 let user = User { user_id: format!("u{writer}").into(), ..User::default() };
                 store.put_user(&user, true, audit()).await.unwrap();
