@@ -45,5 +45,5 @@ pub use scope::{Scope, ScopeKind};
 pub use secret::Secret;
 pub use time::Timestamp;
 pub use trace::{Step, Trace};
-pub use usage::Usage;
+pub use usage::{Helper, Usage};
 pub use user_session::{SessionKey, UserSession};

@@ -202,6 +202,7 @@ impl Gate {
             api,
             model: asked,
             fallbacks: &body.fallback_models,
+            helpers: &body.helper_models,
             catalog: &settings.catalog,
             groups: registry.access_groups(),
             end_user: end_user.as_deref(),
@@ -272,6 +273,11 @@ impl<'a> Vetted<'a> {
         let Purpose { models, end_user, tags, registry, shadow } = purpose;
         Vetted { view, caller, models, end_user, tags, registry, shadow, is_public: false }
     }
+
+    /// The model that is asked for, the first of several.
+    fn model(&self) -> Option<&ModelUse> {
+        self.models.iter().find(|model| !model.helps)
+    }
 }
 
 /// A model a request uses.
@@ -282,13 +288,16 @@ pub(crate) struct ModelUse {
     pub target: Arc<str>,
     /// Access groups it belongs to.
     pub groups: SmallVec<[Arc<str>; 2]>,
+    /// Whether it does a part of the work beside the one that answers.
+    pub helps: bool,
 }
 
 impl ModelUse {
     fn of(resolved: &authz::Resolved<'_>) -> Self {
         let name: Arc<str> = resolved.asked.into();
         let target = if resolved.target == resolved.asked { Arc::clone(&name) } else { resolved.target.into() };
-        ModelUse { name, target, groups: resolved.access_groups.iter().map(|group| Arc::from(*group)).collect() }
+        let groups = resolved.access_groups.iter().map(|group| Arc::from(*group)).collect();
+        ModelUse { name, target, groups, helps: resolved.helps }
     }
 }
 

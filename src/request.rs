@@ -137,6 +137,9 @@ pub struct BodyView<'a> {
     pub other_models: Vec<Cow<'a, str>>,
     /// Models of `fallbacks`, `context_window_fallbacks`, `content_policy_fallbacks`.
     pub fallback_models: Vec<Cow<'a, str>>,
+    /// Models that do a part of the work beside the one that answers: of `tools` (an adviser, a maker of images), and of
+    /// the requests of a batch.
+    pub helper_models: Vec<Cow<'a, str>>,
     pub stream: Option<bool>,
     /// The largest of `max_tokens`, `max_completion_tokens`, `max_output_tokens`, `maxOutputTokens`,
     /// `inferenceConfig.maxTokens` …; `None` where none of those the API obeys is given, or one of them bounds nothing
@@ -183,6 +186,7 @@ impl Default for BodyView<'_> {
             model: None,
             other_models: Vec::new(),
             fallback_models: Vec::new(),
+            helper_models: Vec::new(),
             stream: None,
             max_tokens: None,
             choices: 1,
@@ -208,6 +212,7 @@ impl BodyView<'_> {
             model: self.model.map(owned),
             other_models: self.other_models.into_iter().map(owned).collect(),
             fallback_models: self.fallback_models.into_iter().map(owned).collect(),
+            helper_models: self.helper_models.into_iter().map(owned).collect(),
             stream: self.stream,
             max_tokens: self.max_tokens,
             choices: self.choices,

@@ -82,6 +82,34 @@ async fn a_fallback_the_client_names_must_be_allowed_too() {
 }
 
 #[tokio::test]
+async fn a_model_that_does_a_part_of_the_work_must_be_allowed_too() {
+    let stack = shared();
+    let (confined, free) = (stack.key(json!({"models": ["claude-haiku-4-5"]})).await, stack.plain_key().await);
+    let advised = json!({
+        "model": "claude-haiku-4-5", "max_tokens": 10, "messages": [{"role": "user", "content": "hi"}],
+        "tools": [{"type": "advisor_20260301", "name": "advisor", "model": "claude-opus-4-7"}],
+    });
+    let alone = json!({"model": "claude-haiku-4-5", "max_tokens": 10, "messages": [{"role": "user", "content": "hi"}]});
+    let batch = |model: &str| json!({"requests": [{"custom_id": "1", "params": {"model": model, "max_tokens": 10}}]});
+    // The upstream has no batches.
+    for (path, body, passed, is_allowed) in [
+        ("/v1/messages", advised, 200, false),
+        ("/v1/messages", alone, 200, true),
+        ("/anthropic/v1/messages/batches", batch("claude-opus-4-7"), 404, false),
+        ("/anthropic/v1/messages/batches", batch("claude-haiku-4-5"), 404, true),
+    ] {
+        let answer = stack.call("POST", path).key(&free).json(&body).send().await;
+        assert_eq!(answer.status, passed, "{path} {body}: {}", answer.text());
+        let answer = stack.call("POST", path).key(&confined).json(&body).send().await;
+        if is_allowed {
+            assert_eq!(answer.status, passed, "{path} {body}: {}", answer.text());
+        } else {
+            answer.denied(403, "key_model_access_denied");
+        }
+    }
+}
+
+#[tokio::test]
 async fn a_team_binds_its_keys() {
     let stack = shared();
     let team = stack.team(json!({"models": ["gpt-4o-mini"]})).await;

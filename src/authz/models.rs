@@ -4,6 +4,8 @@
 
 mod catalog;
 
+use std::borrow::Cow;
+
 use smallvec::SmallVec;
 
 use crate::domain::{AccessGroup, Api, Caller, Denial, EndUser, ErrorType, Key, Team, glob};
@@ -18,7 +20,9 @@ pub struct ModelAsk<'a> {
     /// The model as the request names it; a comma-separated list asks for all of them.
     pub model: Option<&'a str>,
     /// Models the request wants tried where that one fails; all must be allowed.
-    pub fallbacks: &'a [std::borrow::Cow<'a, str>],
+    pub fallbacks: &'a [Cow<'a, str>],
+    /// Models that do a part of the work; all must be allowed, whether or not the request names one itself.
+    pub helpers: &'a [Cow<'a, str>],
     pub catalog: &'a Catalog,
     /// The unified access groups of the directory.
     pub groups: &'a [AccessGroup],
@@ -36,6 +40,8 @@ pub struct Resolved<'a> {
     pub target: &'a str,
     /// Access groups it belongs to, of `model_list` and of the directory: they may carry budgets.
     pub access_groups: SmallVec<[&'a str; 2]>,
+    /// Whether it does a part of the work beside the one that answers.
+    pub helps: bool,
 }
 
 /// Words in allowlists that are no names of models.
@@ -43,40 +49,45 @@ const ALL_TEAM_MODELS: &str = "all-team-models";
 const ALL_PROXY_MODELS: &str = "all-proxy-models";
 const NO_DEFAULT_MODELS: &str = "no-default-models";
 
-/// The models asked for, then the fallbacks, resolved, if the caller may use each of them. A request that costs and names
+/// The models asked for, then the fallbacks and the helpers, resolved, if the caller may use each of them. A request that costs and names
 /// no model is refused where any list confines the caller: the upstream would choose one.
 pub fn model_access<'a>(ask: &ModelAsk<'a>) -> Result<SmallVec<[Resolved<'a>; 1]>, Denial> {
-    let Some(model) = ask.model else {
-        let chooses = ask.api.is_billable() && ask.api != Api::Unmeterable;
-        return if chooses && is_confined(ask) { Err(nameless()) } else { Ok(SmallVec::new()) };
-    };
-    let resolve = |asked| {
+    let chooses = ask.api.is_billable() && ask.api != Api::Unmeterable;
+    if ask.model.is_none() && chooses && is_confined(ask) {
+        return Err(nameless());
+    }
+    let resolve = |(asked, helps)| {
         let names = Names::of(ask, asked);
         every_list(ask, &names)?;
-        Ok(resolved(ask, asked, &names))
+        Ok(resolved(ask, asked, &names, helps))
     };
-    asked(model, ask.fallbacks).map(resolve).collect()
+    asked(ask).map(resolve).collect()
 }
 
 /// What [`model_access`] answers where the caller may use every model: for a request that is refused and yet metered.
 #[must_use]
 pub fn models_asked<'a>(ask: &ModelAsk<'a>) -> SmallVec<[Resolved<'a>; 1]> {
-    let Some(model) = ask.model else { return SmallVec::new() };
-    asked(model, ask.fallbacks).map(|asked| resolved(ask, asked, &Names::of(ask, asked))).collect()
+    asked(ask).map(|(asked, helps)| resolved(ask, asked, &Names::of(ask, asked), helps)).collect()
 }
 
-fn asked<'a>(model: &'a str, fallbacks: &'a [std::borrow::Cow<'a, str>]) -> impl Iterator<Item = &'a str> {
-    model.split(',').chain(fallbacks.iter().flat_map(|names| names.split(','))).map(str::trim)
+/// Every model a request may use, and whether it only helps.
+fn asked<'a>(ask: &ModelAsk<'a>) -> impl Iterator<Item = (&'a str, bool)> + use<'a> {
+    fn each<'a>(names: &'a [Cow<'a, str>]) -> impl Iterator<Item = &'a str> {
+        names.iter().flat_map(|names| names.split(','))
+    }
+    let answering = ask.model.into_iter().flat_map(|model| model.split(',')).chain(each(ask.fallbacks));
+    let helping = each(ask.helpers).map(|name| (name.trim(), true));
+    answering.map(|name| (name.trim(), false)).chain(helping)
 }
 
-fn resolved<'a>(ask: &ModelAsk<'a>, asked: &'a str, names: &Names<'a>) -> Resolved<'a> {
+fn resolved<'a>(ask: &ModelAsk<'a>, asked: &'a str, names: &Names<'a>, helps: bool) -> Resolved<'a> {
     let target = names.target;
     let mut access_groups: SmallVec<[&str; 2]> = ask.catalog.groups(target).collect();
     let unified = ask.groups.iter().filter(|group| group_holds(ask.catalog, group, names));
     access_groups.extend(unified.map(|group| group.access_group_id.as_ref()));
     access_groups.sort_unstable();
     access_groups.dedup();
-    Resolved { asked, target, access_groups }
+    Resolved { asked, target, access_groups, helps }
 }
 
 /// The names under which a model may stand in an allowlist.

@@ -51,8 +51,8 @@ impl Day {
         let tokens = |count: u64| i64::try_from(count).unwrap_or(i64::MAX);
         // A correction (sequence 1) is of a request that was counted.
         self.requests += i64::from(requested && record.sequence == 0);
-        self.input_tokens = self.input_tokens.saturating_add(tokens(record.usage.input_tokens));
-        self.output_tokens = self.output_tokens.saturating_add(tokens(record.usage.output_tokens));
+        self.input_tokens = self.input_tokens.saturating_add(tokens(record.usage.all_input_tokens()));
+        self.output_tokens = self.output_tokens.saturating_add(tokens(record.usage.all_output_tokens()));
         self.spend = self.spend.saturating_add(record.cost.as_nanos());
     }
 }

@@ -39,13 +39,36 @@ pub struct Usage {
     /// Names of what raises the price of all tokens, as the provider reported it: `fast`, `us`.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub surcharges: Vec<String>,
+    /// What other models used to help with it, as an adviser does. Nothing above includes it.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub helpers: Vec<Helper>,
+}
+
+/// What a model used that did a part of the work, all its parts together.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Helper {
+    /// As the provider names it.
+    pub model: String,
+    pub usage: Usage,
 }
 
 impl Usage {
     /// Tokens that count against a limit of tokens per minute: all of them.
     #[must_use]
     pub fn total_tokens(&self) -> u64 {
-        self.input_tokens.saturating_add(self.output_tokens)
+        self.all_input_tokens().saturating_add(self.all_output_tokens())
+    }
+
+    /// Input, that of helpers included.
+    #[must_use]
+    pub fn all_input_tokens(&self) -> u64 {
+        self.helpers.iter().fold(self.input_tokens, |sum, helper| sum.saturating_add(helper.usage.input_tokens))
+    }
+
+    /// Output, that of helpers included.
+    #[must_use]
+    pub fn all_output_tokens(&self) -> u64 {
+        self.helpers.iter().fold(self.output_tokens, |sum, helper| sum.saturating_add(helper.usage.output_tokens))
     }
 
     #[must_use]

@@ -176,7 +176,7 @@ impl Gate {
         admitted: Option<&Admitted>,
     ) -> Allow {
         let caller = &vetted.caller;
-        let model = vetted.models.first().map(|model| &*model.name);
+        let model = vetted.model().map(|model| &*model.name);
         let provider = model.and_then(|model| settings.provider_keys.header(model, http));
         let which = match provider {
             Some(_) => UpstreamIdentity::None,

@@ -40,15 +40,20 @@ impl Lender {
 
 /// The models asked for, if the caller may use each of them by its own lists or by what one of the teams lends.
 pub(super) fn models(ask: &ModelAsk<'_>, lenders: &[Lender]) -> Result<SmallVec<[ModelUse; 1]>, Denial> {
-    if lenders.is_empty() || ask.model.is_none() {
+    if lenders.is_empty() {
         return Ok(authz::model_access(ask)?.iter().map(ModelUse::of).collect());
     }
     let mut models = SmallVec::new();
+    if ask.model.is_none() {
+        let nameless = ModelAsk { fallbacks: &[], helpers: &[], ..*ask };
+        models.extend(authz::model_access(&nameless)?.iter().map(ModelUse::of));
+    }
     for asked in authz::models_asked(ask) {
-        let ask = ModelAsk { model: Some(asked.asked), fallbacks: &[], ..*ask };
+        let ask = ModelAsk { model: Some(asked.asked), fallbacks: &[], helpers: &[], ..*ask };
         let teams = lenders.iter().filter(|lender| lender.lends(&ask)).map(|lender| lender.team.clone());
         let teams: Vec<Team> = teams.collect();
-        models.extend(authz::model_access(&ModelAsk { owner_teams: &teams, ..ask })?.iter().map(ModelUse::of));
+        let allowed = authz::model_access(&ModelAsk { owner_teams: &teams, ..ask })?;
+        models.extend(allowed.iter().map(|model| ModelUse { helps: asked.helps, ..ModelUse::of(model) }));
     }
     Ok(models)
 }
@@ -122,6 +127,7 @@ mod tests {
             api: Api::OpenAiChat,
             model: Some(model),
             fallbacks: &fallbacks,
+            helpers: &[],
             catalog: &Catalog::default(),
             groups: &[],
             end_user: None,

@@ -111,11 +111,13 @@ impl Gate {
         if view.route.api.is_model_route() {
             let registry = self.directory.registry().await.ok()?;
             let end_user = self.end_user(settings, caller, &view).await.ok()?;
+            let body = view.body.as_ref().ok()?;
             let asked = authz::models_asked(&ModelAsk {
                 caller,
                 api: view.route.api,
                 model: view.model.as_ref().ok()?.as_deref(),
-                fallbacks: &view.body.as_ref().ok()?.fallback_models,
+                fallbacks: &body.fallback_models,
+                helpers: &body.helper_models,
                 catalog: &settings.catalog,
                 groups: registry.access_groups(),
                 end_user: end_user.as_deref(),
@@ -244,12 +246,8 @@ fn named(request_id: Option<&str>) -> Fields {
 
 /// What access logs are told of a caller whom the upstream is told nothing of.
 fn unnamed(vetted: &Vetted<'_>) -> Standing {
-    let facts = Facts {
-        caller: &vetted.caller,
-        model: vetted.models.first().map(|model| &*model.name),
-        end_user: None,
-        tags: &[],
-    };
+    let facts =
+        Facts { caller: &vetted.caller, model: vetted.model().map(|model| &*model.name), end_user: None, tags: &[] };
     upstream::standing(&facts, UpstreamIdentity::None)
 }
 

@@ -49,7 +49,7 @@ impl Gate {
         let book = self.quota.prices().current();
         // The whole request has one price, known beforehand.
         let flat = |cost: Money, free: bool| Worst {
-            model: vetted.models.first(),
+            model: vetted.model(),
             price: None,
             price_version: Arc::clone(book.version()),
             input_tokens: 0,
@@ -75,14 +75,7 @@ impl Gate {
             });
         }
         let asked = Asked { view: &vetted.view, key: vetted.caller.identity.key.as_ref(), quota: &config.quota };
-        let mut dearest: Option<Worst<'v>> = None;
-        for model in &vetted.models {
-            let worst = worst_of(&asked, &book, model)?;
-            // Of two that cost nothing at admission the one that is not free on purpose stands.
-            if dearest.as_ref().is_none_or(|known| (known.cost, !known.free) < (worst.cost, !worst.free)) {
-                dearest = Some(worst);
-            }
-        }
+        let dearest = dearest(&asked, &book, &vetted.models)?;
         dearest.ok_or_else(|| {
             Denial::new(
                 ErrorType::BadRequest,
@@ -105,6 +98,27 @@ struct Asked<'a> {
     view: &'a RequestView<'a>,
     key: Option<&'a Key>,
     quota: &'a Quota,
+}
+
+/// The dearest case of all models that may answer, and of each that helps.
+fn dearest<'v>(asked: &Asked<'_>, book: &PriceBook, models: &'v [ModelUse]) -> Result<Option<Worst<'v>>, Denial> {
+    let mut dearest: Option<Worst<'v>> = None;
+    for model in models.iter().filter(|model| !model.helps) {
+        let worst = worst_of(asked, book, model)?;
+        // Of two that cost nothing at admission the one that is not free on purpose stands.
+        if dearest.as_ref().is_none_or(|known| (known.cost, !known.free) < (worst.cost, !worst.free)) {
+            dearest = Some(worst);
+        }
+    }
+    let Some(mut dearest) = dearest else { return Ok(None) };
+    for model in models.iter().filter(|model| model.helps) {
+        // Nobody says how often it is asked: once is held, and what it comes to is booked.
+        let helper = worst_of(asked, book, model)?;
+        dearest.cost += helper.cost;
+        dearest.free &= helper.free;
+        dearest.bounded = false;
+    }
+    Ok(Some(dearest))
 }
 
 /// The dearest case if this model answers.

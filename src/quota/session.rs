@@ -165,7 +165,14 @@ impl Session {
             return None;
         }
         let metered = self.meter.finish(if complete { End::Complete } else { End::Aborted });
-        let (usage, cost, estimated) = bill(&self.hold, self.stream.price.as_deref(), &metered);
+        let (usage, own, is_estimate) = bill(&self.hold, self.stream.price.as_deref(), &metered);
+        let (helped, is_guess) = match &self.stream.price {
+            Some(price) if !usage.helpers.is_empty() => {
+                bill_helpers(&self.quota.prices.version(&self.hold.price_version), price, &usage)
+            }
+            _ => (Money::ZERO, false),
+        };
+        let (cost, estimated) = (own + helped, is_estimate || is_guess);
         let tokens = counted(&usage, self.settings.token_rate_limit_type);
         let record = Record {
             id: self.hold.id,
@@ -245,6 +252,15 @@ fn bill(hold: &Hold, price: Option<&ModelPrice>, metered: &Metered) -> (Usage, M
     }
 }
 
+/// What helpers cost, each by its own price, and whether one of them has none: it is paid like the model that it helped.
+fn bill_helpers(book: &PriceBook, price: &ModelPrice, usage: &Usage) -> (Money, bool) {
+    let bills = usage.helpers.iter().map(|helper| match book.find(&helper.model) {
+        Some(own) => (own.cost(&helper.usage), false),
+        None => (price.cost(&helper.usage), true),
+    });
+    bills.fold((Money::ZERO, false), |(sum, guess), (cost, is_guess)| (sum + cost, guess || is_guess))
+}
+
 /// The usage of a response that does not tell, with the units that can be counted from outside.
 fn unreported(hold: &Hold, seen: &Seen) -> Usage {
     Usage { output_images: seen.output_images, ..estimate(hold, seen.output_tokens) }
@@ -263,8 +279,8 @@ const fn is_told_by_request(api: Api) -> bool {
 fn counted(usage: &Usage, kind: TokenRateLimitType) -> Amount {
     let tokens = match kind {
         TokenRateLimitType::Total => usage.total_tokens(),
-        TokenRateLimitType::Input => usage.input_tokens,
-        TokenRateLimitType::Output => usage.output_tokens,
+        TokenRateLimitType::Input => usage.all_input_tokens(),
+        TokenRateLimitType::Output => usage.all_output_tokens(),
     };
     Amount::try_from(tokens).unwrap_or(Amount::MAX)
 }
@@ -281,7 +297,7 @@ impl Drop for Session {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::{Amounts, Binding, Parties};
+    use crate::domain::{Amounts, Binding, Helper, Parties};
 
     fn hold(api: Api, model: &str) -> Hold {
         Hold {
@@ -385,6 +401,26 @@ mod tests {
         let told = r#"{"text":"hello","usage":{"type":"duration","seconds":60}}"#;
         let told = billed(Api::OpenAiTranscription, "whisper-1", 200, json, told);
         assert_eq!(told, (Money::nanos(6_000_000), false));
+    }
+
+    #[test]
+    fn helpers_are_paid_by_their_own_prices() {
+        let map = r#"{"cheap": {"input_cost_per_token": 1e-6, "output_cost_per_token": 0},
+            "dear": {"input_cost_per_token": 1e-5, "output_cost_per_token": 0}}"#;
+        let book = PriceBook::build(Some(map.as_bytes()), &[], crate::config::UnknownModel::Deny).unwrap();
+        let price = book.find("cheap").unwrap();
+        let helped = |helpers: &[(&str, u64)]| {
+            let helper = |(model, input_tokens): &(&str, u64)| Helper {
+                model: (*model).to_owned(),
+                usage: Usage { input_tokens: *input_tokens, ..Usage::default() },
+            };
+            let usage = Usage { input_tokens: 5, helpers: helpers.iter().map(helper).collect(), ..Usage::default() };
+            let (cost, is_guess) = bill_helpers(&book, &price, &usage);
+            (cost.as_nanos(), is_guess, usage.total_tokens())
+        };
+        assert_eq!(helped(&[]), (0, false, 5));
+        assert_eq!(helped(&[("dear", 100), ("cheap", 100)]), (1_100_000, false, 205));
+        assert_eq!(helped(&[("dear", 100), ("nobody knows", 100)]), (1_100_000, true, 205));
     }
 
     #[test]

@@ -18,7 +18,7 @@ const MAX_LIST: usize = 8 * 1024;
 /// The model all sources agree on, or `None` where none names one. A list of models is text with commas.
 ///
 /// # Errors
-/// 400 where two sources disagree, a name cannot be read, or one is too long; those of fallbacks too.
+/// 400 where two sources disagree, a name cannot be read, or one is too long; those of fallbacks and helpers too.
 pub fn read<'a>(
     http: &HttpRequest<'a>,
     route: &Route<'a>,
@@ -50,8 +50,8 @@ pub fn read<'a>(
     if names.iter().any(|name| name.chars().any(char::is_control)) {
         return Err(refuse("The name of the model cannot be read."));
     }
-    let fallbacks = body.iter().flat_map(|body| &body.fallback_models);
-    if names.iter().chain(fallbacks).any(|name| is_too_long(name)) {
+    let others = body.iter().flat_map(|body| body.fallback_models.iter().chain(&body.helper_models));
+    if names.iter().chain(others).any(|name| is_too_long(name)) {
         return Err(refuse(format!("The name of the model is longer than {MAX_NAME} bytes.")));
     }
     let is_google = matches!(route.api, Api::GeminiGenerate | Api::GeminiEmbed) || is_google_path(route);

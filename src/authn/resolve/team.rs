@@ -229,6 +229,7 @@ impl Resolver {
             api: ask.view.route.api,
             model: model.as_deref(),
             fallbacks: &body.fallback_models,
+            helpers: &body.helper_models,
             catalog: &self.catalog,
             groups: registry.access_groups(),
             end_user: None,

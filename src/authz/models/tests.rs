@@ -50,6 +50,7 @@ struct Setting {
     end_user: Option<EndUser>,
     owner_teams: Vec<Team>,
     fallbacks: Vec<Cow<'static, str>>,
+    helpers: Vec<Cow<'static, str>>,
     api: Api,
 }
 
@@ -61,6 +62,7 @@ impl Default for Setting {
             end_user: None,
             owner_teams: Vec::new(),
             fallbacks: Vec::new(),
+            helpers: Vec::new(),
             api: Api::OpenAiChat,
         }
     }
@@ -75,6 +77,7 @@ impl Setting {
             api: self.api,
             model,
             fallbacks: &self.fallbacks,
+            helpers: &self.helpers,
             catalog: &self.catalog,
             groups: &self.groups,
             end_user: self.end_user.as_ref(),
@@ -215,6 +218,15 @@ fn fallbacks_of_the_client_must_be_allowed_too() {
     let setting = Setting { fallbacks: vec!["forbidden".into()], ..Setting::default() };
     assert!(!setting.may(key_of(&["a"]), "a"));
     assert!(setting.may(key_of(&["a", "forbidden"]), "a"));
+}
+
+#[test]
+fn models_that_do_a_part_of_the_work_must_be_allowed_too() {
+    let setting = Setting { helpers: vec!["adviser".into()], ..Setting::default() };
+    assert!(!setting.may(key_of(&["a"]), "a"));
+    assert!(setting.may(key_of(&["a", "adviser"]), "a"));
+    let found = setting.ask(key_of(&[]), None).unwrap();
+    assert_eq!(found.iter().map(|model| &*model.0).collect::<Vec<_>>(), ["adviser"], "a batch names no model itself");
 }
 
 #[test]

@@ -47,7 +47,7 @@ fn worst(path: &str, headers: &[(&str, &str)], body: &str, cap_output: bool) -> 
     let http = request(path, headers, body.as_bytes());
     let view = RequestView::read(&http, &ReadSettings::new(&Config::default())).unwrap();
     let name: Arc<str> = view.model.as_ref().unwrap().as_deref().unwrap().into();
-    let model = ModelUse { name: Arc::clone(&name), target: name, groups: SmallVec::new() };
+    let model = ModelUse { name: Arc::clone(&name), target: name, groups: SmallVec::new(), helps: false };
     let quota = Quota { cap_output, default_output_tokens: 1_000, ..Quota::default() };
     let worst = worst_of(&Asked { view: &view, key: None, quota: &quota }, &book(), &model).unwrap();
     (worst.cost.as_nanos() / 1_000, worst.output_tokens, worst.bounded, worst.guessed)
@@ -89,6 +89,36 @@ fn every_prompt_of_a_completion_is_held_an_answer() {
     }
     let many = json!({"model": "m", "max_tokens": 1, "prompt": vec!["a"; 2_000]}).to_string();
     assert_eq!(micros(COMPLETIONS, &many), 2_000, "prompts are not choices, of which there may be few");
+}
+
+#[test]
+fn a_model_that_helps_is_held_beside_the_dearest_that_answers() {
+    let body = br#"{"model":"m","max_tokens":100}"#;
+    let http = request(CHAT, &[], body);
+    let view = RequestView::read(&http, &ReadSettings::new(&Config::default())).unwrap();
+    let quota = Quota::default();
+    let asked = Asked { view: &view, key: None, quota: &quota };
+    let models = |helps: &[bool]| -> Vec<ModelUse> {
+        let name: Arc<str> = "m".into();
+        let model = |helps: &bool| ModelUse {
+            name: Arc::clone(&name),
+            target: Arc::clone(&name),
+            groups: SmallVec::new(),
+            helps: *helps,
+        };
+        helps.iter().map(model).collect()
+    };
+    for (helps, expected) in [
+        (&[false][..], Some((100, true))),
+        (&[false, false], Some((100, true))),
+        (&[false, true], Some((200, false))),
+        (&[true, false, true], Some((300, false))),
+        (&[true], None),
+    ] {
+        let models = models(helps);
+        let found = dearest(&asked, &book(), &models).unwrap();
+        assert_eq!(found.map(|worst| (worst.cost.as_nanos() / 1_000, worst.bounded)), expected, "{helps:?}");
+    }
 }
 
 #[test]

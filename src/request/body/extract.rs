@@ -272,6 +272,12 @@ impl<'a> Extract<'a> {
         if place.is_model(name) {
             return self.model(place, value);
         }
+        if place.is_helper(name) {
+            if let Scalar::Text(model) = value {
+                push(&mut self.effort, &mut self.view.helper_models, model)?;
+            }
+            return Ok(());
+        }
         if place.holds_caps() && caps::is_cap(name) {
             let config = if let Place::Config(config) = place { Some(config) } else { None };
             // Not every gateway joins `extra_body` with the body.
@@ -414,6 +420,9 @@ impl<'a> Extract<'a> {
         }
         for model in inner.view.fallback_models {
             push(&mut self.effort, &mut self.view.fallback_models, Cow::Owned(model.into_owned()))?;
+        }
+        for model in inner.view.helper_models {
+            push(&mut self.effort, &mut self.view.helper_models, Cow::Owned(model.into_owned()))?;
         }
         for model in inner.view.other_models {
             push(&mut self.effort, &mut self.view.other_models, Cow::Owned(model.into_owned()))?;

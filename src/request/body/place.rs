@@ -24,6 +24,13 @@ pub enum Place {
     /// `requests`: a batch; each names a model.
     Requests,
     Request,
+    /// `params` of a request of a batch: the body of a call.
+    Batched,
+    /// `tools`, and one of them: another model may do its work.
+    Tools,
+    Tool,
+    /// `parameters` of a tool: what it is called with, or a schema.
+    Parameters,
     /// `router_settings_override`: holds lists of fallbacks.
     Router,
     /// A list of fallbacks.
@@ -44,7 +51,10 @@ const LISTS: &[&str] =
 
 impl Place {
     pub fn is_object(self) -> bool {
-        !matches!(self, Place::Requests | Place::Fallbacks | Place::Targets | Place::Tags(_) | Place::Prompts)
+        !matches!(
+            self,
+            Place::Requests | Place::Tools | Place::Fallbacks | Place::Targets | Place::Tags(_) | Place::Prompts
+        )
     }
 
     /// The container that the member `name` of this one is, where it is read.
@@ -66,6 +76,10 @@ impl Place {
             (Place::Body | Place::Extra, "session" | "completion", true) => Some(Place::Session),
             (Place::Body, "requests", false) => Some(Place::Requests),
             (Place::Requests, _, true) => Some(Place::Request),
+            (Place::Request, "params", true) => Some(Place::Batched),
+            (Place::Body | Place::Extra | Place::Fallback | Place::Batched, "tools", false) => Some(Place::Tools),
+            (Place::Tools, _, true) => Some(Place::Tool),
+            (Place::Tool, "parameters", true) => Some(Place::Parameters),
             (Place::Body | Place::Extra, "router_settings_override", true) => Some(Place::Router),
             (
                 Place::Body | Place::Extra | Place::Router | Place::Fallback,
@@ -88,6 +102,11 @@ impl Place {
         name == "model" && matches!(self, Place::Body | Place::Extra | Place::Session | Place::Request)
     }
 
+    /// Whether the member `name` names a model that does a part of the work.
+    pub fn is_helper(self, name: &str) -> bool {
+        name == "model" && matches!(self, Place::Batched | Place::Tool | Place::Parameters)
+    }
+
     /// Whether output caps and numbers of answers stand here.
     pub fn holds_caps(self) -> bool {
         matches!(self, Place::Body | Place::Extra | Place::Config(_))
@@ -107,15 +126,15 @@ impl Place {
         )
     }
 
-    /// The name that is read here and that `name` differs from in case alone. What people keep in metadata has names of
-    /// their own.
+    /// The name that is read here and that `name` differs from in case alone. What people keep in metadata, and the
+    /// schemas of their tools, have names of their own.
     pub fn meant(self, name: &str) -> Option<&'static str> {
         spelling::meant(name).filter(|meant| self.knows(meant))
     }
 
     /// Whether a member of this name is read, whatever its value.
     pub fn knows(self, name: &str) -> bool {
-        let is_own = matches!(self, Place::Metadata | Place::LiteLlmMetadata);
+        let is_own = matches!(self, Place::Metadata | Place::LiteLlmMetadata | Place::Parameters);
         !is_own && (self.reads(name) || self.within(name, true).is_some() || self.within(name, false).is_some())
     }
 
@@ -132,10 +151,10 @@ impl Place {
             Place::Fallback => name == "model",
             Place::Metadata => matches!(name, "user_id" | "tags"),
             Place::LiteLlmMetadata => matches!(name, "user" | "tags"),
-            Place::Session | Place::Request => name == "model",
+            Place::Session | Place::Request | Place::Batched | Place::Tool | Place::Parameters => name == "model",
             Place::Options => name == "include_usage",
             Place::Config(_) => caps::is_cap(name) || caps::is_choices(name),
-            Place::Params | Place::Router | Place::Requests | Place::Prompts => false,
+            Place::Params | Place::Router | Place::Requests | Place::Tools | Place::Prompts => false,
             Place::Body | Place::Extra => {
                 caps::is_cap(name)
                     || caps::is_choices(name)

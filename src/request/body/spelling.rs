@@ -18,6 +18,8 @@ const NAMES: &[&str] = &[
     "session",
     "completion",
     "requests",
+    "params",
+    "tools",
     "extra_body",
     "metadata",
     "litellm_metadata",
@@ -88,7 +90,7 @@ mod tests {
 
     #[test]
     fn every_name_is_read_somewhere_and_none_is_another_in_another_case() {
-        let places = [Place::Body, Place::Options];
+        let places = [Place::Body, Place::Options, Place::Request];
         for name in [NAMES, CAPS, CHOICES, CONFIGS].into_iter().flatten() {
             assert!(places.iter().any(|place| place.knows(name)), "{name}");
             assert_eq!(meant(name), None, "{name}");

@@ -60,6 +60,29 @@ fn every_way_to_name_a_model_is_seen() {
 }
 
 #[test]
+fn every_model_that_does_a_part_of_the_work_is_seen() {
+    let cases = [
+        (r#"{"model":"m","tools":[{"type":"advisor_20260301","name":"advisor","model":"a"}]}"#, "a"),
+        (r#"{"tools":[{"type":"openrouter:advisor","parameters":{"model":"a/b"}},{"model":"c"}]}"#, "a/b c"),
+        (r#"{"extra_body":{"tools":[{"model":"a"}]}}"#, "a"),
+        (r#"{"fallbacks":[{"model":"m","tools":[{"model":"a"}]}]}"#, "a"),
+        (r#"{"requests":[{"custom_id":"1","params":{"model":"a"}},{"params":{"model":"b","model_x":1}}]}"#, "a b"),
+        (r#"{"requests":[{"params":{"model":"a","tools":[{"model":"b"}]}},{"params":{"model":"a"}}]}"#, "a b"),
+        (r#"{"tools":"[{\"model\":\"a\"}]"}"#, "a"),
+        // A schema, whatever its maker thought of it.
+        (r#"{"tools":[{"type":"function","function":{"parameters":{"model":"no"}}}]}"#, ""),
+        (r#"{"tools":[{"parameters":{"type":"object","properties":{"model":{"type":"string"}}}}]}"#, ""),
+        (r#"{"tools":[{"parameters":{"model":{"type":"string"},"Model":{}}},{"model":null}]}"#, ""),
+    ];
+    for (body, expected) in cases {
+        assert_eq!(names(&chat(body).unwrap().helper_models).join(" "), expected, "{body}");
+    }
+    for misspelt in [r#"{"tools":[{"Model":"a"}]}"#, r#"{"Tools":[]}"#, r#"{"requests":[{"Params":{}}]}"#] {
+        assert_eq!(chat(misspelt).unwrap_err(), extract::MISSPELT, "{misspelt}");
+    }
+}
+
+#[test]
 fn every_fallback_is_seen() {
     let cases = [
         (r#"{"fallbacks":["a","b"]}"#, "a b"),

@@ -3,6 +3,7 @@
 use base64::Engine;
 
 use super::super::*;
+use crate::domain::Helper;
 
 /// One response and what it used.
 pub(super) struct Fixture {
@@ -296,6 +297,22 @@ fn anthropic_fixtures() -> Vec<Fixture> {
                 ..usage(203_500, 4_500)
             },
         ),
+        fixture(
+            "messages with an adviser",
+            Api::AnthropicMessages,
+            JSON,
+            r#"{"type":"message","model":"claude-haiku-4-5","content":[],"usage":{"input_tokens":400,"output_tokens":500,"inference_geo":"us","speed":"fast","iterations":[{"type":"message","input_tokens":100,"output_tokens":50},{"type":"advisor_message","model":"claude-opus-4-7","input_tokens":800,"cache_read_input_tokens":20,"output_tokens":1600},{"type":"message","input_tokens":300,"output_tokens":450},{"type":"advisor_message","model":"claude-opus-4-7","input_tokens":1000,"output_tokens":40},{"type":"advisor_message","input_tokens":7,"output_tokens":7}]}}"#,
+            Usage {
+                surcharges: vec!["fast".into(), "us".into()],
+                helpers: vec![Helper {
+                    model: "claude-opus-4-7".into(),
+                    usage: Usage { cache_read_tokens: 20, surcharges: vec!["us".into()], ..usage(1_820, 1_640) },
+                }],
+                // Advice of a model without a name is the model's own.
+                ..usage(407, 507)
+            },
+        )
+        .model("claude-haiku-4-5"),
         fixture(
             "messages stream",
             Api::AnthropicMessages,
