@@ -45,6 +45,29 @@ async fn requests_a_minute_bind_at_every_scope() {
 }
 
 #[tokio::test]
+async fn more_tags_than_can_be_accounted_are_refused_and_hold_nothing() {
+    let stack = shared();
+    // Each stands in limits, accounts and parties, and a colon is written with three letters.
+    let tags: Vec<String> = (0..128).map(|n| format!("{}{n}", ":".repeat(250))).collect();
+    for tag in &tags {
+        stack.manage("POST", "/tag/new", json!({"name": tag, "rpm_limit": 1_000_000, "max_budget": 1_000})).await;
+    }
+    let of_key: serde_json::Map<String, Value> = tags.iter().map(|tag| (tag.clone(), json!(1_000_000))).collect();
+    let key = stack.key(json!({"max_parallel_requests": 1, "tag_rpm_limit": of_key})).await;
+    let call = |tags: &[String]| {
+        let mut body = chat_body("gpt-4o-mini");
+        body["metadata"] = json!({"tags": tags});
+        stack.call("POST", "/v1/chat/completions").key(&key).json(&body)
+    };
+    for _ in 0..2 {
+        let answer = call(&tags).send().await;
+        assert_eq!(answer.status, 400, "{}", answer.text());
+        assert!(answer.message().starts_with("Too many tags"), "{}", answer.text());
+    }
+    call(&tags[..2]).send().await.allowed();
+}
+
+#[tokio::test]
 async fn a_limit_on_one_model_leaves_the_others() {
     let stack = shared();
     let key = stack.key(json!({"model_rpm_limit": {"gpt-4o": 1}})).await;

@@ -46,7 +46,8 @@ pub struct LiteLlm {
     pub validate_end_user_id_in_db: bool,
     /// Refuses models without a price, like `metering.unknown_model: deny`.
     pub block_requests_for_models_without_pricing: bool,
-    /// Keys of a user may use the models of the user's teams.
+    /// Keys of a user may use the models of the user's teams, as far as the user could with a key of the team: not what the
+    /// membership or the team's organization keeps from them.
     pub personal_key_model_access_from_teams: bool,
     /// Other names for models, for everyone.
     pub model_alias_map: BTreeMap<String, String>,
