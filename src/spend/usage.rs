@@ -20,7 +20,7 @@ use self::json::Skimmer;
 use self::sse::{Events, Piece};
 use self::tally::Tally;
 use super::decode::Decoder;
-use crate::domain::{Api, Usage};
+use crate::domain::{Api, Helper, Usage};
 
 /// Bounds of one meter.
 #[derive(Clone, Copy, Debug)]
@@ -212,6 +212,10 @@ impl Meter {
         let listed = if tally.dialect == Dialect::Gemini { gemini::searches(tally) } else { tally.searches_listed };
         usage.searches = usage.searches.max(tally.searches).max(listed);
         usage.service_tier = usage.service_tier.or_else(|| tally.service_tier.take());
+        if let Some(drawn) = tally.drawn.take() {
+            let model = tally.drawn_by.take().unwrap_or_else(|| openai::DRAWS.to_owned());
+            usage.helpers.push(Helper { model, usage: drawn });
+        }
         Some(usage)
     }
 }

@@ -5,11 +5,14 @@
 use serde_json::Value;
 
 use super::json::Interest::{self, Keep, Measure, Skip, Walk};
-use super::tally::{Tally, count, first_count, millis};
+use super::tally::{Tally, count, first_count, millis, set_name};
 use crate::domain::{Api, Usage};
 
 /// Mistral's name of the seconds it listened to.
 const AUDIO: &str = "prompt_audio_seconds";
+
+/// The model that draws where a request of the Responses API names none.
+pub(super) const DRAWS: &str = "gpt-image-1";
 
 pub(super) fn interest(tally: &mut Tally, path: &str) -> Interest {
     match path {
@@ -17,6 +20,12 @@ pub(super) fn interest(tally: &mut Tally, path: &str) -> Interest {
         ".model" | ".response.model" | ".service_tier" | ".response.service_tier" => Keep,
         ".error" | ".response.error" | ".duration" | ".type" => Keep,
         ".background" | ".response.background" if tally.api == Api::OpenAiResponses => Keep,
+        ".tool_usage" | ".response.tool_usage" | ".tools[].model" | ".response.tools[].model"
+            if tally.api == Api::OpenAiResponses =>
+        {
+            Keep
+        }
+        ".tools" | ".tools[]" | ".response.tools" | ".response.tools[]" if tally.api == Api::OpenAiResponses => Walk,
         ".item.type" | ".output[].type" | ".response.output[].type" => Keep,
         ".choices[]" => {
             tally.event.has_choices = true;
@@ -62,6 +71,9 @@ pub(super) fn keep(tally: &mut Tally, path: &str, value: Value) {
         ".service_tier" | ".response.service_tier" => tally.name_tier(&value),
         ".error" | ".response.error" => tally.has_error |= !value.is_null(),
         ".background" | ".response.background" => tally.in_background |= value == true,
+        ".tool_usage" | ".response.tool_usage" => tally.draw(&value),
+        // Of the tools that the provider runs only that which draws has a model.
+        ".tools[].model" | ".response.tools[].model" => set_name(&mut tally.drawn_by, &value),
         ".type" => tally.event.kind = value.as_str().map(str::to_owned),
         ".item.type" => tally.event.item_kind = value.as_str().map(str::to_owned),
         ".output[].type" | ".response.output[].type" if value == "web_search_call" => {

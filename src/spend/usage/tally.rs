@@ -38,6 +38,9 @@ pub(super) struct Tally {
     pub(super) images: u64,
     pub(super) model: Option<String>,
     pub(super) service_tier: Option<String>,
+    /// What was used to draw images on the way, and the model that did.
+    pub(super) drawn: Option<Usage>,
+    pub(super) drawn_by: Option<String>,
     /// Searches told one by one, and as a list at the end.
     pub(super) searches: u64,
     pub(super) searches_listed: u64,
@@ -71,6 +74,8 @@ impl Tally {
             images: 0,
             model: None,
             service_tier: None,
+            drawn: None,
+            drawn_by: None,
             searches: 0,
             searches_listed: 0,
             event: Event::default(),
@@ -95,6 +100,12 @@ impl Tally {
             merge(&mut self.platform, usage);
             self.convert();
         }
+    }
+
+    /// Takes what the provider's tools used.
+    pub(super) fn draw(&mut self, tools: &Value) {
+        let drawn = tools.get("image_gen").and_then(|told| openai::usage(Api::OpenAiImages, told));
+        self.drawn = drawn.filter(|drawn| !drawn.is_empty()).or_else(|| self.drawn.take());
     }
 
     fn convert(&mut self) {
@@ -181,7 +192,7 @@ fn writes_text(api: Api) -> bool {
     )
 }
 
-fn set_name(name: &mut Option<String>, value: &Value) {
+pub(super) fn set_name(name: &mut Option<String>, value: &Value) {
     if let Some(text) = value.as_str().filter(|text| !text.is_empty() && text.len() <= MAX_NAME) {
         *name = Some(text.to_owned());
     }

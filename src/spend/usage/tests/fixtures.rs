@@ -152,6 +152,25 @@ fn openai_fixtures() -> Vec<Fixture> {
         .model("o4-mini")
         .text(4),
         fixture(
+            "responses with images",
+            Api::OpenAiResponses,
+            JSON,
+            r#"{"model":"gpt-5","tools":[{"type":"function","name":"f","parameters":{"model":"no"}},{"type":"image_generation","model":"gpt-image-2"}],"output":[],"usage":{"input_tokens":36,"output_tokens":87},"tool_usage":{"image_gen":{"input_tokens":90,"input_tokens_details":{"image_tokens":60,"text_tokens":30},"output_tokens":186,"output_tokens_details":{"image_tokens":186,"text_tokens":0}},"web_search":{"num_requests":0}}}"#,
+            Usage { helpers: vec![drawn("gpt-image-2", 90, 186)], ..usage(36, 87) },
+        )
+        .model("gpt-5"),
+        fixture(
+            "responses stream with images",
+            Api::OpenAiResponses,
+            SSE,
+            concat!(
+                "data: {\"type\":\"response.created\",\"response\":{\"model\":\"gpt-5\",\"usage\":null,\"tool_usage\":{\"image_gen\":{\"input_tokens\":0,\"output_tokens\":0}}}}\n\n",
+                "data: {\"type\":\"response.completed\",\"response\":{\"model\":\"gpt-5\",\"tools\":[{\"type\":\"image_generation\",\"model\":null}],\"usage\":{\"input_tokens\":36,\"output_tokens\":87},\"tool_usage\":{\"image_gen\":{\"input_tokens\":90,\"input_tokens_details\":{\"image_tokens\":60},\"output_tokens\":186,\"output_tokens_details\":{\"image_tokens\":186}}}}}\n\n",
+            ),
+            Usage { helpers: vec![drawn("gpt-image-1", 90, 186)], ..usage(36, 87) },
+        )
+        .model("gpt-5"),
+        fixture(
             "responses stream",
             Api::OpenAiResponses,
             SSE,
@@ -266,6 +285,12 @@ fn media_fixtures() -> Vec<Fixture> {
         )
         .model("mistral-ocr"),
     ]
+}
+
+/// What a tool used to draw.
+fn drawn(model: &str, input: u64, output: u64) -> Helper {
+    let usage = Usage { input_image_tokens: 60, output_image_tokens: output, ..usage(input, output) };
+    Helper { model: model.to_owned(), usage }
 }
 
 fn anthropic_fixtures() -> Vec<Fixture> {
