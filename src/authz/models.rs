@@ -49,8 +49,8 @@ const ALL_TEAM_MODELS: &str = "all-team-models";
 const ALL_PROXY_MODELS: &str = "all-proxy-models";
 const NO_DEFAULT_MODELS: &str = "no-default-models";
 
-/// The models asked for, then the fallbacks and the helpers, resolved, if the caller may use each of them. A request that costs and names
-/// no model is refused where any list confines the caller: the upstream would choose one.
+/// The models asked for, then the fallbacks and the helpers, resolved, if the caller may use each of them. A request that
+/// costs and names no model is refused where any list confines the caller: the upstream would choose one.
 pub fn model_access<'a>(ask: &ModelAsk<'a>) -> Result<SmallVec<[Resolved<'a>; 1]>, Denial> {
     let chooses = ask.api.is_billable() && ask.api != Api::Unmeterable;
     if ask.model.is_none() && chooses && is_confined(ask) {
@@ -195,10 +195,9 @@ fn key_groups_hold(ask: &ModelAsk<'_>, key: &Key, names: &Names<'_>) -> bool {
     if ask.groups.is_empty() {
         return false;
     }
-    let token = key.token.to_string();
+    let own = hashes(key);
     ask.groups.iter().any(|group| {
-        (lists(&key.access_group_ids, group) || group.assigned_key_ids.contains(&token))
-            && group_holds(ask.catalog, group, names)
+        (lists(&key.access_group_ids, group) || is_assigned(group, &own)) && group_holds(ask.catalog, group, names)
     })
 }
 
@@ -214,12 +213,21 @@ fn team_holds(ask: &ModelAsk<'_>, key: Option<&Key>, team: &Team, names: &Names<
     if ask.groups.is_empty() {
         return false;
     }
-    let token = key.map(|key| key.token.to_string());
+    let own = key.map(hashes);
     ask.groups.iter().any(|group| {
         let of_team = group.assigned_team_ids.iter().any(|id| *id == *team.team_id);
-        let of_key = token.as_ref().is_some_and(|token| group.assigned_key_ids.contains(token));
+        let of_key = own.as_ref().is_some_and(|own| is_assigned(group, own));
         (of_team || of_key || lists(&team.access_group_ids, group)) && group_holds(ask.catalog, group, names)
     })
+}
+
+/// What a group may call a key: by its hash, or by the first one, which it had when it was assigned.
+fn hashes(key: &Key) -> [String; 2] {
+    [key.token, key.first_token].map(|hash| hash.to_string())
+}
+
+fn is_assigned(group: &AccessGroup, key: &[String; 2]) -> bool {
+    group.assigned_key_ids.iter().any(|id| key.contains(id))
 }
 
 fn lists(ids: &[String], group: &AccessGroup) -> bool {

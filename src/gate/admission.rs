@@ -231,8 +231,8 @@ struct Kept {
 
 /// What requests like this one get alike: worked out once for a binding, which has one caller, end user and set of tags.
 fn standing(vetted: &Vetted<'_>, which: UpstreamIdentity, binding: Option<&Binding>) -> Arc<Standing> {
-    let Vetted { caller, models, end_user, tags, .. } = vetted;
-    let model = models.first().map(|model| &model.name);
+    let Vetted { caller, end_user, tags, .. } = vetted;
+    let model = vetted.model().map(|model| &model.name);
     let work_out = || {
         let end_user = end_user.as_ref().map(|end_user| &*end_user.user_id);
         let facts = Facts { caller, model: model.map(|model| &**model), end_user, tags };

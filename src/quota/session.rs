@@ -252,11 +252,15 @@ fn bill(hold: &Hold, price: Option<&ModelPrice>, metered: &Metered) -> (Usage, M
     }
 }
 
-/// What helpers cost, each by its own price, and whether one of them has none: it is paid like the model that it helped.
+/// What helpers cost, each by its own price, and whether one of them has none: it is paid like the model that it helped, at
+/// least.
 fn bill_helpers(book: &PriceBook, price: &ModelPrice, usage: &Usage) -> (Money, bool) {
     let bills = usage.helpers.iter().map(|helper| match book.find(&helper.model) {
-        Some(own) => (own.cost(&helper.usage), false),
-        None => (price.cost(&helper.usage), true),
+        Some(own) if !own.is_unknown() => (own.cost(&helper.usage), false),
+        unknown => {
+            let cost = unknown.map_or(Money::ZERO, |unknown| unknown.cost(&helper.usage));
+            (cost.max(price.cost(&helper.usage)), true)
+        }
     });
     bills.fold((Money::ZERO, false), |(sum, guess), (cost, is_guess)| (sum + cost, guess || is_guess))
 }

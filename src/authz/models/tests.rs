@@ -266,6 +266,8 @@ fn access_groups_of_the_directory_grant_their_models() {
         ..AccessGroup::default()
     };
     let token = KeyHash::of("sk-1").to_string();
+    let mut rotated = key_of(&["x"]);
+    rotated.key.as_mut().unwrap().token = KeyHash::of("sk-2");
     let with_groups = |mut identity: Identity| {
         identity.key.as_mut().unwrap().access_group_ids = names(&["g"]);
         identity
@@ -276,7 +278,8 @@ fn access_groups_of_the_directory_grant_their_models() {
         ("its own list besides", with_groups(key_of(&["x"])), group(&[], vec![]), "x", true),
         ("neither", with_groups(key_of(&["x"])), group(&[], vec![]), "y", false),
         ("a key of groups only", with_groups(key_of(&[])), group(&[], vec![]), "y", false),
-        ("assigned to the key", key_of(&["x"]), group(&[], vec![token]), "gpt-4o", true),
+        ("assigned to the key", key_of(&["x"]), group(&[], vec![token.clone()]), "gpt-4o", true),
+        ("assigned before it was rotated", rotated, group(&[], vec![token]), "gpt-4o", true),
         ("assigned to another", key_of(&["x"]), group(&[], vec!["0".repeat(64)]), "gpt-4o", false),
         (
             "the team's list binds a key's group",

@@ -18,9 +18,9 @@ const MAX_KEYS: usize = 512;
 const MAX_NAMES: usize = 128;
 /// What looking at the keys and names of one document may cost, in comparisons: some milliseconds, whoever asks. A batch
 /// of a hundred thousand requests stays below.
-const MAX_EFFORT: usize = 1 << 22;
+const MAX_EFFORT: usize = 1 << 23;
 /// Comparisons a key costs besides those with its siblings.
-const KEY_EFFORT: usize = 16;
+const KEY_EFFORT: usize = 4;
 /// Bytes a name may have.
 const MAX_NAME: usize = 1024;
 /// Bytes a tag may have.

@@ -26,11 +26,13 @@ pub enum Place {
     Request,
     /// `params` of a request of a batch: the body of a call.
     Batched,
-    /// `tools`, and one of them: another model may do its work.
+    /// `tools` or `plugins`, and one of them: other models may do its work.
     Tools,
     Tool,
     /// `parameters` of a tool: what it is called with, or a schema.
     Parameters,
+    /// A list of models that do a part of the work.
+    Helpers,
     /// `router_settings_override`: holds lists of fallbacks.
     Router,
     /// A list of fallbacks.
@@ -53,7 +55,13 @@ impl Place {
     pub fn is_object(self) -> bool {
         !matches!(
             self,
-            Place::Requests | Place::Tools | Place::Fallbacks | Place::Targets | Place::Tags(_) | Place::Prompts
+            Place::Requests
+                | Place::Tools
+                | Place::Helpers
+                | Place::Fallbacks
+                | Place::Targets
+                | Place::Tags(_)
+                | Place::Prompts
         )
     }
 
@@ -77,9 +85,12 @@ impl Place {
             (Place::Body, "requests", false) => Some(Place::Requests),
             (Place::Requests, _, true) => Some(Place::Request),
             (Place::Request, "params", true) => Some(Place::Batched),
-            (Place::Body | Place::Extra | Place::Fallback | Place::Batched, "tools", false) => Some(Place::Tools),
+            (Place::Body | Place::Extra | Place::Fallback | Place::Batched, "tools" | "plugins", false) => {
+                Some(Place::Tools)
+            }
             (Place::Tools, _, true) => Some(Place::Tool),
             (Place::Tool, "parameters", true) => Some(Place::Parameters),
+            (Place::Tool | Place::Parameters, "models" | "analysis_models", false) => Some(Place::Helpers),
             (Place::Body | Place::Extra, "router_settings_override", true) => Some(Place::Router),
             (
                 Place::Body | Place::Extra | Place::Router | Place::Fallback,
@@ -104,7 +115,7 @@ impl Place {
 
     /// Whether the member `name` names a model that does a part of the work.
     pub fn is_helper(self, name: &str) -> bool {
-        name == "model" && matches!(self, Place::Batched | Place::Tool | Place::Parameters)
+        self == Place::Helpers || name == "model" && matches!(self, Place::Batched | Place::Tool | Place::Parameters)
     }
 
     /// Whether output caps and numbers of answers stand here.
@@ -147,7 +158,7 @@ impl Place {
     /// Whether a text under this name is read; others are never decoded.
     pub fn reads(self, name: &str) -> bool {
         match self {
-            Place::Fallbacks | Place::Targets | Place::Tags(_) => true,
+            Place::Helpers | Place::Fallbacks | Place::Targets | Place::Tags(_) => true,
             Place::Fallback => name == "model",
             Place::Metadata => matches!(name, "user_id" | "tags"),
             Place::LiteLlmMetadata => matches!(name, "user" | "tags"),

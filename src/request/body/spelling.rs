@@ -2,6 +2,9 @@
 //! of both the last: to them a body would say something else than to the gate.
 
 use std::borrow::Cow;
+use std::sync::LazyLock;
+
+use ahash::AHashMap;
 
 use super::caps::{CAPS, CHOICES, CONFIGS};
 
@@ -20,6 +23,9 @@ const NAMES: &[&str] = &[
     "requests",
     "params",
     "tools",
+    "plugins",
+    "parameters",
+    "analysis_models",
     "extra_body",
     "metadata",
     "litellm_metadata",
@@ -37,11 +43,15 @@ const NAMES: &[&str] = &[
     "include_usage",
 ];
 
+/// Every name that is read, by its letters in lower case. No two of them differ in case alone.
+static FOLDED: LazyLock<AHashMap<String, &str>> = LazyLock::new(|| {
+    let known = [NAMES, CAPS, CHOICES, CONFIGS].into_iter().flatten().copied();
+    known.map(|known| (known.to_ascii_lowercase(), known)).collect()
+});
+
 /// The name that is read and differs from this one in case alone.
 pub fn meant(name: &str) -> Option<&'static str> {
-    let name_folded = folded(name);
-    let known = [NAMES, CAPS, CHOICES, CONFIGS].into_iter().flatten().copied();
-    known.filter(|known| known.eq_ignore_ascii_case(&name_folded)).find(|known| *known != name)
+    FOLDED.get(&*folded(name)).copied().filter(|known| *known != name)
 }
 
 /// The name in lower case, with the letters that fold to one of ASCII.
@@ -90,7 +100,7 @@ mod tests {
 
     #[test]
     fn every_name_is_read_somewhere_and_none_is_another_in_another_case() {
-        let places = [Place::Body, Place::Options, Place::Request];
+        let places = [Place::Body, Place::Options, Place::Request, Place::Tool];
         for name in [NAMES, CAPS, CHOICES, CONFIGS].into_iter().flatten() {
             assert!(places.iter().any(|place| place.knows(name)), "{name}");
             assert_eq!(meant(name), None, "{name}");

@@ -69,6 +69,8 @@ fn every_model_that_does_a_part_of_the_work_is_seen() {
         (r#"{"requests":[{"custom_id":"1","params":{"model":"a"}},{"params":{"model":"b","model_x":1}}]}"#, "a b"),
         (r#"{"requests":[{"params":{"model":"a","tools":[{"model":"b"}]}},{"params":{"model":"a"}}]}"#, "a b"),
         (r#"{"tools":"[{\"model\":\"a\"}]"}"#, "a"),
+        (r#"{"tools":[{"type":"openrouter:fusion","parameters":{"analysis_models":["a","b"],"model":"c"}}]}"#, "a b c"),
+        (r#"{"plugins":[{"id":"web"},{"id":"fusion","analysis_models":["a"],"models":["b"],"model":"c"}]}"#, "a b c"),
         // A schema, whatever its maker thought of it.
         (r#"{"tools":[{"type":"function","function":{"parameters":{"model":"no"}}}]}"#, ""),
         (r#"{"tools":[{"parameters":{"type":"object","properties":{"model":{"type":"string"}}}}]}"#, ""),
@@ -295,15 +297,27 @@ fn the_names_of_a_document_cost_no_more_than_a_bound() {
     let list = |name: &str, item: &str, times: usize| format!("{{\"{name}\":[{}]}}", vec![item; times].join(","));
     let distinct: Vec<String> = (0..128).map(|at| format!("\"m{at}\"")).collect();
     let quoted = format!("{{\"extra_body\":{{\"metadata\":{}}}}}", Value::from(object(400)));
+    let tools = [r#"{"name":"a","description":"","input_schema":{}}"#; 5].join(",");
+    let twelve = object(12).trim_matches(['{', '}']).to_owned();
+    let call = format!(r#""model":"m","max_tokens":1,"system":"","messages":[],"tools":[{tools}]"#);
     let cases = [
         ("requests of many keys", list("requests", &object(512), 10), true),
-        ("too many requests of many keys", list("requests", &object(512), 40), false),
+        ("too many requests of many keys", list("requests", &object(512), 80), false),
         ("a large batch", list("requests", r#"{"custom_id":"a","model":"m"}"#, 100_000), true),
+        (
+            "a large batch with tools",
+            list("requests", &format!(r#"{{"custom_id":"a","params":{{{call}}}}}"#), 40_000),
+            true,
+        ),
         ("one name, often", list("fallbacks", "\"m\"", 100_000), true),
         ("many names, often", list("fallbacks", &distinct.join(","), 1_000), false),
         (
             "many lists of names in a fallback",
-            list("fallbacks", r#"{"extra_body":{"target_model_names":["a"]}}"#, 200_000),
+            list(
+                "fallbacks",
+                &format!(r#"{{"extra_body":{{"target_model_names":["a"],"more":1,{}}}}}"#, twelve),
+                100_000,
+            ),
             false,
         ),
         ("too many objects in strings", list("fallbacks", &quoted, 200), false),
