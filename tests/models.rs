@@ -79,6 +79,11 @@ async fn a_fallback_the_client_names_must_be_allowed_too() {
         .denied(403, "key_model_access_denied");
     body["fallbacks"] = json!(["gpt-4o-mini"]);
     stack.call("POST", "/v1/chat/completions").key(&key).json(&body).send().await.allowed();
+    // Nor does one stand in for the model that is not named.
+    body.as_object_mut().unwrap().remove("model");
+    let free = stack.plain_key().await;
+    let answer = stack.call("POST", "/v1/chat/completions").key(&free).json(&body).send().await;
+    assert!(answer.status == 400 && answer.received().is_none(), "{}: {}", answer.status, answer.text());
 }
 
 #[tokio::test]

@@ -70,14 +70,15 @@ pub fn models_asked<'a>(ask: &ModelAsk<'a>) -> SmallVec<[Resolved<'a>; 1]> {
     asked(ask).map(|(asked, helps)| resolved(ask, asked, &Names::of(ask, asked), helps)).collect()
 }
 
-/// Every model a request may use, and whether it only helps.
+/// Every model a request may use, and whether it only helps. A fallback of no model answers nothing.
 fn asked<'a>(ask: &ModelAsk<'a>) -> impl Iterator<Item = (&'a str, bool)> + use<'a> {
     fn each<'a>(names: &'a [Cow<'a, str>]) -> impl Iterator<Item = &'a str> {
         names.iter().flat_map(|names| names.split(','))
     }
     let answering = ask.model.into_iter().flat_map(|model| model.split(',')).chain(each(ask.fallbacks));
     let helping = each(ask.helpers).map(|name| (name.trim(), true));
-    answering.map(|name| (name.trim(), false)).chain(helping)
+    let is_nameless = ask.model.is_none();
+    answering.map(move |name| (name.trim(), is_nameless)).chain(helping)
 }
 
 fn resolved<'a>(ask: &ModelAsk<'a>, asked: &'a str, names: &Names<'a>, helps: bool) -> Resolved<'a> {

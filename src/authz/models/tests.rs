@@ -227,6 +227,9 @@ fn models_that_do_a_part_of_the_work_must_be_allowed_too() {
     assert!(setting.may(key_of(&["a", "adviser"]), "a"));
     let found = setting.ask(key_of(&[]), None).unwrap();
     assert_eq!(found.iter().map(|model| &*model.0).collect::<Vec<_>>(), ["adviser"], "a batch names no model itself");
+    let nameless = Setting { fallbacks: vec!["b".into()], api: Api::Unmeterable, ..setting };
+    assert!(nameless.ask(key_of(&["adviser"]), None).is_err(), "what is named in vain must be allowed too");
+    assert!(nameless.ask(key_of(&["adviser", "b"]), None).is_ok());
 }
 
 #[test]
